@@ -1,0 +1,59 @@
+"""On what a result was made: machine, versions, commit."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from fastser import __version__
+
+
+@cache
+def environment(device: str) -> dict[str, str]:
+    """Names and texts that a result carries, in the order in which a report prints them."""
+    facts = {
+        "device": torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else f"CPU, {torch.get_num_threads()} threads",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "soundfile": version("soundfile"),
+        "soxr": version("soxr"),
+        "fastser": __version__,
+        "commit": _commit() or "unknown (not run from a git checkout)",
+    }
+    if device.startswith("cuda"):
+        facts["cuda"] = str(torch.version.cuda)
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
+
+
+def _commit() -> str | None:
+    """Commit of the checkout this package lies in, with "+" if tracked files were changed; None where there is none."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

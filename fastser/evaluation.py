@@ -1,0 +1,142 @@
+"""One trained model under every condition, without training again: clean, noise, FGSM, BIM, another corpus (paper 5)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastser.attacks import BIM, FGSM
+from fastser.augmentation import NoiseBank, draw_noise
+from fastser.datasets import Subset, sample_places
+from fastser.metrics import ConditionResult
+from fastser.protocol import noise_condition
+from fastser.settings import Settings
+from fastser.spectrogram import Analysis
+
+BATCH_SIZE = 64
+"""Segments that go through the model at once in a test; no result depends on it."""
+
+
+def posteriors(model: nn.Module, subset: Subset, mean: float, std: float) -> Tensor:
+    """Mean over an utterance's segments of the softmax output (paper 4.2, open 36), [utterances, classes].
+
+    Args:
+        model: `[batch, frames, bins] -> [batch, classes]`; put into eval mode.
+        subset: What to test.
+        mean: Of the training set, for the normalisation.
+        std: The same.
+    """
+    bank = subset.dataset.bank
+    return _averaged(model, (bank.gather(part, mean, std) for part in subset.segments.split(BATCH_SIZE)), subset.rows)
+
+
+def _averaged(model: nn.Module, batches: Iterator[Tensor], rows: Tensor) -> Tensor:
+    model.eval()
+    with torch.no_grad():
+        by_segment = torch.cat([F.softmax(model(x), dim=1) for x in batches])
+    count = torch.bincount(rows)
+    total = by_segment.new_zeros(len(count), by_segment.shape[1]).index_add_(0, rows, by_segment)
+    return total / count[:, None]
+
+
+def evaluate(
+    model: nn.Module,
+    test: Subset,
+    settings: Settings,
+    mean: float,
+    std: float,
+    noise: NoiseBank | None,
+    noise_seed: int,
+    on_condition: Callable[[str], None] = lambda name: None,
+) -> dict[str, ConditionResult]:
+    """Test a model of the source task under all of its conditions.
+
+    Args:
+        model: The trained model.
+        test: The test speaker's utterances.
+        settings: Noise, attack and spectrogram settings are used.
+        mean: Normalisation of the training set.
+        std: The same.
+        noise: Noise recordings, or None to leave the noisy conditions out.
+        noise_seed: Seed of the noise draw.
+        on_condition: Called with the name of each condition before it is run.
+
+    Returns:
+        Results by condition, in the order of `fastser.protocol.conditions`.
+    """
+    on_condition("clean")
+    results = {"clean": test.result(posteriors(model, test, mean, std))}
+    if noise is not None:
+        results |= noisy(model, test, settings, mean, std, noise, noise_seed, on_condition)
+    attack = settings.attack
+    for name, perturb in (
+        ("fgsm", FGSM(model, attack.eps)),
+        ("bim", BIM(model, attack.eps, attack.bim_alpha, attack.bim_steps)),
+    ):
+        on_condition(name)
+        bank = test.dataset.bank
+        batches = (
+            perturb(bank.gather(part, mean, std), y)
+            for part, y in zip(test.segments.split(BATCH_SIZE), test.labels.split(BATCH_SIZE), strict=True)
+        )
+        results[name] = test.result(_averaged(model, batches, test.rows))
+    return results
+
+
+def noisy(
+    model: nn.Module,
+    test: Subset,
+    settings: Settings,
+    mean: float,
+    std: float,
+    noise: NoiseBank,
+    seed: int,
+    on_condition: Callable[[str], None] = lambda name: None,
+) -> dict[str, ConditionResult]:
+    """Test a model with every noise scene at every SNR, mixed on the waveform while its spectrogram is computed.
+
+    The paper's "randomly added" noise takes, for each utterance, the result of the one scene that it drew.
+
+    Returns:
+        The drawn conditions ("noise-10db"), then those of one scene each ("noise-park-10db").
+    """
+    dataset = test.dataset
+    device = dataset.bank.frames.device
+    utterances = [(i, dataset.corpus.utterances[i].id) for i in test.utterances]
+    draw = draw_noise(noise, settings.noise.scenes, dataset.waveforms, utterances, seed)
+    first, frames, row = sample_places(test, settings)
+    speech_start = (torch.from_numpy(dataset.waveforms.offsets[list(test.utterances)])[row] + first).to(device)
+    noise_samples = torch.from_numpy(noise.waveforms.samples).to(device)
+    analysis = Analysis.create(settings.spectrogram, settings.audio.sample_rate, device)
+    frames = frames.to(device)
+    drawn: dict[str, ConditionResult] = {}
+    by_scene: dict[str, ConditionResult] = {}
+    for snr in settings.noise.snr_db:
+        gains = torch.from_numpy(draw.gain(snr))
+        of_scene: list[Tensor] = []
+        for number, scene in enumerate(draw.scenes):
+            on_condition(noise_condition(snr, scene))
+            noise_start = (torch.from_numpy(draw.start[number])[row] + first).to(device)
+            gain = gains[number][row].to(device)
+            batches = (
+                analysis(
+                    dataset.samples,
+                    speech_start[part],
+                    frames[part],
+                    mean=mean,
+                    std=std,
+                    noise=noise_samples,
+                    noise_start=noise_start[part],
+                    noise_gain=gain[part],
+                )
+                for part in torch.arange(len(row), device=device).split(BATCH_SIZE)
+            )
+            of_scene.append(_averaged(model, batches, row.to(device)))
+            by_scene[noise_condition(snr, scene)] = test.result(of_scene[-1])
+        chosen = torch.stack(of_scene)[
+            torch.from_numpy(draw.drawn).to(device), torch.arange(len(utterances), device=device)
+        ]
+        drawn[noise_condition(snr)] = test.result(chosen)
+    order = [noise_condition(snr, scene) for scene in draw.scenes for snr in settings.noise.snr_db]
+    return drawn | {name: by_scene[name] for name in order}

@@ -1,0 +1,107 @@
+"""Run the trainings one after another in this process, sharing the work with other processes on the same folder."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from safetensors.torch import save_file
+
+from fastser.augmentation import NoiseError
+from fastser.cache import written_whole
+from fastser.experiment import Experiment
+from fastser.metrics import ConditionResult
+from fastser.protocol import Cell
+from fastser.results import ResultStore, TrainingId
+from fastser.training import Epoch, TrainingError
+
+_WAIT_SECONDS = 1.0
+
+
+class Listener(Protocol):
+    """Who wants to know how far the run is."""
+
+    def started(self, training: TrainingId) -> None:
+        """A training begins."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """One of its epochs is done."""
+
+    def condition(self, name: str) -> None:
+        """A test of it begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one training.
+
+    Attributes:
+        training: Which one.
+        seconds: Wall time that this process spent on it; None if it was finished already.
+        results: By condition; empty if it failed or was finished already.
+        failure: Why it failed, in one sentence, or None.
+    """
+
+    training: TrainingId
+    seconds: float | None
+    results: dict[str, ConditionResult]
+    failure: str | None = None
+
+
+def run(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    store: ResultStore,
+    listener: Listener,
+    models_folder: Path | None = None,
+) -> Iterator[Outcome]:
+    """Run those trainings that are not finished, and yield an outcome for every one.
+
+    A training that another process has claimed is left to it and looked at again later. One that fails is reported and
+    does not stop the others.
+
+    Args:
+        experiment: Data and settings.
+        cells: The plan.
+        store: Where results go; a result is there before its outcome is yielded.
+        listener: Told about progress.
+        models_folder: Where trained weights are kept as safetensors; None keeps none.
+    """
+    waiting = [(cell, experiment.identify(cell)) for cell in cells]
+    while waiting:
+        claimed_elsewhere: list[tuple[Cell, TrainingId]] = []
+        for cell, training in waiting:
+            with store.claim(training.key) as mine:
+                if mine:
+                    yield _run_one(experiment, cell, training, store, listener, models_folder)
+                elif store.finished(training.key):
+                    yield Outcome(training, None, {})
+                else:
+                    claimed_elsewhere.append((cell, training))
+        if len(claimed_elsewhere) == len(waiting):
+            time.sleep(_WAIT_SECONDS)
+        waiting = claimed_elsewhere
+
+
+def _run_one(
+    experiment: Experiment,
+    cell: Cell,
+    training: TrainingId,
+    store: ResultStore,
+    listener: Listener,
+    models_folder: Path | None,
+) -> Outcome:
+    listener.started(training)
+    began = time.perf_counter()
+    try:
+        results, facts, weights = experiment.run(cell, listener.epoch, listener.condition)
+    except (TrainingError, NoiseError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Outcome(training, time.perf_counter() - began, {}, reason)
+    seconds = time.perf_counter() - began
+    if models_folder is not None:
+        with written_whole(models_folder / f"{training.key}.safetensors") as part:
+            save_file(weights, part)
+    store.save(training, results, facts | {"seconds": seconds})
+    return Outcome(training, seconds, results)

@@ -1,0 +1,143 @@
+"""The prepared data of one run of the protocol, and what it takes to turn one cell of the grid into results."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from fastser.augmentation import NoiseBank
+from fastser.corpora.base import CorpusError
+from fastser.datasets import Dataset, Subset
+from fastser.environment import environment
+from fastser.evaluation import evaluate, posteriors
+from fastser.metrics import ConditionResult
+from fastser.models import build_model
+from fastser.protocol import Cell, Fold, cross_corpus_split, folds, spread
+from fastser.results import TrainingId
+from fastser.settings import Settings, digest
+from fastser.training import Epoch, train
+
+RESULT_FORMAT = 1
+"""Raised whenever the same settings and data would no longer give the same numbers."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data, settings and seed of one run of the protocol.
+
+    Attributes:
+        settings: All settings.
+        seed: Seed from which every other seed is derived.
+        source: The corpus of the source task, trained on in the cross-corpus task; None if there is none.
+        target: The second corpus, tested on in the cross-corpus task; None if there is none.
+        noise: Noise for the source task; None leaves the noisy conditions out.
+    """
+
+    settings: Settings
+    seed: int
+    source: Dataset | None
+    target: Dataset | None
+    noise: NoiseBank | None
+
+    @cached_property
+    def folds(self) -> Mapping[str, Mapping[str, Fold]]:
+        """Folds by task and name, as many as the settings ask for; "cross" has one, whose parts are drawn per repeat."""
+        tasks: dict[str, Mapping[str, Fold]] = {}
+        for task, dataset in (("source", self.source), ("target", self.target)):
+            if dataset is not None:
+                tasks[task] = {f.name: f for f in spread(folds(dataset.corpus), self.settings.protocol.folds)}
+        if self.source is not None and self.target is not None:
+            everything = tuple(range(len(self.source.corpus.utterances)))
+            tasks["cross"] = {"all": Fold("all", everything, (), ())}
+        return tasks
+
+    def identify(self, cell: Cell) -> TrainingId:
+        """Give a cell its key: a digest of the settings, the data and the seed on which its results depend."""
+        settings = self.settings
+        depends: list[Any] = [settings.audio, settings.spectrogram, settings.widths, settings.training]
+        depends += [settings.augmentation, self.seed, asdict(cell), RESULT_FORMAT]
+        titles = []
+        for role in ("source", "target"):
+            dataset: Dataset | None = getattr(self, role)
+            if cell.task in (role, "cross") and dataset is not None:
+                depends.append(dataset.key)
+                titles.append(dataset.corpus.title)
+        if cell.task == "source":
+            depends.append(settings.attack)
+            if self.noise is not None:
+                depends += [settings.noise, self.noise.waveforms.key, self.noise.scenes]
+        if cell.task == "cross":
+            depends.append(settings.protocol.cross_corpus_validation)
+        return TrainingId(**asdict(cell), corpus=" -> ".join(titles), key=digest(*depends))
+
+    def subsets(self, cell: Cell) -> tuple[Subset, Subset, Subset]:
+        """Training, validation and test set of a cell."""
+        fold = self.folds[cell.task][cell.fold]
+        trains_on = self._dataset("target" if cell.task == "target" else "source")
+        tests_on = self._dataset("source" if cell.task == "source" else "target")
+        validation, test = fold.validation, fold.test
+        if cell.task == "cross":
+            share = self.settings.protocol.cross_corpus_validation
+            validation, test = cross_corpus_split(tests_on.corpus, share, self._seed("cross-corpus split", cell.repeat))
+        return (
+            trains_on.subset(fold.train, all_speeds="speed" in cell.augmentation),
+            tests_on.subset(validation),
+            tests_on.subset(test),
+        )
+
+    def run(
+        self,
+        cell: Cell,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+        on_condition: Callable[[str], None] = lambda name: None,
+    ) -> tuple[dict[str, ConditionResult], dict[str, Any], dict[str, torch.Tensor]]:
+        """Train a cell's model and test it under all conditions of its task.
+
+        Returns:
+            Results by condition; facts of the training as plain JSON; the trained weights.
+        """
+        training, validation, test = self.subsets(cell)
+        device = training.segments.device
+        settings = self.settings
+        seed = self._seed("training", asdict(cell))
+        torch.manual_seed(seed)
+        spectrogram = settings.spectrogram
+        model = build_model(
+            cell.model,
+            widths=settings.widths,
+            segment_frames=spectrogram.segment_frames,
+            num_bins=spectrogram.num_bins,
+        ).to(device)
+        history = train(model, training, validation, settings, cell.augmentation, seed, on_epoch)
+        noise_seed = self._seed("noise", cell.repeat)
+        if cell.task == "source":
+            results = evaluate(model, test, settings, history.mean, history.std, self.noise, noise_seed, on_condition)
+        else:
+            name = "clean" if cell.task == "target" else "cross-corpus"
+            on_condition(name)
+            results = {name: test.result(posteriors(model, test, history.mean, history.std))}
+        facts = {
+            "settings": settings.model_dump(mode="json"),
+            "environment": environment(str(device)),
+            "seeds": {"run": self.seed, "training": seed, "noise": noise_seed},
+            "segments": {
+                name: len(part.segments)
+                for name, part in (("train", training), ("validation", validation), ("test", test))
+            },
+            "normalisation": {"mean": history.mean, "std": history.std},
+            "epochs": [asdict(epoch) for epoch in history.epochs],
+            "best_epoch": history.best_epoch,
+            "training_seconds": history.seconds,
+        }
+        return results, facts, {name: value.cpu() for name, value in model.state_dict().items()}
+
+    def _dataset(self, role: str) -> Dataset:
+        dataset: Dataset | None = getattr(self, role)
+        if dataset is None:
+            raise CorpusError(f"there is no {role} corpus")
+        return dataset
+
+    def _seed(self, *purpose: Any) -> int:
+        return int(digest(self.seed, *purpose)[:15], 16)

@@ -1,0 +1,243 @@
+"""The five architectures of the paper (section 4.4): `[batch, frames, bins]` spectrograms -> `[batch, classes]` logits.
+
+`ARCHITECTURES` is the table; each entry names the function that puts its parts together. What the paper leaves open
+(rows 12 to 24 of `docs/open-questions.md`) is either a field of `Widths` or stated where it is built.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fastser.layers import LSTM, DenseBlock, Highway, Transition
+from fastser.settings import PAPER, Widths
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What an architecture is built for: classes, and the shape of one segment."""
+
+    num_classes: int
+    segment_frames: int
+    num_bins: int
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One row of the paper's tables: its title, and what builds it."""
+
+    title: str
+    build: Callable[[Widths, Sizes], nn.Module]
+
+
+def build_model(
+    name: str,
+    num_classes: int = 4,
+    widths: Widths = PAPER.widths,
+    segment_frames: int = PAPER.spectrogram.segment_frames,
+    num_bins: int = PAPER.spectrogram.num_bins,
+) -> nn.Module:
+    """Build one architecture with fresh weights (He-normal convolutions and linear layers; open 24).
+
+    Args:
+        name: One of `MODELS`.
+        num_classes: Number of emotions.
+        widths: Sizes of the layers.
+        segment_frames: Frames of a segment.
+        num_bins: Frequency bins of a segment.
+
+    Returns:
+        A module `[batch, segment_frames, num_bins]` float -> logits `[batch, num_classes]`.
+
+    Raises:
+        ValueError: If the name is unknown or a segment is smaller than 16 x 16.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"model '{name}' does not exist; choose from {', '.join(MODELS)}")
+    if min(segment_frames, num_bins) < 16:
+        raise ValueError(f"a segment must be at least 16 frames x 16 bins, got {segment_frames} x {num_bins}")
+    model = ARCHITECTURES[name].build(widths, Sizes(num_classes, segment_frames, num_bins))
+    return model.apply(_initialise).to(memory_format=torch.channels_last)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, Highway):
+        module.reset_transform_bias()
+
+
+class SegmentClassifier(nn.Module):
+    """Maps from the spectrogram, one summary of the maps, dense layers: all architectures but the proposed one."""
+
+    def __init__(self, trunk: nn.Module, summary: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.summary = summary
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `[batch, num_classes]` of `x` `[batch, frames, bins]`."""
+        logits: Tensor = self.head(self.summary(self.trunk(_as_map(x))))
+        return logits
+
+
+class Proposed(nn.Module):
+    """DenseNet, LSTM and highway network (paper 3, 4.4), with one skip connection from each DenseBlock.
+
+    A skip connection averages the block's maps and projects them to the highway's width (open 17); their sum and the
+    LSTM's last state, after dropout, are projected to the highway's width (open 18).
+    """
+
+    def __init__(self, widths: Widths, sizes: Sizes) -> None:
+        super().__init__()
+        growth_rate, units = widths.proposed_growth_rate, widths.highway_units
+        self.stem = _stem(widths, growth_rate)
+        self.block1 = DenseBlock(2 * growth_rate, growth_rate, widths.layers_per_block)
+        self.transition = _transition(widths, self.block1.out_channels)
+        self.block2 = DenseBlock(self.transition.out_channels, growth_rate, widths.layers_per_block)
+        self.norm = nn.BatchNorm2d(self.block2.out_channels)
+        bins = _dense_size(widths, sizes.num_bins, halvings=1)
+        self.context = LastStep(LSTM(self.block2.out_channels * bins, widths.lstm_units))
+        self.dropout = nn.Dropout(widths.dropout)
+        self.skip1 = nn.Linear(self.block1.out_channels, units)
+        self.skip2 = nn.Linear(self.block2.out_channels, units)
+        self.fuse = nn.Linear(widths.lstm_units + units, units)
+        self.highway = Highway(units, widths.highway_layers)
+        self.output = nn.Linear(units, sizes.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `[batch, num_classes]` of `x` `[batch, frames, bins]`."""
+        maps1 = self.block1(self.stem(_as_map(x)))
+        maps2 = self.block2(self.transition(maps1))
+        context = self.dropout(self.context(torch.relu(self.norm(maps2))))
+        skips = self.skip1(maps1.mean(dim=(2, 3))) + self.skip2(maps2.mean(dim=(2, 3)))
+        logits: Tensor = self.output(self.highway(self.fuse(torch.cat([skips, context], dim=1))))
+        return logits
+
+
+class LastStep(nn.Module):
+    """Maps `[N, C, T, F]` as T steps of C*F features (open 15) -> last state of an LSTM, per direction (open 16)."""
+
+    def __init__(self, lstm: LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Last state `[N, H]`, or `[N, 2H]` bidirectional."""
+        return self.lstm.last(x.permute(0, 2, 3, 1).flatten(2))
+
+
+def _as_map(x: Tensor) -> Tensor:
+    if x.dim() != 3:
+        raise ValueError(f"the model's input must be [batch, frames, bins], got {list(x.shape)}")
+    return x.unsqueeze(1)
+
+
+def _stem(widths: Widths, growth_rate: int) -> nn.Module:
+    """First convolution, 2 G filters (open 12)."""
+    if widths.stem == "conv3x3":
+        return nn.Conv2d(1, 2 * growth_rate, 3, padding=1, bias=False)
+    conv = nn.Conv2d(1, 2 * growth_rate, 7, stride=2, padding=3, bias=False)
+    return nn.Sequential(conv, nn.MaxPool2d(3, 2, 1)) if widths.stem == "conv7x7-stride2-maxpool" else conv
+
+
+def _transition(widths: Widths, channels: int) -> Transition:
+    return Transition(channels, int(widths.compression * channels))
+
+
+def _dense_size(widths: Widths, size: int, halvings: int) -> int:
+    """Length of one axis of the maps after the stem, which rounds up, and the transitions, which round down."""
+    stride = {"conv3x3": 1, "conv7x7-stride2": 2, "conv7x7-stride2-maxpool": 4}[widths.stem]
+    return -(-size // stride) >> halvings
+
+
+def _dense_trunk(widths: Widths) -> tuple[nn.Module, int]:
+    """Stem and three DenseBlocks with a transition between blocks, then BN and ReLU (open 14); and its channels."""
+    growth_rate = widths.densenet_growth_rate
+    trunk = nn.Sequential(_stem(widths, growth_rate))
+    channels = 2 * growth_rate
+    for i in range(3):
+        if i > 0:
+            transition = _transition(widths, channels)
+            trunk.append(transition)
+            channels = transition.out_channels
+        block = DenseBlock(channels, growth_rate, widths.layers_per_block)
+        trunk.append(block)
+        channels = block.out_channels
+    return trunk.extend([nn.BatchNorm2d(channels), nn.ReLU()]), channels
+
+
+def _dense_head(features: int, widths: Widths, sizes: Sizes) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(features, widths.dense_units), nn.ReLU(), nn.Linear(widths.dense_units, sizes.num_classes)
+    )
+
+
+def _densenet(widths: Widths, sizes: Sizes) -> nn.Module:
+    """One average per map (open 20), and 1 000 hidden units."""
+    trunk, channels = _dense_trunk(widths)
+    summary = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return SegmentClassifier(trunk, summary, _dense_head(channels, widths, sizes))
+
+
+def _densenet_lstm(widths: Widths, sizes: Sizes) -> nn.Module:
+    trunk, channels = _dense_trunk(widths)
+    features = channels * _dense_size(widths, sizes.num_bins, halvings=2)
+    summary = LastStep(LSTM(features, widths.lstm_units))
+    return SegmentClassifier(trunk, summary, _dense_head(widths.lstm_units, widths, sizes))
+
+
+_CNN_KERNELS = ((16, 12), (12, 8), (7, 5))
+"""(time, frequency); Satt et al. 2017 give frequency x time: 12x16, 8x12, 5x7 (open 22)."""
+
+
+def _cnn_trunk(widths: Widths) -> nn.Module:
+    """Three convolutions that keep the size, each halved by 2x2 max-pooling, and ReLU (which commutes with the pool).
+
+    An even kernel pads its extra zero in front. The row that this adds behind is dropped by the pool.
+    """
+    trunk = nn.Sequential()
+    for inputs, filters, kernel in zip((1, *widths.cnn_filters), widths.cnn_filters, _CNN_KERNELS, strict=False):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        trunk.extend([nn.Conv2d(inputs, filters, kernel, padding=padding), nn.MaxPool2d(2), nn.ReLU()])
+    return trunk
+
+
+def _cnn_size(size: int) -> int:
+    """Length of one axis of the maps after the trunk: the even kernels round up, the odd one down."""
+    return -(-size // 4) // 2
+
+
+def _cnn_head(features: int, widths: Widths, sizes: Sizes) -> nn.Module:
+    units = widths.cnn_units[1]
+    return nn.Sequential(
+        nn.Linear(features, units), nn.ReLU(), nn.Dropout(widths.dropout), nn.Linear(units, sizes.num_classes)
+    )
+
+
+def _cnn(widths: Widths, sizes: Sizes) -> nn.Module:
+    features = widths.cnn_filters[-1] * _cnn_size(sizes.segment_frames) * _cnn_size(sizes.num_bins)
+    summary = nn.Sequential(nn.Flatten(), nn.Linear(features, widths.cnn_units[0]), nn.ReLU())
+    return SegmentClassifier(_cnn_trunk(widths), summary, _cnn_head(widths.cnn_units[0], widths, sizes))
+
+
+def _cnn_lstm(widths: Widths, sizes: Sizes) -> nn.Module:
+    features = widths.cnn_filters[-1] * _cnn_size(sizes.num_bins)
+    summary = LastStep(LSTM(features, widths.lstm_units, bidirectional=True))
+    return SegmentClassifier(_cnn_trunk(widths), summary, _cnn_head(2 * widths.lstm_units, widths, sizes))
+
+
+ARCHITECTURES = {
+    "cnn": Architecture("CNN", _cnn),
+    "cnn-lstm": Architecture("CNN-LSTM", _cnn_lstm),
+    "densenet": Architecture("DenseNet", _densenet),
+    "densenet-lstm": Architecture("DenseNet-LSTM", _densenet_lstm),
+    "proposed": Architecture("Proposed", Proposed),
+}
+"""The paper's systems in the order of its tables."""
+
+MODELS = tuple(ARCHITECTURES)

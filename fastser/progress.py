@@ -1,0 +1,151 @@
+"""How far the run is: bars where there is a terminal, plain lines where there is none."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from fastser.estimate import spoken
+from fastser.execution.serial import Outcome
+from fastser.results import TrainingId
+from fastser.training import Epoch
+
+
+class Display:
+    """Shows the whole run, the current training and the time that is left.
+
+    The time left is the estimate for what is not finished, scaled by how this run has kept to its estimate so far.
+
+    Args:
+        total: Number of trainings in the plan.
+        costs: Estimated seconds of each training that is still to be run, by key.
+        max_epochs: Epoch limit of a training.
+        console: Where to print.
+    """
+
+    def __init__(self, total: int, costs: dict[str, float], max_epochs: int, console: Console) -> None:
+        self._console = console
+        self._total = total
+        self._costs = dict(costs)
+        self._done = total - len(costs)
+        self._max_epochs = max_epochs
+        self._spent = 0.0
+        self._estimated = 0.0
+        self._label = ""
+        self._bars: Progress | None = None
+        self._overall = self._current = TaskID(0)
+
+    @contextmanager
+    def shown(self) -> Iterator["Display"]:
+        """Show the bars while the block runs, if the console is a terminal."""
+        if not self._console.is_terminal:
+            yield self
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as self._bars:
+            self._overall = self._bars.add_task("all trainings", total=self._total, completed=self._done, note="")
+            self._current = self._bars.add_task("", total=self._max_epochs, note="")
+            yield self
+        self._bars = None
+
+    def started(self, training: TrainingId) -> None:
+        """Show the training that begins."""
+        self._label = f"{training.corpus}: {training.label}"
+        if self._bars:
+            self._bars.update(self._current, description=self._label, completed=0, note="")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Show the epoch that has ended."""
+        if self._bars:
+            note = f"loss {epoch.loss:.3f}, validation {100 * epoch.score:.1f} %"
+            self._bars.update(self._current, completed=epoch.number, note=note)
+
+    def condition(self, name: str) -> None:
+        """Show the test that begins."""
+        if self._bars:
+            self._bars.update(self._current, note=f"test: {name}")
+
+    def finished(self, outcome: Outcome) -> None:
+        """Print one line for a training that this process has run or that another one has finished meanwhile."""
+        cost = self._costs.pop(outcome.training.key, None)
+        if cost is None:
+            return
+        self._done += 1
+        if outcome.seconds is not None:
+            self._spent += outcome.seconds
+            self._estimated += cost
+        what = f"{outcome.training.corpus}: {outcome.training.label}"
+        if outcome.failure is not None:
+            said = f"FAILED: {outcome.failure}"
+        elif outcome.seconds is None:
+            said = "finished by another process"
+        else:
+            said = f"{_headline(outcome)}  ({spoken(outcome.seconds)})"
+        left = self.time_left()
+        self._console.print(
+            f"[{self._done}/{self._total}] {what}  {said}; {left} left", markup=False, highlight=False, soft_wrap=True
+        )
+        if self._bars:
+            self._bars.update(self._overall, completed=self._done, note=f"{left} left")
+
+    def time_left(self) -> str:
+        """Time that is left, as people say it."""
+        pace = self._spent / self._estimated if self._estimated else 1.0
+        return spoken(sum(self._costs.values()) * pace)
+
+
+def _headline(outcome: Outcome) -> str:
+    """UAR under the paper's conditions, without those of single noise scenes."""
+    shown = {name: r for name, r in outcome.results.items() if name.count("-") < 2 or name == "cross-corpus"}
+    return ", ".join(f"{name} {100 * result.uar:.1f}" for name, result in shown.items())
+
+
+@contextmanager
+def file_counter(title: str, total: int, console: Console) -> Iterator["FileCounter"]:
+    """Count files while they are decoded; nothing is shown where everything comes from the cache."""
+    counter = FileCounter(title, total, console)
+    try:
+        yield counter
+    finally:
+        counter.close()
+
+
+class FileCounter:
+    """A bar in a terminal; elsewhere one line when the last file is done."""
+
+    def __init__(self, title: str, total: int, console: Console) -> None:
+        self._title, self._total, self._console = title, total, console
+        self._count = 0
+        self._began = time.perf_counter()
+        self._bar: Progress | None = None
+
+    def __call__(self) -> None:
+        """One more file is decoded."""
+        self._count += 1
+        if self._console.is_terminal:
+            if self._bar is None:
+                self._bar = Progress(console=self._console, transient=True)
+                self._bar.add_task(f"decoding {self._title}", total=self._total)
+                self._bar.start()
+            self._bar.update(TaskID(0), completed=self._count)
+
+    def close(self) -> None:
+        """Take the bar away and say how long it took."""
+        if self._bar is not None:
+            self._bar.stop()
+        if self._count:
+            seconds = time.perf_counter() - self._began
+            self._console.print(f"{self._title}: {self._count} files decoded in {seconds:.1f} s", highlight=False)
+
+
+def make_console() -> Console:
+    """The console that everything is printed to: standard output, without wrapping where it is not a terminal."""
+    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())

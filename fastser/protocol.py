@@ -1,0 +1,230 @@
+"""Which trainings and which test conditions make which table (paper 5): folds, repeats, the grid."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastser.corpora.base import EMOTIONS, Corpus, CorpusError, Utterance
+from fastser.settings import Settings
+
+TASKS = ("source", "target", "cross")
+"""Leave-one-speaker-out on the source corpus, the same on the target, and training on the source to test on the target."""
+
+MODELS = {
+    "cnn": "CNN",
+    "cnn-lstm": "CNN-LSTM",
+    "densenet": "DenseNet",
+    "densenet-lstm": "DenseNet-LSTM",
+    "proposed": "Proposed",
+}
+"""The architectures in the order of the paper's Table 1, with the names it prints."""
+
+AUGMENTATIONS = ("none", "speed", "mixup", "speed+mixup")
+"""The four training-set variants, in the order in which the tables show them."""
+
+TABLES = ("table1", "table2", "table3", "table4", "figure2")
+"""What of the paper can be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Utterance indices of one division of a corpus, each sorted.
+
+    Attributes:
+        name: The test speaker, or "split" where the corpus fixes its own.
+        train: Indices into the corpus' utterances.
+        validation: The same; one speaker of the test speaker's session.
+        test: The same; all utterances of the test speaker.
+    """
+
+    name: str
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the grid: one model trained once.
+
+    Attributes:
+        task: One of `TASKS`.
+        model: Name of the architecture.
+        augmentation: Name of the training-set variant.
+        fold: Name of the fold; "all" for the cross-corpus task.
+        repeat: 1, 2, ...; each repeat has seeds of its own.
+    """
+
+    task: str
+    model: str
+    augmentation: str
+    fold: str
+    repeat: int
+
+    def __str__(self) -> str:
+        return f"{self.task}, {self.model}, {self.augmentation}, fold {self.fold}, repeat {self.repeat}"
+
+
+def validation_speakers(utterances: Iterable[Utterance]) -> Mapping[str, str]:
+    """The validation speaker of each test speaker.
+
+    Where every session has at least two speakers, it is the next speaker of the test speaker's session, in sorted order
+    and around (paper 5). Otherwise the sorted speakers are paired, first with second, third with fourth; of an odd
+    number the last is validated on the one before it.
+    """
+    sessions: dict[str | None, set[str]] = defaultdict(set)
+    for utterance in utterances:
+        sessions[utterance.session].add(utterance.speaker)
+    if None in sessions or any(len(speakers) < 2 for speakers in sessions.values()):
+        speakers = sorted(set().union(*sessions.values()))
+        pairs = {speaker: speakers[min(i ^ 1, len(speakers) - 1)] for i, speaker in enumerate(speakers)}
+        if len(speakers) % 2 and len(speakers) > 1:
+            pairs[speakers[-1]] = speakers[-2]
+        return pairs
+    return {
+        speaker: members[(i + 1) % len(members)]
+        for members in map(sorted, sessions.values())
+        for i, speaker in enumerate(members)
+    }
+
+
+def folds(corpus: Corpus) -> tuple[Fold, ...]:
+    """Leave-one-speaker-out folds of a corpus, sorted by test speaker, or its own split where it fixes one.
+
+    Raises:
+        CorpusError: If there are fewer than three speakers, or the training part of a fold lacks a class.
+    """
+    if all(u.split is not None for u in corpus.utterances):
+        made = (_split_fold(corpus),)
+    else:
+        if len(corpus.speakers) < 3:
+            raise CorpusError(
+                f"{corpus.title}: leave-one-speaker-out needs at least 3 speakers (test, validation, training), "
+                f"found {len(corpus.speakers)}"
+            )
+        validates = validation_speakers(corpus.utterances)
+        made = tuple(_speaker_fold(corpus, speaker, validates[speaker]) for speaker in corpus.speakers)
+    for fold in made:
+        present = {corpus.utterances[i].emotion for i in fold.train}
+        for emotion in EMOTIONS:
+            if emotion not in present:
+                raise CorpusError(f"{corpus.title}: the training part of fold {fold.name} has no '{emotion}' utterance")
+    return made
+
+
+def _speaker_fold(corpus: Corpus, test: str, validation: str) -> Fold:
+    def spoken_by(keep: Iterable[str]) -> tuple[int, ...]:
+        return tuple(i for i, u in enumerate(corpus.utterances) if u.speaker in keep)
+
+    rest = set(corpus.speakers) - {test, validation}
+    return Fold(test, spoken_by(rest), spoken_by({validation}), spoken_by({test}))
+
+
+def _split_fold(corpus: Corpus) -> Fold:
+    parts = {
+        name: tuple(i for i, u in enumerate(corpus.utterances) if u.split == name)
+        for name in ("train", "validation", "test")
+    }
+    for name, part in parts.items():
+        if not part:
+            raise CorpusError(f"{corpus.title}: its own split has no '{name}' utterance")
+    return Fold("split", **parts)
+
+
+def spread(items: Sequence[Fold], count: int | None) -> tuple[Fold, ...]:
+    """`count` of the folds, evenly spaced; all of them where `count` is None or larger than their number."""
+    if count is None or count >= len(items):
+        return tuple(items)
+    return tuple(items[i * len(items) // count] for i in range(count))
+
+
+def cross_corpus_split(target: Corpus, share: float, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Divide the target at random into validation and test utterances, class by class (paper 5.4, open 35).
+
+    Args:
+        target: The corpus that is tested.
+        share: Share of each class for validation.
+        seed: Seed of the draw.
+
+    Returns:
+        Sorted utterance indices (validation, test).
+
+    Raises:
+        CorpusError: If a class has fewer than two utterances.
+    """
+    rng = np.random.default_rng(seed)
+    validation: list[int] = []
+    test: list[int] = []
+    for label, emotion in enumerate(EMOTIONS):
+        members = [i for i, u in enumerate(target.utterances) if u.label == label]
+        if len(members) < 2:
+            raise CorpusError(
+                f"{target.title}: the cross-corpus split needs two '{emotion}' utterances, found {len(members)}"
+            )
+        shuffled = rng.permutation(members).tolist()
+        cut = min(max(round(share * len(members)), 1), len(members) - 1)
+        validation += shuffled[:cut]
+        test += shuffled[cut:]
+    return tuple(sorted(validation)), tuple(sorted(test))
+
+
+def conditions(task: str, settings: Settings) -> tuple[str, ...]:
+    """Names of the conditions under which a task's trained model is tested; per-scene ones included."""
+    if task == "cross":
+        return ("cross-corpus",)
+    if task == "target":
+        return ("clean",)
+    noise = [noise_condition(snr) for snr in settings.noise.snr_db]
+    by_scene = [noise_condition(snr, scene) for scene in settings.noise.scenes for snr in settings.noise.snr_db]
+    return ("clean", *noise, *by_scene, "fgsm", "bim")
+
+
+def noise_condition(snr_db: float, scene: str | None = None) -> str:
+    """Name of a noisy condition: "noise-10db" for a scene drawn per utterance, "noise-park-10db" for one scene."""
+    return f"noise-{snr_db:g}db" if scene is None else f"noise-{scene}-{snr_db:g}db"
+
+
+def plan(
+    tables: Iterable[str],
+    fold_names: Mapping[str, Sequence[str]],
+    models: Sequence[str],
+    augmentations: Sequence[str],
+    repeats: int,
+) -> tuple[Cell, ...]:
+    """The smallest set of trainings from which the tables can be made.
+
+    Args:
+        tables: Some of `TABLES`.
+        fold_names: Folds of each task that can be run; a task that is not there is left out.
+        models: Architectures, in the tables' order.
+        augmentations: Training-set variants, in the tables' order.
+        repeats: How often each is trained.
+
+    Returns:
+        Trainings ordered by repeat, task, fold, then model and augmentation, so that an interrupted run has whole
+        comparisons.
+    """
+    wanted = set(tables)
+    pairs: dict[str, set[tuple[str, str]]] = {task: set() for task in TASKS}
+    everything = {(m, a) for m in models for a in augmentations}
+    if "table1" in wanted:
+        plain = {(m, a) for m, a in everything if a == "none"}
+        pairs["source"] |= plain
+        pairs["target"] |= plain
+    if wanted & {"table2", "table3"}:
+        pairs["source"] |= everything
+    if "table4" in wanted:
+        pairs["cross"] |= {(m, a) for m, a in everything if m == "proposed"}
+    if "figure2" in wanted:
+        pairs["cross"] |= everything
+    return tuple(
+        Cell(task, model, augmentation, fold, repeat)
+        for repeat in range(1, repeats + 1)
+        for task in TASKS
+        for fold in fold_names.get(task, ())
+        for model in models
+        for augmentation in augmentations
+        if (model, augmentation) in pairs[task]
+    )

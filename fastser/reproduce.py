@@ -1,0 +1,117 @@
+"""`python -m fastser.reproduce`: the tables and figures of Latif et al. 2020, from corpora on disk or from stand-ins."""
+
+import enum
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Option
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+class ScaleName(enum.StrEnum):
+    """Values of `--scale`."""
+
+    PAPER = "paper"
+    QUICK = "quick"
+
+
+SOURCE = "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ..."
+TARGET = "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ..."
+NOISE = "Noise recordings: demand=PATH or folder=PATH."
+SCALE = "The published sizes, or everything made small. Default: quick for stand-ins, paper for corpora on disk."
+FOLDS = "Only so many test speakers, evenly spread."
+REPEATS = "How often each training is repeated with another seed."
+DEVICE = "cpu, cuda or cuda:1; auto takes a GPU if there is one."
+OUT = "Folder for tables, figure, report and finished trainings."
+CHANGE = "Change a setting of the protocol, such as augmentation.mixup_alpha=0.4; may be given again."
+BAD = "Go on even if more than 5 % of a corpus' files are unusable."
+KEEP = "Keep every trained model's weights as OUT/models/KEY.safetensors."
+
+
+@app.command()
+def reproduce(
+    everything: Annotated[bool, Option("--all", help="Tables 1 to 4 and Figure 2.")] = False,
+    table: Annotated[list[int] | None, Option(help="One table, 1 to 4; may be given again.", min=1, max=4)] = None,
+    figure: Annotated[int | None, Option(help="Figure 2.", min=2, max=2)] = None,
+    source: Annotated[str | None, Option(metavar="NAME=PATH", help=SOURCE)] = None,
+    target: Annotated[str | None, Option(metavar="NAME=PATH", help=TARGET)] = None,
+    noise: Annotated[str | None, Option(metavar="NAME=PATH", help=NOISE)] = None,
+    scale: Annotated[ScaleName | None, Option(help=SCALE)] = None,
+    models: Annotated[str | None, Option(metavar="A,B", help="Only these models.")] = None,
+    augmentations: Annotated[str | None, Option(metavar="A,B", help="Only these augmentations.")] = None,
+    folds: Annotated[int | None, Option(help=FOLDS, min=1)] = None,
+    repeats: Annotated[int | None, Option(help=REPEATS, min=1)] = None,
+    device: Annotated[str, Option(help=DEVICE)] = "auto",
+    seed: Annotated[int, Option(help="Seed from which all others are derived.", min=0)] = 0,
+    out: Annotated[Path, Option(help=OUT)] = Path("results"),
+    change: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=CHANGE)] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print the grid and an estimate of the time; stop.")] = False,
+    allow_bad_files: Annotated[bool, Option("--allow-bad-files", help=BAD)] = False,
+    keep_models: Annotated[bool, Option("--keep-models", help=KEEP)] = False,
+) -> int:
+    """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
+
+    Without --source, --target and --noise, small synthetic stand-ins for IEMOCAP, MSP-IMPROV and DEMAND are made and
+    used. Run again with the same arguments, it goes on where it was and repeats nothing that was finished.
+
+    Models: cnn, cnn-lstm, densenet, densenet-lstm, proposed. Augmentations: none, speed, mixup, speed+mixup.
+
+    Exit status: 0 all done; 1 some trainings failed; 2 unusable arguments or data; 130 interrupted.
+    """
+    from fastser.command import USER_ERRORS, Request, run  # torch is loaded only now: --help stays quick
+
+    tables = {f"table{number}" for number in table or ()} | ({"figure2"} if figure else set())
+    if everything:
+        tables = {"table1", "table2", "table3", "table4", "figure2"}
+    try:
+        return run(
+            Request(
+                tables=frozenset(tables),
+                source=source,
+                target=target,
+                noise=noise,
+                scale=scale.value if scale else None,
+                models=models,
+                augmentations=augmentations,
+                folds=folds,
+                repeats=repeats,
+                device=device,
+                seed=seed,
+                out=out,
+                changes=tuple(change or ()),
+                dry_run=dry_run,
+                allow_bad_files=allow_bad_files,
+                keep_models=keep_models,
+            )
+        )
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = app(standalone_mode=False)
+    except typer.TyperException as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted before any training began; nothing is lost", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def _interrupt(_signal: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

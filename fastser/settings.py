@@ -1,0 +1,197 @@
+"""Every number of the protocol, typed, each with its source.
+
+A source is a section of Latif et al. 2020 ("paper 4.2") or "open N": question N of `docs/open-questions.md`, which says
+what the paper leaves open and why this default was taken. Two `Settings` exist, `PAPER` and `QUICK`; every field can be
+changed from the command line (`--set training.batch_size=32`), and each finished training records all of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or has a value it cannot take, in one sentence."""
+
+
+def _from(source: str, default: Any, **limits: Any) -> Any:
+    return Field(default, json_schema_extra={"source": source}, **limits)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Audio(_Frozen):
+    """Waveforms."""
+
+    sample_rate: int = _from("paper 4.1", 16_000, gt=0)
+
+
+class Spectrogram(_Frozen):
+    """Waveform to fixed-width segments (paper 4.2); lengths in samples at `Audio.sample_rate`, or in frames."""
+
+    win_length: int = _from("paper 4.2: 25 ms, Hamming", 400, gt=0)
+    hop_length: int = _from("paper 4.2: 10 ms", 160, gt=0)
+    n_fft: int = _from("open 1", 512, gt=0)
+    kind: Literal["linear", "log-mel"] = _from("open 1", "linear")
+    num_bins: int = _from("paper 4.2: height 128", 128, gt=0)
+    power_floor: float = _from("open 2", 1e-10, gt=0)
+    segment_frames: int = _from("paper 4.2: 256 frames", 256, gt=0)
+    segment_hop: int = _from("open 5", 256, gt=0)
+
+
+class Widths(_Frozen):
+    """Sizes of the five architectures (paper 4.4 where it gives one)."""
+
+    stem: Literal["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"] = _from("open 12", "conv7x7-stride2")
+    layers_per_block: int = _from("paper 4.4: L = 6", 6, gt=0)
+    proposed_growth_rate: int = _from("paper 4.4: G = 24", 24, gt=0)
+    densenet_growth_rate: int = _from("paper 4.4: G = 16", 16, gt=0)
+    compression: float = _from("open 14", 1.0, gt=0, le=1)
+    lstm_units: int = _from("open 16", 128, gt=0)
+    highway_units: int = _from("paper 4.4: 128", 128, gt=0)
+    highway_layers: int = _from("paper 4.4: three", 3, gt=0)
+    dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0)
+    cnn_filters: tuple[int, int, int] = _from("open 22", (16, 24, 32))
+    cnn_units: tuple[int, int] = _from("open 23", (128, 64))
+    dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
+
+
+class Training(_Frozen):
+    """One training (paper 4.4, last paragraph)."""
+
+    learning_rate: float = _from("paper 4.4", 1e-3, gt=0)
+    batch_size: int = _from("open 24", 64, ge=2)
+    max_epochs: int = _from("open 24", 100, gt=0)
+    halve_after: int = _from("paper 4.4: five epochs without improvement", 5, gt=0)
+    stop_after: int = _from("paper 4.4: 20 epochs without improvement", 20, gt=0)
+    monitor: Literal["accuracy", "uar"] = _from("open 25", "accuracy")
+
+
+class Augmentation(_Frozen):
+    """Training-set augmentation (paper 4.3)."""
+
+    speed_factors: tuple[float, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1))
+    mixup_alpha: float = _from("open 26", 0.2, gt=0)
+
+
+class Noise(_Frozen):
+    """Noise on the test set (paper 5.2)."""
+
+    snr_db: tuple[float, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0))
+    scenes: tuple[str, ...] = _from("paper 5.2: five scenes", ("kitchen", "park", "station", "traffic", "cafeteria"))
+
+
+class Attack(_Frozen):
+    """Adversarial attacks on the test set (paper 5.3), in standardised model-input units."""
+
+    eps: float = _from("paper 5.3: 0.08; its unit is open 31", 0.08, gt=0)
+    bim_steps: int = _from("open 32", 24, gt=0)
+    bim_alpha: float = _from("open 32: eps / 20.4", 0.08 / 20.4, gt=0)
+
+
+class Protocol(_Frozen):
+    """Which trainings are run (paper 4.4 and 5)."""
+
+    folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
+    repeats: int = _from("paper 4.4: 10", 10, gt=0)
+    cross_corpus_validation: float = _from("paper 5.4: 30 % of the target", 0.3, gt=0, lt=1)
+
+
+class Settings(_Frozen):
+    """All settings of one run of the protocol."""
+
+    scale: Literal["paper", "quick"] = "paper"
+    audio: Audio = Audio()
+    spectrogram: Spectrogram = Spectrogram()
+    widths: Widths = Widths()
+    training: Training = Training()
+    augmentation: Augmentation = Augmentation()
+    noise: Noise = Noise()
+    attack: Attack = Attack()
+    protocol: Protocol = Protocol()
+
+    def override(self, assignments: Sequence[str]) -> "Settings":
+        """Return a copy with `section.name=value` assignments applied, as the command line gives them.
+
+        Raises:
+            SettingsError: If the name is unknown or the value does not fit it.
+        """
+        tree: dict[str, Any] = self.model_dump()
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            section, dot, leaf = name.strip().partition(".")
+            if not equals or not dot:
+                raise SettingsError(f"--set {assignment}: expected SECTION.NAME=VALUE, such as training.batch_size=32")
+            if not isinstance(tree.get(section), dict) or leaf not in tree[section]:
+                raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'")
+            tree[section][leaf] = _parse(text.strip())
+        try:
+            return Settings.model_validate(tree)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"setting {where}: {first['msg']}, got {first['input']!r}") from None
+
+    def describe(self) -> Mapping[str, tuple[Any, str]]:
+        """Every setting as "section.name" -> (value, source)."""
+        rows: dict[str, tuple[Any, str]] = {}
+        for section, info in type(self).model_fields.items():
+            value = getattr(self, section)
+            if isinstance(value, BaseModel):
+                for leaf, leaf_info in type(value).model_fields.items():
+                    extra = leaf_info.json_schema_extra
+                    source = str(extra["source"]) if isinstance(extra, dict) else ""
+                    rows[f"{section}.{leaf}"] = (getattr(value, leaf), source)
+            else:
+                rows[section] = (value, info.description or "")
+        return rows
+
+
+def _parse(text: str) -> Any:
+    """Read one value of `--set`: JSON where it is JSON, a comma-separated list, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [_parse(part) for part in text.split(",")] if "," in text else text
+
+
+def digest(*parts: Any) -> str:
+    """Short stable hash of JSON-able values: the key of everything that is cached or resumed (16 hex digits)."""
+    canonical = json.dumps(parts, sort_keys=True, default=_jsonable)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+PAPER = Settings()
+"""The published protocol."""
+
+QUICK = Settings(
+    scale="quick",
+    spectrogram=Spectrogram(segment_frames=128, segment_hop=128),
+    widths=Widths(
+        stem="conv7x7-stride2-maxpool",
+        layers_per_block=3,
+        proposed_growth_rate=8,
+        densenet_growth_rate=8,
+        lstm_units=32,
+        highway_units=32,
+        dense_units=64,
+        cnn_filters=(4, 6, 8),
+        cnn_units=(32, 16),
+    ),
+    training=Training(batch_size=16, max_epochs=10, halve_after=3, stop_after=6),
+    protocol=Protocol(folds=2, repeats=1),
+)
+"""The same architectures and protocol made small, so that every table fills within minutes on two CPU cores."""
+
+SCALES = {"paper": PAPER, "quick": QUICK}

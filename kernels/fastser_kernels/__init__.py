@@ -1,0 +1,23 @@
+"""The hot paths of fastser as functions of tensors: torch only, usable without the rest of fastser.
+
+Feature maps are `[N, C, T, F]` (time before frequency) and, for speed, channels_last in memory.
+"""
+
+from fastser_kernels.dense_block import dense_block
+from fastser_kernels.gather import gather_mixup, gather_segments
+from fastser_kernels.highway import highway
+from fastser_kernels.linf_step import linf_step
+from fastser_kernels.lstm import lstm
+from fastser_kernels.spectrogram import log_spectrogram
+from fastser_kernels.transition import transition
+
+__all__ = [
+    "dense_block",
+    "gather_mixup",
+    "gather_segments",
+    "highway",
+    "linf_step",
+    "log_spectrogram",
+    "lstm",
+    "transition",
+]

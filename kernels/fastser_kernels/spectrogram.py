@@ -1,0 +1,107 @@
+"""Log-spectrogram segments from packed waveforms, with optional noise.
+
+For segment s, frame t and bin f, with w the window and v = waveforms + gain_s * noise:
+
+    V[s, t, f]   = sum_{n < win} w[n] v[start_s + t * hop + n] exp(-2 pi i f n / n_fft)
+    out[s, t, f] = (10 log10(|V|^2 + power_floor) - mean) / std    where t < num_frames_s, else 0
+
+Frames are not centred: the window starts at the frame's first sample, and the DFT pads it to `n_fft` on the right.
+With a filterbank M, |V|^2 is replaced by |V|^2 @ M. All waveforms of a corpus lie end to end in one tensor; a segment
+is a place in it, so neither a frame matrix of the corpus nor a second, noisy waveform is kept.
+"""
+
+import torch
+from torch import Tensor
+
+_SEGMENTS_PER_CHUNK = 16
+
+
+def log_spectrogram(
+    waveforms: Tensor,
+    start: Tensor,
+    num_frames: Tensor,
+    window: Tensor,
+    *,
+    hop_length: int,
+    n_fft: int,
+    num_bins: int,
+    segment_frames: int,
+    power_floor: float,
+    mean: float = 0.0,
+    std: float = 1.0,
+    filterbank: Tensor | None = None,
+    noise: Tensor | None = None,
+    noise_start: Tensor | None = None,
+    noise_gain: Tensor | None = None,
+) -> Tensor:
+    """Compute normalised, padded log-spectrogram segments straight from packed waveforms.
+
+    Args:
+        waveforms: Samples of all utterances end to end, [samples], float32 or float64.
+        start: First sample of each segment, [segments] int64.
+        num_frames: Frames of each segment that lie inside its utterance, [segments] int64; later frames become 0.
+        window: Analysis window, [win_length <= n_fft].
+        hop_length: Samples from frame to frame.
+        n_fft: DFT length.
+        num_bins: Lowest DFT bins that are kept; columns of `filterbank` where one is given.
+        segment_frames: Frames of a segment.
+        power_floor: Added to the power before the logarithm.
+        mean: Subtracted from the decibels.
+        std: Divides what remains.
+        filterbank: Optional [n_fft // 2 + 1, num_bins] weights of the power spectrum, for mel bands.
+        noise: Optional packed noise samples, [noise samples].
+        noise_start: Where in `noise` each segment's excerpt begins, [segments] int64.
+        noise_gain: Factor of the noise in each segment, [segments].
+
+    Returns:
+        [segments, segment_frames, num_bins] in the waveforms' dtype.
+
+    Raises:
+        ValueError: If an argument's shape does not fit, or a segment reaches outside the waveforms or the noise.
+    """
+    _check(waveforms, start, num_frames, window, hop_length, n_fft, segment_frames, "waveforms")
+    if noise is not None:
+        if noise_start is None or noise_gain is None:
+            raise ValueError("noise needs noise_start and noise_gain, one of each per segment")
+        _check(noise, noise_start, num_frames, window, hop_length, n_fft, segment_frames, "noise")
+    span = (segment_frames - 1) * hop_length + window.shape[0]
+    within = torch.arange(span, device=waveforms.device)
+    valid = torch.arange(segment_frames, device=waveforms.device) < num_frames[:, None]
+    out = waveforms.new_empty(start.shape[0], segment_frames, num_bins)
+    for first in range(0, start.shape[0], _SEGMENTS_PER_CHUNK):
+        part = slice(first, first + _SEGMENTS_PER_CHUNK)
+        samples = _excerpt(waveforms, start[part], within)
+        if noise is not None and noise_start is not None and noise_gain is not None:
+            samples = samples + noise_gain[part, None] * _excerpt(noise, noise_start[part], within)
+        frames = samples.unfold(1, window.shape[0], hop_length) * window
+        spectrum = torch.fft.rfft(frames, n=n_fft)
+        power = spectrum[..., :num_bins].abs().square_() if filterbank is None else spectrum.abs().square_() @ filterbank
+        decibels = power.add(power_floor).log10_().mul_(10.0)
+        out[part] = decibels.sub_(mean).div_(std).masked_fill_(~valid[part, :, None], 0.0)
+    return out
+
+
+def _excerpt(signal: Tensor, start: Tensor, within: Tensor) -> Tensor:
+    return signal[(start[:, None] + within).clamp_(max=signal.shape[0] - 1)]
+
+
+def _check(
+    signal: Tensor,
+    start: Tensor,
+    num_frames: Tensor,
+    window: Tensor,
+    hop_length: int,
+    n_fft: int,
+    segment_frames: int,
+    name: str,
+) -> None:
+    if signal.dim() != 1:
+        raise ValueError(f"{name} must be one-dimensional (packed end to end), got shape {tuple(signal.shape)}")
+    if start.shape != num_frames.shape or start.dim() != 1:
+        raise ValueError(f"start and num_frames must both be [segments], got {start.shape} and {num_frames.shape}")
+    if not 0 < window.shape[0] <= n_fft:
+        raise ValueError(f"window has {window.shape[0]} samples; it must have 1 to n_fft = {n_fft}")
+    if signal.device.type == "cpu" and start.numel():
+        last = start + (num_frames - 1) * hop_length + window.shape[0]
+        if int(start.min()) < 0 or int(last.max()) > signal.shape[0] or int(num_frames.max()) > segment_frames:
+            raise ValueError(f"a segment reaches outside {name} ({signal.shape[0]} samples)")

@@ -1,0 +1,112 @@
+"""The five architectures: sizes, shapes, compilation."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fastser.layers import Highway
+from fastser.models import ARCHITECTURES, MODELS, build_model
+from fastser.settings import QUICK, Widths
+
+PARAMETERS = {
+    "cnn": 2_172_684,
+    "cnn-lstm": 741_004,
+    "densenet": 835_980,
+    "densenet-lstm": 3_331_980,
+    "proposed": 6_283_060,
+}
+
+
+def _small(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return build_model(name, widths=QUICK.widths, segment_frames=32, num_bins=32)
+
+
+def test_names_and_titles_stand_in_the_order_of_the_tables() -> None:
+    assert MODELS == ("cnn", "cnn-lstm", "densenet", "densenet-lstm", "proposed")
+    titles = [ARCHITECTURES[name].title for name in MODELS]
+    assert titles == ["CNN", "CNN-LSTM", "DenseNet", "DenseNet-LSTM", "Proposed"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_published_sizes_have_the_parameters_of_the_ledger(name: str) -> None:
+    model = build_model(name)
+    assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
+    assert model.eval()(torch.randn(1, 256, 128)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("stem", ["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"])
+@pytest.mark.parametrize("size", [(16, 16), (33, 47), (50, 35)])
+@pytest.mark.parametrize("name", MODELS)
+def test_any_stem_and_segment_size(name: str, size: tuple[int, int], stem: str) -> None:
+    widths = Widths(**(QUICK.widths.model_dump() | {"stem": stem, "compression": 0.5}))
+    assert build_model(name, 7, widths, *size)(torch.randn(2, *size)).shape == (2, 7)
+
+
+def _gradients(run: nn.Module, model: nn.Module, x: Tensor, cotangent: Tensor) -> tuple[Tensor, ...]:
+    """Logits and all gradients of a training step without dropout."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    x = x.clone().requires_grad_()
+    logits = run(x)
+    return (logits, *torch.autograd.grad(logits, [x, *model.parameters()], cotangent))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_compiles_without_a_graph_break(name: str) -> None:
+    eager, compiled = _small(name), _small(name)
+    x, cotangent = torch.randn(3, 32, 32), torch.randn(3, 4)
+    expected = _gradients(eager, eager, x, cotangent)
+    torch._dynamo.reset()
+    actual = _gradients(torch.compile(compiled, fullgraph=True, backend="aot_eager"), compiled, x, cotangent)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    for key, value in eager.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_eval_mode_treats_samples_alone_and_gives_input_gradients(name: str) -> None:
+    model = _small(name).eval()
+    x = torch.randn(5, 32, 32, requires_grad=True)
+    logits = model(x)
+    torch.testing.assert_close(model(x[2:3]), logits[2:3], rtol=1e-4, atol=1e-5)
+    (gradient,) = torch.autograd.grad(logits[0].max(), x)
+    assert gradient[0].abs().max() > 0
+    assert gradient[1:].abs().max() == 0
+
+
+def test_weights_start_he_normal_and_gates_start_by_carrying() -> None:
+    torch.manual_seed(0)
+    model = build_model("proposed")
+    weight = model.get_parameter("block2.denselayer6.conv.weight")
+    assert weight.std().item() == pytest.approx((2 / weight[0].numel()) ** 0.5, rel=0.02)
+    assert model.get_parameter("fuse.bias").abs().max() == 0
+    highway = model.get_submodule("highway")
+    assert isinstance(highway, Highway)
+    assert all((gate.get_parameter("bias") == -1).all() for gate in highway.transform)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_small_batch_can_be_learnt(name: str) -> None:
+    model = _small(name)
+    x, y = torch.randn(8, 32, 32), torch.arange(8) % 4
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(30):
+        loss = nn.functional.cross_entropy(model(x), y)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert min(losses[-5:]) < 0.5 * losses[0]
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="model 'resnet' does not exist; choose from cnn, "):
+        build_model("resnet")
+    with pytest.raises(ValueError, match="at least 16 frames"):
+        build_model("cnn", segment_frames=8)
+    with pytest.raises(ValueError, match="batch, frames, bins"):
+        _small("cnn")(torch.randn(2, 1, 32, 32))
