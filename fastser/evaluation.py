@@ -72,7 +72,7 @@ def evaluate(
     attack = settings.attack
     for name, perturb in (
         ("fgsm", FGSM(model, attack.eps)),
-        ("bim", BIM(model, attack.eps, attack.bim_alpha, attack.bim_steps)),
+        ("bim", BIM(model, attack.eps, attack.eps * attack.bim_relative_step, attack.bim_steps)),
     ):
         on_condition(name)
         bank = test.dataset.bank

@@ -23,14 +23,6 @@ class Sizes:
     num_bins: int
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """One row of the paper's tables: its title, and what builds it."""
-
-    title: str
-    build: Callable[[Widths, Sizes], nn.Module]
-
-
 def build_model(
     name: str,
     num_classes: int = 4,
@@ -41,7 +33,7 @@ def build_model(
     """Build one architecture with fresh weights (He-normal convolutions and linear layers; open 24).
 
     Args:
-        name: One of `MODELS`.
+        name: One of `ARCHITECTURES`.
         num_classes: Number of emotions.
         widths: Sizes of the layers.
         segment_frames: Frames of a segment.
@@ -54,11 +46,11 @@ def build_model(
         ValueError: If the name is unknown or a segment is smaller than 16 x 16.
     """
     if name not in ARCHITECTURES:
-        raise ValueError(f"model '{name}' does not exist; choose from {', '.join(MODELS)}")
+        raise ValueError(f"model '{name}' does not exist; choose from {', '.join(ARCHITECTURES)}")
     if min(segment_frames, num_bins) < 16:
         raise ValueError(f"a segment must be at least 16 frames x 16 bins, got {segment_frames} x {num_bins}")
-    model = ARCHITECTURES[name].build(widths, Sizes(num_classes, segment_frames, num_bins))
-    return model.apply(_initialise).to(memory_format=torch.channels_last)
+    model = ARCHITECTURES[name](widths, Sizes(num_classes, segment_frames, num_bins))
+    return model.apply(_initialise).to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
 
 def _initialise(module: nn.Module) -> None:
@@ -191,25 +183,27 @@ def _densenet_lstm(widths: Widths, sizes: Sizes) -> nn.Module:
     return SegmentClassifier(trunk, summary, _dense_head(widths.lstm_units, widths, sizes))
 
 
-_CNN_KERNELS = ((16, 12), (12, 8), (7, 5))
-"""(time, frequency); Satt et al. 2017 give frequency x time: 12x16, 8x12, 5x7 (open 22)."""
-
-
 def _cnn_trunk(widths: Widths) -> nn.Module:
     """Three convolutions that keep the size, each halved by 2x2 max-pooling, and ReLU (which commutes with the pool).
 
     An even kernel pads its extra zero in front. The row that this adds behind is dropped by the pool.
     """
     trunk = nn.Sequential()
-    for inputs, filters, kernel in zip((1, *widths.cnn_filters), widths.cnn_filters, _CNN_KERNELS, strict=False):
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        trunk.extend([nn.Conv2d(inputs, filters, kernel, padding=padding), nn.MaxPool2d(2), nn.ReLU()])
+    inputs = 1
+    for filters, (bins, frames) in zip(widths.cnn_filters, widths.cnn_kernels, strict=True):
+        conv = nn.Conv2d(inputs, filters, (frames, bins), padding=(frames // 2, bins // 2))
+        trunk.extend([conv, nn.MaxPool2d(2), nn.ReLU()])
+        inputs = filters
     return trunk
 
 
-def _cnn_size(size: int) -> int:
-    """Length of one axis of the maps after the trunk: the even kernels round up, the odd one down."""
-    return -(-size // 4) // 2
+def _cnn_sizes(widths: Widths, sizes: Sizes) -> tuple[int, int]:
+    """Frames and bins of the maps after the trunk: a layer with an even kernel rounds up, one with an odd one down."""
+    frames, bins = sizes.segment_frames, sizes.num_bins
+    for kernel_bins, kernel_frames in widths.cnn_kernels:
+        frames = (frames + 1 - kernel_frames % 2) // 2
+        bins = (bins + 1 - kernel_bins % 2) // 2
+    return frames, bins
 
 
 def _cnn_head(features: int, widths: Widths, sizes: Sizes) -> nn.Module:
@@ -220,24 +214,23 @@ def _cnn_head(features: int, widths: Widths, sizes: Sizes) -> nn.Module:
 
 
 def _cnn(widths: Widths, sizes: Sizes) -> nn.Module:
-    features = widths.cnn_filters[-1] * _cnn_size(sizes.segment_frames) * _cnn_size(sizes.num_bins)
+    frames, bins = _cnn_sizes(widths, sizes)
+    features = widths.cnn_filters[-1] * frames * bins
     summary = nn.Sequential(nn.Flatten(), nn.Linear(features, widths.cnn_units[0]), nn.ReLU())
     return SegmentClassifier(_cnn_trunk(widths), summary, _cnn_head(widths.cnn_units[0], widths, sizes))
 
 
 def _cnn_lstm(widths: Widths, sizes: Sizes) -> nn.Module:
-    features = widths.cnn_filters[-1] * _cnn_size(sizes.num_bins)
+    features = widths.cnn_filters[-1] * _cnn_sizes(widths, sizes)[1]
     summary = LastStep(LSTM(features, widths.lstm_units, bidirectional=True))
     return SegmentClassifier(_cnn_trunk(widths), summary, _cnn_head(2 * widths.lstm_units, widths, sizes))
 
 
-ARCHITECTURES = {
-    "cnn": Architecture("CNN", _cnn),
-    "cnn-lstm": Architecture("CNN-LSTM", _cnn_lstm),
-    "densenet": Architecture("DenseNet", _densenet),
-    "densenet-lstm": Architecture("DenseNet-LSTM", _densenet_lstm),
-    "proposed": Architecture("Proposed", Proposed),
+ARCHITECTURES: dict[str, Callable[[Widths, Sizes], nn.Module]] = {
+    "cnn": _cnn,
+    "cnn-lstm": _cnn_lstm,
+    "densenet": _densenet,
+    "densenet-lstm": _densenet_lstm,
+    "proposed": Proposed,
 }
-"""The paper's systems in the order of its tables."""
-
-MODELS = tuple(ARCHITECTURES)
+"""What builds each of the paper's systems."""

@@ -1,4 +1,4 @@
-"""`python -m fastser.reproduce`: the tables and figures of Latif et al. 2020, from corpora on disk or from stand-ins."""
+"""`python -m fastser.reproduce`: the tables and figure of Latif et al. 2020, from corpora on disk or from stand-ins."""
 
 import enum
 import logging
@@ -36,19 +36,23 @@ KEEP = "Keep every trained model's weights as OUT/models/KEY.safetensors."
 @app.command()
 def reproduce(
     everything: Annotated[bool, Option("--all", help="Tables 1 to 4 and Figure 2.")] = False,
-    table: Annotated[list[int] | None, Option(help="One table, 1 to 4; may be given again.", min=1, max=4)] = None,
-    figure: Annotated[int | None, Option(help="Figure 2.", min=2, max=2)] = None,
+    table: Annotated[
+        list[int] | None, Option(metavar="N", help="One table, 1 to 4; may be given again.", min=1, max=4)
+    ] = None,
+    figure: Annotated[
+        int | None, Option(metavar="N", help="Figure 2, the only one with numbers.", min=2, max=2)
+    ] = None,
     source: Annotated[str | None, Option(metavar="NAME=PATH", help=SOURCE)] = None,
     target: Annotated[str | None, Option(metavar="NAME=PATH", help=TARGET)] = None,
     noise: Annotated[str | None, Option(metavar="NAME=PATH", help=NOISE)] = None,
     scale: Annotated[ScaleName | None, Option(help=SCALE)] = None,
     models: Annotated[str | None, Option(metavar="A,B", help="Only these models.")] = None,
     augmentations: Annotated[str | None, Option(metavar="A,B", help="Only these augmentations.")] = None,
-    folds: Annotated[int | None, Option(help=FOLDS, min=1)] = None,
-    repeats: Annotated[int | None, Option(help=REPEATS, min=1)] = None,
-    device: Annotated[str, Option(help=DEVICE)] = "auto",
-    seed: Annotated[int, Option(help="Seed from which all others are derived.", min=0)] = 0,
-    out: Annotated[Path, Option(help=OUT)] = Path("results"),
+    folds: Annotated[int | None, Option(metavar="N", help=FOLDS, min=1)] = None,
+    repeats: Annotated[int | None, Option(metavar="N", help=REPEATS, min=1)] = None,
+    device: Annotated[str, Option(metavar="NAME", help=DEVICE)] = "auto",
+    seed: Annotated[int, Option(metavar="N", help="Seed from which all others are derived.", min=0)] = 0,
+    out: Annotated[Path, Option(metavar="DIR", help=OUT)] = Path("results"),
     change: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=CHANGE)] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the grid and an estimate of the time; stop.")] = False,
     allow_bad_files: Annotated[bool, Option("--allow-bad-files", help=BAD)] = False,
@@ -101,7 +105,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.format_message()}", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted before any training began; nothing is lost", file=sys.stderr)

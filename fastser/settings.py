@@ -57,6 +57,9 @@ class Widths(_Frozen):
     highway_layers: int = _from("paper 4.4: three", 3, gt=0)
     dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0)
     cnn_filters: tuple[int, int, int] = _from("open 22", (16, 24, 32))
+    cnn_kernels: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] = _from(
+        "open 22: bins x frames, as in Satt et al. 2017", ((12, 16), (8, 12), (5, 7))
+    )
     cnn_units: tuple[int, int] = _from("open 23", (128, 64))
     dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
 
@@ -91,7 +94,7 @@ class Attack(_Frozen):
 
     eps: float = _from("paper 5.3: 0.08; its unit is open 31", 0.08, gt=0)
     bim_steps: int = _from("open 32", 24, gt=0)
-    bim_alpha: float = _from("open 32: eps / 20.4", 0.08 / 20.4, gt=0)
+    bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
 
 
 class Protocol(_Frozen):
@@ -186,7 +189,8 @@ QUICK = Settings(
         lstm_units=32,
         highway_units=32,
         dense_units=64,
-        cnn_filters=(4, 6, 8),
+        cnn_filters=(6, 8, 12),
+        cnn_kernels=((6, 8), (4, 6), (3, 3)),
         cnn_units=(32, 16),
     ),
     training=Training(batch_size=16, max_epochs=10, halve_after=3, stop_after=6),

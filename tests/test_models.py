@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from fastser.layers import Highway
-from fastser.models import ARCHITECTURES, MODELS, build_model
-from fastser.settings import QUICK, Widths
+from fastser.models import ARCHITECTURES, build_model
+from fastser.protocol import MODELS
+from fastser.settings import QUICK
 
 PARAMETERS = {
     "cnn": 2_172_684,
@@ -15,17 +16,16 @@ PARAMETERS = {
     "densenet-lstm": 3_331_980,
     "proposed": 6_283_060,
 }
+SMALL = QUICK.widths.model_copy(update={"layers_per_block": 2})
 
 
 def _small(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(name, widths=QUICK.widths, segment_frames=32, num_bins=32)
+    return build_model(name, widths=SMALL, segment_frames=32, num_bins=32)
 
 
-def test_names_and_titles_stand_in_the_order_of_the_tables() -> None:
-    assert MODELS == ("cnn", "cnn-lstm", "densenet", "densenet-lstm", "proposed")
-    titles = [ARCHITECTURES[name].title for name in MODELS]
-    assert titles == ["CNN", "CNN-LSTM", "DenseNet", "DenseNet-LSTM", "Proposed"]
+def test_every_row_of_the_tables_can_be_built() -> None:
+    assert list(ARCHITECTURES) == list(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -36,10 +36,10 @@ def test_published_sizes_have_the_parameters_of_the_ledger(name: str) -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"])
-@pytest.mark.parametrize("size", [(16, 16), (33, 47), (50, 35)])
+@pytest.mark.parametrize("size", [(16, 16), (33, 47)])
 @pytest.mark.parametrize("name", MODELS)
 def test_any_stem_and_segment_size(name: str, size: tuple[int, int], stem: str) -> None:
-    widths = Widths(**(QUICK.widths.model_dump() | {"stem": stem, "compression": 0.5}))
+    widths = SMALL.model_copy(update={"stem": stem, "compression": 0.5})
     assert build_model(name, 7, widths, *size)(torch.randn(2, *size)).shape == (2, 7)
 
 
@@ -94,7 +94,7 @@ def test_a_small_batch_can_be_learnt(name: str) -> None:
     x, y = torch.randn(8, 32, 32), torch.arange(8) % 4
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
-    for _ in range(30):
+    for _ in range(20):
         loss = nn.functional.cross_entropy(model(x), y)
         losses.append(loss.item())
         optimiser.zero_grad()

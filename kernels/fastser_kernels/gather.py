@@ -83,7 +83,7 @@ def gather_mixup(
 
 
 def _check_range(num_frames: int, start: Tensor, length: Tensor) -> None:
-    outside = (start < 0) | (length < 0) | (start + length > num_frames)
+    outside = (start < 0) | (length < 0) | (start > num_frames - length)
     if outside.any():
         i = int(outside.nonzero()[0])
         raise IndexError(

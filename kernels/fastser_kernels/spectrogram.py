@@ -75,7 +75,9 @@ def log_spectrogram(
             samples = samples + noise_gain[part, None] * _excerpt(noise, noise_start[part], within)
         frames = samples.unfold(1, window.shape[0], hop_length) * window
         spectrum = torch.fft.rfft(frames, n=n_fft)
-        power = spectrum[..., :num_bins].abs().square_() if filterbank is None else spectrum.abs().square_() @ filterbank
+        power = (
+            spectrum[..., :num_bins].abs().square_() if filterbank is None else spectrum.abs().square_() @ filterbank
+        )
         decibels = power.add(power_floor).log10_().mul_(10.0)
         out[part] = decibels.sub_(mean).div_(std).masked_fill_(~valid[part, :, None], 0.0)
     return out

@@ -1,0 +1,139 @@
+"""Modules: state dicts shared with plain PyTorch modules, training flags, representation, errors."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, Transition
+
+
+class EagerDenseBlock(nn.Module):
+    """The same block from plain modules, with torchvision's names."""
+
+    def __init__(self, in_channels: int, growth_rate: int, num_layers: int) -> None:
+        super().__init__()
+        for i in range(num_layers):
+            channels = in_channels + i * growth_rate
+            norm, conv = nn.BatchNorm2d(channels), nn.Conv2d(channels, growth_rate, 3, padding=1, bias=False)
+            layer = nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv))
+            self.add_module(f"denselayer{i + 1}", layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = torch.cat([x, layer(x)], dim=1)
+        return x
+
+
+def _eager_transition(in_channels: int, out_channels: int) -> nn.Module:
+    norm, conv = nn.BatchNorm2d(in_channels), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    return nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv, pool=nn.AvgPool2d(2)))
+
+
+def _train(model: nn.Module, x: Tensor, target: Tensor) -> list[float]:
+    optimiser = torch.optim.SGD(model.parameters(), 0.05)
+    losses = []
+    for _ in range(10):
+        loss = nn.functional.mse_loss(model(x), target)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "out_shape"),
+    [
+        (DenseBlock(4, 3, 2), EagerDenseBlock(4, 3, 2), (2, 10, 6, 8)),
+        (DenseLayer(4, 3), EagerDenseBlock(4, 3, 1), (2, 7, 6, 8)),
+        (Transition(4, 5), _eager_transition(4, 5), (2, 5, 3, 4)),
+    ],
+    ids=["DenseBlock", "DenseLayer", "Transition"],
+)
+def test_state_dicts_and_training_equal_plain_modules(ours: nn.Module, plain: nn.Module, out_shape: tuple[int]) -> None:
+    torch.manual_seed(0)
+    prefix = "denselayer1." if isinstance(ours, DenseLayer) else ""
+    plain.load_state_dict({prefix + key: value for key, value in ours.state_dict().items()})
+    x, target = torch.randn(2, 4, 6, 8), torch.randn(out_shape)
+    assert _train(ours, x, target) == pytest.approx(_train(plain, x, target), rel=1e-4)
+    torch.testing.assert_close(ours.eval()(x), plain.eval()(x), rtol=1e-4, atol=1e-5)
+    ours.load_state_dict({key.removeprefix(prefix): value for key, value in plain.state_dict().items()})
+    torch.testing.assert_close(ours(x), plain(x))
+    assert {v.item() for k, v in ours.state_dict().items() if k.endswith("num_batches_tracked")} == {10}
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_lstm_state_dict_and_states_equal_nn_lstm(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    ours, plain = LSTM(6, 5, bidirectional), nn.LSTM(6, 5, batch_first=True, bidirectional=bidirectional)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 7, 6)
+    expected, (last, _) = plain(x)
+    torch.testing.assert_close(ours(x), expected)
+    torch.testing.assert_close(ours.last(x), last.transpose(0, 1).flatten(1))
+    ours.load_state_dict(nn.LSTM(6, 5, bidirectional=bidirectional).state_dict())
+    assert all(value.abs().max() <= 5**-0.5 for value in LSTM(6, 5).parameters())
+
+
+def test_frozen_batch_norms_use_and_keep_their_running_statistics() -> None:
+    torch.manual_seed(0)
+    block, x = DenseBlock(4, 3, 2), torch.randn(2, 4, 6, 8)
+    expected = block.eval()(x)
+    before = {key: value.clone() for key, value in block.state_dict().items()}
+    block.train()
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    assert torch.equal(block(x), expected)
+    for key, value in block.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_highway_starts_by_carrying() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 8)
+    torch.testing.assert_close(Highway(8, 3, transform_bias=-30.0)(x), x)
+    assert (Highway(8, 3)(x) - x).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (DenseBlock(4, 3, 2), torch.randn(2, 4, 6, 8)),
+        (Transition(4, 5), torch.randn(2, 4, 6, 8)),
+        (Highway(8, 2), torch.randn(3, 8)),
+        (LSTM(6, 5, bidirectional=True), torch.randn(3, 7, 6)),
+    ],
+    ids=["DenseBlock", "Transition", "Highway", "LSTM"],
+)
+def test_layers_compile_without_a_graph_break(layer: nn.Module, x: Tensor) -> None:
+    expected = layer.eval()(x)
+    torch._dynamo.reset()
+    torch.testing.assert_close(
+        torch.compile(layer, fullgraph=True, backend="aot_eager")(x), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_repr_shows_the_constructor_arguments() -> None:
+    assert repr(DenseBlock(4, 3, 2)).startswith("DenseBlock(\n  in_channels=4, growth_rate=3, num_layers=2\n")
+    assert repr(Transition(4, 5)).startswith("Transition(\n  in_channels=4, out_channels=5\n")
+    assert repr(Highway(8, 2)).startswith("Highway(\n  units=8, num_layers=2, transform_bias=-1.0\n")
+    assert repr(LSTM(6, 5)) == "LSTM(6, 5, bidirectional=False)"
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "name"),
+    [
+        (DenseBlock, (4, 0, 2), "growth_rate"),
+        (DenseBlock, (4, 3, 0), "num_layers"),
+        (DenseLayer, (0, 3), "in_channels"),
+        (Transition, (4, -1), "out_channels"),
+        (Highway, (0, 3), "units"),
+        (LSTM, (6, 0), "hidden_size"),
+    ],
+)
+def test_bad_sizes_are_named(layer: type[nn.Module], arguments: tuple[int, ...], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got "):
+        layer(*arguments)

@@ -1,0 +1,298 @@
+"""The command as a user runs it: in a process of its own, on the stand-ins, killed, shared and misused."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+GRID = [
+    "--all",
+    "--models=cnn,proposed",
+    "--augmentations=none,mixup",
+    "--folds=2",
+    "--set=training.max_epochs=2",
+    "--set=attack.bim_steps=2",
+    "--set=spectrogram.segment_frames=64",
+    "--set=spectrogram.segment_hop=64",
+]
+TRAININGS = 2 * 2 * 2 + 2 * 2 + 2 * 2
+TABLES = ["table1.csv", "table2.csv", "table2-scenes.csv", "table3.csv", "table4.csv", "figure2.csv"]
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """Start the command with a cache that this module shares."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def start(*arguments: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fastser.reproduce", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"FASTSER_CACHE": str(cache)},
+        )
+
+    return start
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    status, said, err = finish(start(*GRID, "--out", out))
+    assert (status, err) == (0, "")
+    assert f"0 reused, {TRAININGS} to do" in said
+    assert f"{TRAININGS} of {TRAININGS} trainings finished" in said
+    return out
+
+
+def tables(out: Path) -> dict[str, str]:
+    return {name: (out / name).read_text() for name in TABLES}
+
+
+def test_every_table_and_figure_is_there(uninterrupted: Path) -> None:
+    for name, text in tables(uninterrupted).items():
+        rows = text.splitlines()
+        assert rows[0].startswith("model,augmentation,condition,corpus,uar_mean,uar_std,n_repeats,n_folds"), name
+        assert any(re.search(r",synthetic [^,]*,\d+\.\d+,,1,[12],", row) for row in rows), name
+    report = (uninterrupted / "report.md").read_text()
+    assert report.startswith("# fastser report (synthetic speech, quick scale)")
+    assert "![Figure 2" in report
+    assert (uninterrupted / "figure2.png").stat().st_size > 10_000
+    assert len(list((uninterrupted / "runs").glob("*.json"))) == TRAININGS
+
+
+def test_again_reuses_everything_and_writes_the_same(start: Start, uninterrupted: Path) -> None:
+    before = tables(uninterrupted), {p.name: p.stat().st_mtime_ns for p in (uninterrupted / "runs").glob("*.json")}
+    status, said, _ = finish(start(*GRID, "--out", uninterrupted))
+    assert status == 0
+    assert f"{TRAININGS} reused, 0 to do" in said
+    assert before == (
+        tables(uninterrupted),
+        {p.name: p.stat().st_mtime_ns for p in (uninterrupted / "runs").glob("*.json")},
+    )
+
+
+def test_killed_at_three_random_moments_it_ends_in_the_same_tables(
+    start: Start, uninterrupted: Path, tmp_path: Path
+) -> None:
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    finished = [0]
+    for _ in range(3):
+        process = start(*GRID, "--out", tmp_path)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if re.match(r"\[\d+/", line) or "to do" in line:
+                break
+        time.sleep(moments.uniform(0.0, 2.0))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        finished.append(len(list((tmp_path / "runs").glob("*.json"))))
+    assert finished == sorted(finished)
+    assert finished[-1] < TRAININGS, f"it was over before the third kill, seed {seed}"
+    status, said, err = finish(start(*GRID, "--out", tmp_path))
+    assert status == 0, err
+    assert f"{finished[-1]} reused, {TRAININGS - finished[-1]} to do" in said, f"seed {seed}"
+    assert tables(tmp_path) == tables(uninterrupted), f"seed {seed}"
+
+
+def test_two_processes_share_one_folder(start: Start, uninterrupted: Path, tmp_path: Path) -> None:
+    processes = [start(*GRID, "--out", tmp_path) for _ in range(2)]
+    outcomes = [finish(process) for process in processes]
+    assert [status for status, *_ in outcomes] == [0, 0], [err for *_, err in outcomes]
+    run_here = [len(re.findall(r"^\[.*\d s\); ", out, re.MULTILINE)) for _, out, _ in outcomes]
+    assert sum(run_here) == TRAININGS
+    assert min(run_here) > 0
+    assert tables(tmp_path) == tables(uninterrupted)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_interrupt_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
+    process = start(*GRID, "--out", tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("[1/"):
+            break
+    process.send_signal(signal.SIGINT)
+    status, said, err = finish(process)
+    assert status == 130
+    assert err == ""
+    assert re.search(rf"interrupted: \d+ of {TRAININGS} trainings are finished .* the same command goes on", said)
+
+
+def test_dry_run_shows_the_grid_and_writes_nothing(start: Start, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    status, said, err = finish(start("--all", "--dry-run", "--out", out))
+    assert (status, err) == (0, "")
+    assert re.findall(r"= (\d+) trainings", said) == ["40", "10", "20"]
+    assert re.search(r"0 reused, 70 to do, about \d+ (s|min)", said)
+    assert not out.exists()
+
+
+def test_a_changed_setting_never_mixes_with_old_results(start: Start, uninterrupted: Path) -> None:
+    status, said, _ = finish(start(*GRID, "--set=training.learning_rate=0.002", "--dry-run", "--out", uninterrupted))
+    assert status == 0
+    assert f"0 reused, {TRAININGS} to do" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "nothing to do: give --all, --table 1..4 or --figure 2"),
+        (["--all", "--source=iemocap=/nowhere/at/all"], "/nowhere/at/all"),
+        (["--all", "--source=iemocap"], "--source iemocap: expected NAME=PATH"),
+        (["--all", "--source=iemocaps=."], "iemocaps"),
+        (["--all", "--source=demand=."], "demand: is noise, not speech"),
+        (["--all", "--noise=folder=."], "--noise alone is not enough"),
+        (["--all", "--models=proposed,resnet"], "--models: there is no 'resnet'; known are cnn, cnn-lstm"),
+        (["--all", "--augmentations=specaugment"], "--augmentations: there is no 'specaugment'"),
+        (["--all", "--device=cuda:99"], "--device cuda:99: there is no such CUDA device"),
+        (["--all", "--device=banana"], "--device banana: not a device"),
+        (["--all", "--set=training.batchsize=3"], "there is no setting 'training.batchsize'"),
+        (["--all", "--set=training.batch_size=many"], "setting training.batch_size"),
+        (["--all", "--out=/proc/nowhere"], "--out /proc/nowhere cannot be written"),
+        (["--table=5"], "'--table'"),
+        (["--figure=1"], "'--figure'"),
+        (["--tabel=1"], "No such option: --tabel"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fastser.reproduce import main
+
+    monkeypatch.setenv("FASTSER_CACHE", str(tmp_path / "cache"))
+    if not any(a.startswith("--out") for a in arguments):
+        arguments = [*arguments, f"--out={tmp_path / 'out'}"] if arguments else arguments
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    err = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+def write_speech(path: Path, speaker: int, seconds: float = 0.5) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(speaker).normal(0, 0.1, int(16_000 * seconds))
+    soundfile.write(path, noise, 16_000)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Four speakers with 4 x 6 utterances each."""
+    lines = ["path,speaker,emotion"]
+    for speaker in range(4):
+        for emotion in ("angry", "happy", "neutral", "sad"):
+            for take in range(6):
+                name = f"wav/{speaker}-{emotion}-{take}.wav"
+                write_speech(tmp_path / name, 100 * speaker + take)
+                lines.append(f"{name},s{speaker},{emotion}")
+    (tmp_path / "corpus.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "corpus.csv"
+
+
+SMALL = [
+    "--table=3",
+    "--scale=quick",
+    "--models=cnn",
+    "--augmentations=none",
+    "--folds=1",
+    "--set=training.max_epochs=1",
+    "--set=attack.bim_steps=1",
+]
+
+
+def test_a_bad_file_is_named_skipped_and_counted(start: Start, manifest: Path, tmp_path: Path) -> None:
+    lfs = tmp_path / "wav" / "0-angry-0.wav"
+    lfs.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    status, said, err = finish(start(*SMALL, f"--source=manifest={manifest}", "--out", tmp_path / "out"))
+    assert status == 0, err
+    assert re.search(r"warning: .*0-angry-0\.wav: .*git.lfs.*skipped", said)
+    assert "95 utterances" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_too_many_bad_files_are_an_error_unless_allowed(start: Start, manifest: Path, tmp_path: Path) -> None:
+    for path in sorted((tmp_path / "wav").iterdir())[:6]:
+        path.write_bytes(b"")
+    arguments = [*SMALL, f"--source=manifest={manifest}", "--out", str(tmp_path / "out")]
+    status, _, err = finish(start(*arguments))
+    assert status == 2
+    assert re.fullmatch(
+        r"error: corpus: 6 of 96 files are unusable, first .*0-angry-0\.wav: .*; --allow-bad-files .*\n", err
+    )
+    status, said, err = finish(start(*arguments, "--allow-bad-files"))
+    assert status == 0, err
+    assert said.count("; skipped") == 6
+
+
+def test_noise_shorter_than_an_utterance_is_refused_before_anything_is_trained(
+    start: Start, manifest: Path, tmp_path: Path
+) -> None:
+    write_speech(tmp_path / "noise" / "kitchen" / "short.wav", 1, seconds=0.1)
+    status, _, err = finish(
+        start(
+            *SMALL,
+            f"--source=manifest={manifest}",
+            f"--noise=folder={tmp_path / 'noise'}",
+            '--set=noise.scenes=["kitchen"]',
+            "--out",
+            tmp_path / "out",
+        )
+    )
+    assert status == 2
+    assert "kitchen" in err
+    assert err.count("\n") == 1
+    assert not list((tmp_path / "out" / "runs").glob("*.json"))
+
+
+def test_one_failed_training_does_not_stop_the_others(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fastser import experiment
+    from fastser.reproduce import main
+    from fastser.training import TrainingError
+
+    real = experiment.build_model
+
+    def build(name: str, **sizes: object) -> object:
+        if name == "cnn":
+            raise TrainingError("the training loss is nan after epoch 1")
+        return real(name, **sizes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(experiment, "build_model", build)
+    monkeypatch.setenv("FASTSER_CACHE", str(tmp_path / "cache"))
+    arguments = [*SMALL, "--models=cnn,densenet", f"--source=manifest={manifest}", f"--out={tmp_path / 'out'}"]
+    monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 1
+    said = capsys.readouterr().out
+    assert "1 of 2 trainings finished" in said
+    assert "failed: corpus: cnn, none, fold s0, repeat 1: the training loss is nan after epoch 1" in said
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "## Failed trainings" in report
