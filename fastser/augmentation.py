@@ -1,4 +1,4 @@
-"""What is done to speech: mixup and speed perturbation for training (paper 4.3), noise at an SNR for tests (paper 5.2)."""
+"""What is done to speech: mixup for training (paper 4.3), noise at an SNR for tests (paper 5.2)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -35,9 +35,11 @@ def draw_mixup(
         A permutation [batch] int64 and one weight per sample [batch] float32, from Beta(alpha, alpha).
     """
     partner = torch.randperm(batch, generator=generator, device=device)
-    concentration = torch.full((2, batch), alpha, dtype=torch.float64, device=device)
-    gamma = torch._standard_gamma(concentration, generator=generator)
-    return partner, (gamma[0] / gamma.sum(0)).float()
+    # Gamma(alpha) = Gamma(alpha + 1) * uniform ** (1 / alpha), in logarithms because a small alpha would underflow.
+    shape = torch.full((2, batch), alpha + 1.0, dtype=torch.float64, device=device)
+    uniform = 1.0 - torch.rand(2, batch, dtype=torch.float64, device=device, generator=generator)
+    log_gamma = torch._standard_gamma(shape, generator=generator).log() + uniform.log() / alpha
+    return partner, torch.sigmoid(log_gamma[0] - log_gamma[1]).float()
 
 
 def mixup(
@@ -58,7 +60,7 @@ def mixup(
     Raises:
         ValueError: If `alpha` is not positive, or `x` and `y` differ in length.
     """
-    if alpha <= 0:
+    if not alpha > 0:
         raise ValueError(f"alpha must be greater than 0, got {alpha}")
     if len(x) != len(y):
         raise ValueError(f"x and y must have the same length, got {len(x)} and {len(y)}")
@@ -72,7 +74,7 @@ def snr_gain(speech: npt.NDArray[np.float32], noise: npt.NDArray[np.float32], sn
 
     Both levels are the root mean square of the whole excerpt, without voice activity detection.
     """
-    return _rms(speech) / _rms(noise) * 10.0 ** (-snr_db / 20.0)
+    return float(_rms(speech) / _rms(noise) * 10.0 ** (-snr_db / 20.0))
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ class NoiseBank:
     Attributes:
         waveforms: All recordings end to end.
         scenes: Scene of each recording, in the order of `waveforms`.
+        sample_rate: Of the waveforms, in hertz.
     """
 
     waveforms: PackedWaveforms
     scenes: tuple[str, ...]
+    sample_rate: int
 
     @cached_property
     def _levels(self) -> list[float]:
@@ -101,10 +105,13 @@ class NoiseBank:
             NoiseError: If no recording of the scene is long enough.
         """
         offsets = self.waveforms.offsets
-        places = np.array([length_of - length + 1 for length_of in np.diff(offsets)]).clip(min=0)
-        places[[name != scene for name in self.scenes]] = 0
+        lengths = np.where(np.array(self.scenes) == scene, np.diff(offsets), 0)
+        places = (lengths - length + 1).clip(min=0)
         if not places.any():
-            raise NoiseError(f"noise scene '{scene}' has no recording as long as an utterance of {length} samples")
+            raise NoiseError(
+                f"noise scene '{scene}' has no recording as long as an utterance of {length / self.sample_rate:.2f} s "
+                f"({length} samples); its longest has {lengths.max() / self.sample_rate:.2f} s"
+            )
         for _ in range(_DRAWS):
             recording = int(rng.choice(len(places), p=places / places.sum()))
             start = int(offsets[recording] + rng.integers(places[recording]))
@@ -131,7 +138,7 @@ class NoiseDraw:
     drawn: npt.NDArray[np.int64]
 
     def gain(self, snr_db: float) -> npt.NDArray[np.float32]:
-        """Factor of each excerpt at an SNR in dB, float32 [scenes, utterances]; the excerpts are the same at every SNR."""
+        """Factor of each excerpt, which is the same at every SNR, at one in dB: float32 [scenes, utterances]."""
         return self.gain_at_0db * np.float32(10.0 ** (-snr_db / 20.0))
 
 

@@ -4,8 +4,7 @@ import os
 import shlex
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,28 +13,26 @@ import torch
 from rich.console import Console
 
 from fastser.augmentation import NoiseError
-from fastser.cache import cache_dir
-from fastser.corpora import Corpus, CorpusError, NoiseCorpus, read_corpus, read_noise
-from fastser.corpora.synthetic import generate
-from fastser.datasets import prepare, prepare_noise
+from fastser.corpora import Corpus, CorpusError
+from fastser.datasets import Dataset, prepare, prepare_noise
 from fastser.environment import environment
 from fastser.estimate import CostModel, spoken
 from fastser.execution import serial
 from fastser.experiment import Experiment
+from fastser.overview import overview
 from fastser.progress import Display, file_counter, make_console
-from fastser.protocol import AUGMENTATIONS, MODELS, Cell, plan
+from fastser.protocol import AUGMENTATIONS, MODELS, plan
 from fastser.report import ReportContext, write_report
 from fastser.results import ResultsError, ResultStore, TrainingId
+from fastser.roles import RoleError, Roles, read_roles
 from fastser.settings import PAPER, SCALES, Settings, SettingsError
-
-DAY = 86_400
 
 
 class UsageError(ValueError):
     """Arguments that cannot be used, in one sentence."""
 
 
-USER_ERRORS = (UsageError, CorpusError, NoiseError, ResultsError, SettingsError)
+USER_ERRORS = (UsageError, RoleError, CorpusError, NoiseError, ResultsError, SettingsError)
 """Exceptions whose message is all that a user needs to see; the exit status is 2."""
 
 
@@ -61,15 +58,6 @@ class Request:
     keep_models: bool
 
 
-@dataclass(frozen=True)
-class Corpora:
-    """What plays the three roles; None where the command line gave nothing for it."""
-
-    source: Corpus | None
-    target: Corpus | None
-    noise: NoiseCorpus | None
-
-
 def run(request: Request) -> int:
     """Do what the command line asks for.
 
@@ -86,73 +74,69 @@ def run(request: Request) -> int:
     augmentations = _chosen("--augmentations", request.augmentations, AUGMENTATIONS)
     settings = _settings(request)
     device = _device(request.device)
-    torch.use_deterministic_algorithms(True)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     store = None if request.dry_run else ResultStore(request.out)
 
-    corpora = _corpora(request, console)
-    for corpus in (corpora.source, corpora.target, corpora.noise):
-        if corpus is not None:
-            console.print(corpus.summary, markup=False, highlight=False)
-            for warning in corpus.warnings:
-                console.print(f"warning: {warning}", markup=False, highlight=False)
-    missing = _missing(corpora, request.tables)
-    experiment = _prepare(corpora, settings, request, augmentations, device, console)
-    names = {task: tuple(of_task) for task, of_task in experiment.folds.items()}
-    cells = plan(request.tables - _impossible(missing), names, models, augmentations, settings.protocol.repeats)
+    if request.source is request.target is request.noise is None:
+        _say(console, "no corpus given: using the synthetic stand-ins (made once, then cached)")
+    roles = read_roles(request.source, request.target, request.noise)
+    for corpus in roles.present().values():
+        _say(console, corpus.summary, *(f"warning: {warning}" for warning in corpus.warnings))
+    missing = roles.missing(request.tables)
+    experiment = _prepare(roles, settings, request, augmentations, device, console)
+    possible = request.tables - (missing.keys() - {"table1"})
+    fold_names = {task: tuple(of_task) for task, of_task in experiment.folds.items()}
+    cells = plan(possible, fold_names, models, augmentations, settings.protocol.repeats)
     if not cells:
-        raise UsageError("nothing to do: " + "; ".join(missing.values() or ["no training is left in the grid"]))
+        raise UsageError("nothing to do: " + " ".join(missing.values() or ["Table 1 has only trainings without one."]))
 
     identities = {cell: experiment.identify(cell) for cell in cells}
-    todo = [c for c in cells if store is None or not store.finished(identities[c].key)]
-    costs = _estimate(experiment, todo, device)
-    _print_plan(console, request, experiment, cells, todo, missing, sum(costs.values()), device)
+    todo = [cell for cell in cells if store is None or not store.finished(identities[cell].key)]
+    cost = CostModel.measure(sorted({cell.model for cell in todo}), settings, device)
+    seconds = {identities[cell].key: cost.seconds(experiment, cell) for cell in todo}
+    _say(console, *overview(experiment, cells, todo, missing, sum(seconds.values())))
     if store is None:
         return 0
 
-    by_key = {identities[cell].key: costs[cell] for cell in todo}
-    display = Display(len(cells), by_key, settings.training.max_epochs, console)
-    failures: list[tuple[TrainingId, str]] = []
-    models_folder = request.out / "models" if request.keep_models else None
-    if models_folder is not None:
-        models_folder.mkdir(exist_ok=True)
     began = time.perf_counter()
+    display = Display(len(cells), seconds, settings.training.max_epochs, console)
+    failures: list[tuple[TrainingId, str]] = []
     try:
         with display.shown():
-            for outcome in serial.run(experiment, cells, store, display, models_folder):
+            for outcome in serial.run(experiment, cells, store, display, request.out if request.keep_models else None):
                 display.finished(outcome)
                 if outcome.failure is not None:
                     failures.append((outcome.training, outcome.failure))
     except KeyboardInterrupt:
         done = sum(store.finished(identity.key) for identity in identities.values())
-        console.print(
+        _say(
+            console,
             f"interrupted: {done} of {len(cells)} trainings are finished and kept under {request.out}; "
             "the same command goes on from there",
-            markup=False,
-            highlight=False,
         )
         return 130
-    context = _context(request, settings, corpora, experiment, list(identities.values()), store, failures, missing)
-    page = write_report(request.out, context)
-    console.print(
-        f"{len(cells) - len(failures)} of {len(cells)} trainings finished in {spoken(time.perf_counter() - began)} "
-        f"({len(cells) - len(todo)} reused); report: {page}",
-        markup=False,
-        highlight=False,
+    page = write_report(
+        request.out, _context(request, roles, experiment, list(identities.values()), store, failures, missing)
     )
-    for training, reason in failures:
-        console.print(f"failed: {training.corpus}: {training.label}: {reason}", markup=False, highlight=False)
+    _say(
+        console,
+        f"{len(cells) - len(failures)} of {len(cells)} trainings finished, {len(cells) - len(todo)} of them reused, "
+        f"in {spoken(time.perf_counter() - began)}",
+        *(f"failed: {training.corpus}: {training.label}: {reason}" for training, reason in failures),
+        f"report: {page}",
+    )
     return 1 if failures else 0
 
 
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
 def _settings(request: Request) -> Settings:
-    given = any((request.source, request.target, request.noise))
-    base = SCALES[request.scale or ("paper" if given else "quick")]
-    protocol = base.protocol.model_copy(
-        update={
-            name: value for name, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None
-        }
-    )
+    on_disk = any((request.source, request.target, request.noise))
+    base = SCALES[request.scale or ("paper" if on_disk else "quick")]
+    narrowed = {"folds": request.folds, "repeats": request.repeats}
+    protocol = base.protocol.model_copy(update={name: n for name, n in narrowed.items() if n is not None})
     return base.model_copy(update={"protocol": protocol}).override(request.changes)
 
 
@@ -160,22 +144,23 @@ def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, .
     """The names in a comma-separated option, in the order of `known`; all of them if it was not given."""
     if text is None:
         return tuple(known)
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:
             raise UsageError(f"{option}: there is no '{name}'; known are {', '.join(known)}")
-    if not names:
-        raise UsageError(f"{option}: give at least one of {', '.join(known)}")
     return tuple(name for name in known if name in names)
 
 
 def _device(name: str) -> torch.device:
+    """The device, with deterministic algorithms switched on: the same seed gives the same bits."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device {name}: not a device; cpu, cuda, cuda:1 or auto") from None
+        raise UsageError(f"--device {name}: not a device; give cpu, cuda, cuda:1 or auto") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: only cpu and cuda are supported")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -183,76 +168,17 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _corpora(request: Request, console: Console) -> Corpora:
-    if not any((request.source, request.target, request.noise)):
-        console.print("no corpus given: using the synthetic stand-ins (made once, then cached)")
-        stand_ins = generate(cache_dir() / "stand-ins")
-        return Corpora(
-            read_corpus("iemocap", stand_ins.iemocap),
-            read_corpus("msp-improv", stand_ins.msp_improv),
-            read_noise("demand", stand_ins.demand),
-        )
-    source, target, noise = (
-        _name_and_path(f"--{role}", text)
-        for role, text in (("source", request.source), ("target", request.target), ("noise", request.noise))
-    )
-    if source is None and target is None:
-        raise UsageError("--noise alone is not enough: give --source NAME=PATH too")
-    return Corpora(
-        read_corpus(*source) if source else None,
-        read_corpus(*target) if target else None,
-        read_noise(*noise) if noise else None,
-    )
-
-
-def _name_and_path(option: str, text: str | None) -> tuple[str, Path] | None:
-    if text is None:
-        return None
-    name, equals, path = text.partition("=")
-    if not equals or not path:
-        raise UsageError(f"{option} {text}: expected NAME=PATH, such as iemocap=/data/IEMOCAP_full_release")
-    return name, Path(path).expanduser()
-
-
-def _missing(corpora: Corpora, tables: frozenset[str]) -> dict[str, str]:
-    """Why a table cannot be filled, or not wholly, by table."""
-    needs = {
-        "table1": {"source", "target"},
-        "table2": {"source", "noise"},
-        "table3": {"source"},
-        "table4": {"source", "target"},
-        "figure2": {"source", "target"},
-    }
-    absent = {role for role in ("source", "target", "noise") if getattr(corpora, role) is None}
-    return {
-        table: "no " + " and no ".join(f"--{role}" for role in sorted(needs[table] & absent)) + " was given."
-        for table in sorted(tables)
-        if needs[table] & absent
-    }
-
-
-def _impossible(missing: dict[str, str]) -> frozenset[str]:
-    """Tables of which nothing can be filled; Table 1 can be filled by half."""
-    return frozenset(missing) - {"table1"}
-
-
 def _prepare(
-    corpora: Corpora,
+    roles: Roles,
     settings: Settings,
     request: Request,
     augmentations: Sequence[str],
     device: torch.device,
     console: Console,
 ) -> Experiment:
-    perturbs = any("speed" in name for name in augmentations) and request.tables != {"table1"}
-    datasets = []
-    for corpus, speeds in (
-        (corpora.source, settings.augmentation.speed_factors if perturbs else ()),
-        (corpora.target, ()),
-    ):
+    def prepared(corpus: Corpus | None, speeds: Sequence[float]) -> Dataset | None:
         if corpus is None:
-            datasets.append(None)
-            continue
+            return None
         with file_counter(corpus.title, len(corpus.utterances), console) as on_file:
             dataset = prepare(
                 corpus,
@@ -262,85 +188,44 @@ def _prepare(
                 allow_bad_files=request.allow_bad_files,
                 on_file=on_file,
             )
-        for warning in dataset.warnings:
-            console.print(f"warning: {warning}", markup=False, highlight=False)
-        datasets.append(dataset)
-    noise = prepare_noise(corpora.noise, settings) if corpora.noise and corpora.source else None
-    experiment = Experiment(settings, request.seed, datasets[0], datasets[1], noise)
-    experiment.folds  # noqa: B018  (a fold that cannot be made is an error before anything is run)
+        _say(console, *(f"warning: {warning}" for warning in dataset.warnings))
+        return dataset
+
+    perturbs = any("speed" in name for name in augmentations) and request.tables != {"table1"}
+    source = prepared(roles.source, settings.augmentation.speed_factors if perturbs else ())
+    noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
+    experiment = Experiment(settings, request.seed, source, prepared(roles.target, ()), noise, device)
+    experiment.check()
     return experiment
-
-
-def _estimate(experiment: Experiment, cells: Sequence[Cell], device: torch.device) -> dict[Cell, float]:
-    needed = sorted({cell.model for cell in cells})
-    costs = CostModel.measure(needed, experiment.settings, device)
-    return {cell: costs.seconds(experiment, cell) for cell in cells}
-
-
-def _print_plan(
-    console: Console,
-    request: Request,
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    todo: Sequence[Cell],
-    missing: dict[str, str],
-    seconds: float,
-    device: torch.device,
-) -> None:
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False)
-
-    titles = {"source": "leave-one-speaker-out on", "target": "leave-one-speaker-out on", "cross": "across corpora:"}
-    say(f"plan ({experiment.settings.scale} scale, {device}):")
-    for task, number in Counter(cell.task for cell in cells).items():
-        of_task = [cell for cell in cells if cell.task == task]
-        models, augmentations, fold_names, repeats = (
-            list(dict.fromkeys(getattr(cell, name) for cell in of_task))
-            for name in ("model", "augmentation", "fold", "repeat")
-        )
-        corpus = experiment.identify(of_task[0]).corpus
-        say(
-            f"  {titles[task]} {corpus}: {len(models)} models ({', '.join(models)}) x {len(augmentations)} augmentations "
-            f"({', '.join(augmentations)}) x {len(fold_names)} folds ({_few(fold_names)}) x {len(repeats)} repeats "
-            f"= {number} trainings"
-        )
-    for table, reason in missing.items():
-        say(f"  {table}: not {'wholly ' if table == 'table1' else ''}filled: {reason}")
-    say(f"{len(cells) - len(todo)} reused, {len(todo)} to do, about {spoken(seconds)} on this machine")
-    if seconds > 2 * DAY and device.type == "cpu" and experiment.settings.scale == "paper":
-        say(
-            "that is days on a CPU: --scale quick fills the same tables with small models; --folds, --repeats, --models and --augmentations narrow the grid"
-        )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]} ... {names[-1]}"
 
 
 def _context(
     request: Request,
-    settings: Settings,
-    corpora: Corpora,
+    roles: Roles,
     experiment: Experiment,
     identities: Sequence[TrainingId],
     store: ResultStore,
     failures: Sequence[tuple[TrainingId, str]],
-    missing: dict[str, str],
+    missing: Mapping[str, str],
 ) -> ReportContext:
-    paper = PAPER.describe()
-    present = {role: corpus for role in ("source", "target", "noise") if (corpus := getattr(corpora, role))}
-    device = next(d.bank.frames.device for d in (experiment.source, experiment.target) if d is not None)
+    settings, paper = experiment.settings, PAPER.describe()
+    present = roles.present()
+    lines = [corpus.summary for corpus in present.values()]
+    for dataset in (experiment.source, experiment.target):
+        if dataset is not None and dataset.warnings:
+            used, skipped = len(dataset.corpus.utterances), len(dataset.warnings)
+            lines.append(f"{dataset.corpus.title}: {used} utterances used, {skipped} unusable files skipped")
     return ReportContext(
         expected=identities,
         runs=store.collect(identities),
-        source_title=corpora.source.title if corpora.source else None,
-        target_title=corpora.target.title if corpora.target else None,
-        noise_title=corpora.noise.title if corpora.noise else None,
+        source_title=roles.source.title if roles.source else None,
+        target_title=roles.target.title if roles.target else None,
+        noise_title=roles.noise.title if roles.noise else None,
         scale=settings.scale,
         command=shlex.join(["python", "-m", "fastser.reproduce", *sys.argv[1:]]),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        environment=environment(str(device)),
-        corpora_lines=[corpus.summary for corpus in present.values()],
+        environment=environment(str(experiment.device)),
+        corpora_lines=lines,
         settings={name: (value, source, paper[name][0]) for name, (value, source) in settings.describe().items()},
         synthetic=frozenset(role for role, corpus in present.items() if corpus.synthetic),
         parts=request.tables,

@@ -48,8 +48,9 @@ class Dataset:
         return torch.from_numpy(self.waveforms.samples).to(self.bank.frames.device)
 
     def subset(self, utterances: Sequence[int], *, all_speeds: bool = False) -> "Subset":
-        """Some of the utterances, by index, sorted; with their speed-perturbed versions if asked."""
-        return Subset(self, tuple(utterances), self.bank.segments(utterances, all_speeds=all_speeds), all_speeds)
+        """Some of the utterances, by index; with their speed-perturbed versions if asked."""
+        segments = self.bank.segments(utterances, all_speeds=all_speeds)
+        return Subset(self, tuple(sorted(utterances)), segments, all_speeds)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
     packed = pack([r.path for r in wanted], settings.audio.sample_rate)
     if packed.bad:
         raise CorpusError(next(iter(packed.bad.values())))
-    return NoiseBank(packed, tuple(r.scene for r in wanted))
+    return NoiseBank(packed, tuple(r.scene for r in wanted), settings.audio.sample_rate)
 
 
 def sample_places(subset: Subset, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:

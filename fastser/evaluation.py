@@ -1,4 +1,4 @@
-"""One trained model under every condition, without training again: clean, noise, FGSM, BIM, another corpus (paper 5)."""
+"""One trained model under every condition, without training again: clean, noise, FGSM, BIM, another corpus."""
 
 from collections.abc import Callable, Iterator
 
@@ -48,7 +48,7 @@ def evaluate(
     std: float,
     noise: NoiseBank | None,
     noise_seed: int,
-    on_condition: Callable[[str], None] = lambda name: None,
+    on_condition: Callable[[str], None] = lambda _: None,
 ) -> dict[str, ConditionResult]:
     """Test a model of the source task under all of its conditions.
 
@@ -92,7 +92,7 @@ def noisy(
     std: float,
     noise: NoiseBank,
     seed: int,
-    on_condition: Callable[[str], None] = lambda name: None,
+    on_condition: Callable[[str], None] = lambda _: None,
 ) -> dict[str, ConditionResult]:
     """Test a model with every noise scene at every SNR, mixed on the waveform while its spectrogram is computed.
 

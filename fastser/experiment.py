@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from fastser.augmentation import NoiseBank
@@ -33,6 +34,7 @@ class Experiment:
         source: The corpus of the source task, trained on in the cross-corpus task; None if there is none.
         target: The second corpus, tested on in the cross-corpus task; None if there is none.
         noise: Noise for the source task; None leaves the noisy conditions out.
+        device: Where models are trained and the data lie.
     """
 
     settings: Settings
@@ -40,10 +42,11 @@ class Experiment:
     source: Dataset | None
     target: Dataset | None
     noise: NoiseBank | None
+    device: torch.device
 
     @cached_property
     def folds(self) -> Mapping[str, Mapping[str, Fold]]:
-        """Folds by task and name, as many as the settings ask for; "cross" has one, whose parts are drawn per repeat."""
+        """Folds by task and name, as many as the settings ask for; those of "cross" are drawn for each repeat."""
         tasks: dict[str, Mapping[str, Fold]] = {}
         for task, dataset in (("source", self.source), ("target", self.target)):
             if dataset is not None:
@@ -52,6 +55,22 @@ class Experiment:
             everything = tuple(range(len(self.source.corpus.utterances)))
             tasks["cross"] = {"all": Fold("all", everything, (), ())}
         return tasks
+
+    def check(self) -> None:
+        """Find out before anything is trained whether every fold and every noisy test set can be made.
+
+        Raises:
+            CorpusError: If a fold lacks what it needs.
+            NoiseError: If a scene has no recording as long as the longest utterance.
+        """
+        tasks = self.folds
+        if "cross" in tasks:
+            share = self.settings.protocol.cross_corpus_validation
+            cross_corpus_split(self._dataset("target").corpus, share, self.seed)
+        if self.noise is not None and self.source is not None:
+            longest = int(np.diff(self.source.waveforms.offsets).max())
+            for scene in self.settings.noise.scenes:
+                self.noise.draw(scene, longest, np.random.default_rng(self.seed))
 
     def identify(self, cell: Cell) -> TrainingId:
         """Give a cell its key: a digest of the settings, the data and the seed on which its results depend."""
@@ -90,8 +109,8 @@ class Experiment:
     def run(
         self,
         cell: Cell,
-        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-        on_condition: Callable[[str], None] = lambda name: None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
+        on_condition: Callable[[str], None] = lambda _: None,
     ) -> tuple[dict[str, ConditionResult], dict[str, Any], dict[str, torch.Tensor]]:
         """Train a cell's model and test it under all conditions of its task.
 
@@ -99,7 +118,6 @@ class Experiment:
             Results by condition; facts of the training as plain JSON; the trained weights.
         """
         training, validation, test = self.subsets(cell)
-        device = training.segments.device
         settings = self.settings
         seed = self._seed("training", asdict(cell))
         torch.manual_seed(seed)
@@ -109,7 +127,7 @@ class Experiment:
             widths=settings.widths,
             segment_frames=spectrogram.segment_frames,
             num_bins=spectrogram.num_bins,
-        ).to(device)
+        ).to(self.device)
         history = train(model, training, validation, settings, cell.augmentation, seed, on_epoch)
         noise_seed = self._seed("noise", cell.repeat)
         if cell.task == "source":
@@ -120,7 +138,7 @@ class Experiment:
             results = {name: test.result(posteriors(model, test, history.mean, history.std))}
         facts = {
             "settings": settings.model_dump(mode="json"),
-            "environment": environment(str(device)),
+            "environment": environment(str(self.device)),
             "seeds": {"run": self.seed, "training": seed, "noise": noise_seed},
             "segments": {
                 name: len(part.segments)

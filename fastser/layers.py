@@ -6,7 +6,7 @@ Maps are `[N, C, T, F]`. State dicts hold plain nn.BatchNorm2d, nn.Conv2d, nn.Li
 import math
 
 import torch
-from fastser_kernels import dense_block, highway, lstm, transition
+from fastser_kernels import dense_block, highway, log_spectrogram, lstm, transition
 from torch import Tensor, nn
 
 
@@ -252,3 +252,70 @@ class LSTM(nn.Module):
     def extra_repr(self) -> str:
         """Constructor arguments."""
         return f"{self.input_size}, {self.hidden_size}, bidirectional={self.bidirectional}"
+
+
+class LogSpectrogram(nn.Module):
+    """Waveforms `[N, samples]` -> log-power spectrograms `[N, frames, bins]` in decibels, differentiable.
+
+    Frames are not centred: there are `1 + (samples - win_length) // hop_length` of them, and the window is padded to
+    `n_fft` on the right. The defaults are the paper's segments: 25 ms Hamming, 10 ms shift, lowest 128 bins at 16 kHz.
+    Source: Latif et al. 2020, section 4.2.
+
+    Args:
+        win_length: Samples of the (periodic) Hamming window.
+        hop_length: Samples from frame to frame.
+        n_fft: DFT length, at least `win_length`.
+        num_bins: Lowest bins that are kept.
+        power_floor: Added to the power before the logarithm.
+
+    Raises:
+        ValueError: If an argument is below 1, or `win_length` or `num_bins` does not fit `n_fft`.
+    """
+
+    window: Tensor
+
+    def __init__(
+        self,
+        win_length: int = 400,
+        hop_length: int = 160,
+        n_fft: int = 512,
+        num_bins: int = 128,
+        power_floor: float = 1e-10,
+    ) -> None:
+        super().__init__()
+        _check_positive(win_length=win_length, hop_length=hop_length, num_bins=num_bins)
+        if win_length > n_fft:
+            raise ValueError(f"win_length must be at most n_fft = {n_fft}, got {win_length}")
+        if num_bins > n_fft // 2 + 1:
+            raise ValueError(f"num_bins must be at most n_fft // 2 + 1 = {n_fft // 2 + 1}, got {num_bins}")
+        self.hop_length = hop_length
+        self.n_fft = n_fft
+        self.num_bins = num_bins
+        self.power_floor = power_floor
+        self.register_buffer("window", torch.hamming_window(win_length), persistent=False)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Spectrograms of `waveforms` `[N, samples]`, with at least `win_length` samples."""
+        win_length = self.window.shape[0]
+        if waveforms.dim() != 2 or waveforms.shape[1] < win_length:
+            raise ValueError(f"waveforms must be [N, samples >= {win_length}], got {list(waveforms.shape)}")
+        number, samples = waveforms.shape
+        frames = 1 + (samples - win_length) // self.hop_length
+        return log_spectrogram(
+            waveforms.reshape(-1),
+            torch.arange(number, device=waveforms.device) * samples,
+            torch.full((number,), frames, device=waveforms.device),
+            self.window.to(waveforms.dtype),
+            hop_length=self.hop_length,
+            n_fft=self.n_fft,
+            num_bins=self.num_bins,
+            segment_frames=frames,
+            power_floor=self.power_floor,
+        )
+
+    def extra_repr(self) -> str:
+        """Constructor arguments."""
+        return (
+            f"win_length={self.window.shape[0]}, hop_length={self.hop_length}, n_fft={self.n_fft}, "
+            f"num_bins={self.num_bins}"
+        )

@@ -10,7 +10,7 @@ from fastser.corpora.base import EMOTIONS, Corpus, CorpusError, Utterance
 from fastser.settings import Settings
 
 TASKS = ("source", "target", "cross")
-"""Leave-one-speaker-out on the source corpus, the same on the target, and training on the source to test on the target."""
+"""Leave-one-speaker-out on the source, the same on the target, and training on the source to test on the target."""
 
 MODELS = {
     "cnn": "CNN",
@@ -97,7 +97,7 @@ def folds(corpus: Corpus) -> tuple[Fold, ...]:
         CorpusError: If there are fewer than three speakers, or the training part of a fold lacks a class.
     """
     if all(u.split is not None for u in corpus.utterances):
-        made = (_split_fold(corpus),)
+        made: tuple[Fold, ...] = (_split_fold(corpus),)
     else:
         if len(corpus.speakers) < 3:
             raise CorpusError(

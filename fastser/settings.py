@@ -8,9 +8,9 @@ changed from the command line (`--set training.batch_size=32`), and each finishe
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 
 class SettingsError(ValueError):
@@ -22,7 +22,7 @@ def _from(source: str, default: Any, **limits: Any) -> Any:
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Audio(_Frozen):
@@ -43,6 +43,16 @@ class Spectrogram(_Frozen):
     segment_frames: int = _from("paper 4.2: 256 frames", 256, gt=0)
     segment_hop: int = _from("open 5", 256, gt=0)
 
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} must not exceed n_fft {self.n_fft}")
+        if self.kind == "linear" and self.num_bins > self.n_fft // 2 + 1:
+            raise ValueError(f"num_bins {self.num_bins} must not exceed the n_fft / 2 + 1 = {self.n_fft // 2 + 1} bins")
+        if self.segment_hop > self.segment_frames:
+            raise ValueError(f"segment_hop {self.segment_hop} must not exceed segment_frames {self.segment_frames}")
+        return self
+
 
 class Widths(_Frozen):
     """Sizes of the five architectures (paper 4.4 where it gives one)."""
@@ -56,11 +66,11 @@ class Widths(_Frozen):
     highway_units: int = _from("paper 4.4: 128", 128, gt=0)
     highway_layers: int = _from("paper 4.4: three", 3, gt=0)
     dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0)
-    cnn_filters: tuple[int, int, int] = _from("open 22", (16, 24, 32))
+    cnn_filters: tuple[PositiveInt, PositiveInt, PositiveInt] = _from("open 22", (16, 24, 32))
     cnn_kernels: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] = _from(
         "open 22: bins x frames, as in Satt et al. 2017", ((12, 16), (8, 12), (5, 7))
     )
-    cnn_units: tuple[int, int] = _from("open 23", (128, 64))
+    cnn_units: tuple[PositiveInt, PositiveInt] = _from("open 23", (128, 64))
     dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
 
 
@@ -78,7 +88,7 @@ class Training(_Frozen):
 class Augmentation(_Frozen):
     """Training-set augmentation (paper 4.3)."""
 
-    speed_factors: tuple[float, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1))
+    speed_factors: tuple[PositiveFloat, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1))
     mixup_alpha: float = _from("open 26", 0.2, gt=0)
 
 
@@ -86,7 +96,9 @@ class Noise(_Frozen):
     """Noise on the test set (paper 5.2)."""
 
     snr_db: tuple[float, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0))
-    scenes: tuple[str, ...] = _from("paper 5.2: five scenes", ("kitchen", "park", "station", "traffic", "cafeteria"))
+    scenes: tuple[str, ...] = _from(
+        "paper 5.2: five scenes", ("kitchen", "park", "station", "traffic", "cafeteria"), min_length=1
+    )
 
 
 class Attack(_Frozen):
@@ -132,13 +144,17 @@ class Settings(_Frozen):
                 raise SettingsError(f"--set {assignment}: expected SECTION.NAME=VALUE, such as training.batch_size=32")
             if not isinstance(tree.get(section), dict) or leaf not in tree[section]:
                 raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'")
-            tree[section][leaf] = _parse(text.strip())
+            value = _parse(text.strip())
+            is_list = isinstance(tree[section][leaf], tuple)
+            tree[section][leaf] = [value] if is_list and not isinstance(value, list) else value
         try:
             return Settings.model_validate(tree)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"setting {where}: {first['msg']}, got {first['input']!r}") from None
+            reason = first["msg"].removeprefix("Value error, ")
+            got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+            raise SettingsError(f"setting {where}: {reason}{got}") from None
 
     def describe(self) -> Mapping[str, tuple[Any, str]]:
         """Every setting as "section.name" -> (value, source)."""
@@ -180,7 +196,7 @@ PAPER = Settings()
 
 QUICK = Settings(
     scale="quick",
-    spectrogram=Spectrogram(segment_frames=128, segment_hop=128),
+    spectrogram=Spectrogram(kind="log-mel", num_bins=64, segment_frames=128, segment_hop=128),
     widths=Widths(
         stem="conv7x7-stride2-maxpool",
         layers_per_block=3,

@@ -1,4 +1,4 @@
-"""One training: Adam, cross-entropy, halve the rate after 5 and stop after 20 epochs without improvement (paper 4.4)."""
+"""One training: Adam, cross-entropy, halve the rate after 5 and stop after 20 epochs without progress (paper 4.4)."""
 
 import math
 import time
@@ -48,7 +48,7 @@ def train(
     settings: Settings,
     augmentation: str,
     seed: int,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> History:
     """Train a model in place and leave it with the weights of its best epoch.
 
@@ -102,7 +102,7 @@ def train(
             else:
                 loss = F.cross_entropy(model(bank.gather(segments[batch], mean, std)), labels[batch])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.detach() * len(batch)
         result = validation.result(posteriors(model, validation, mean, std))

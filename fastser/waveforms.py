@@ -1,4 +1,4 @@
-"""A corpus decoded once: all waveforms end to end in one file, memory-mapped, under a key made of the files' contents."""
+"""A corpus decoded once: all waveforms end to end in one memory-mapped file, its key made of the files' contents."""
 
 import hashlib
 import json
@@ -74,7 +74,7 @@ def pack(
     key = digest("waveforms", _FORMAT, sample_rate, min_samples, content_digests(paths))
     samples_path = cache_dir() / f"waveforms-{key}.f32"
     index_path = cache_dir() / f"waveforms-{key}.json"
-    if not index_path.exists():
+    if not (index_path.exists() and samples_path.exists()):
         _decode(paths, sample_rate, min_samples, samples_path, index_path, on_file)
     index = json.loads(index_path.read_text())
     offsets = np.asarray(index["offsets"], dtype=np.int64)

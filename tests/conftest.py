@@ -1,8 +1,15 @@
 """Fixtures that several test files share."""
 
+import importlib
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +19,28 @@ def shared_corpora() -> Path:
     if not folder.is_dir():
         pytest.skip("the real audio (../shared/corpora) is not on this machine")
     return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of its own for one test."""
+    monkeypatch.setenv("FASTSER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def torchaudio_functional() -> Any:
+    """torchaudio's Python code, also where its native library does not fit the installed torch."""
+    try:
+        return importlib.import_module("torchaudio.functional")
+    except (ImportError, OSError, RuntimeError):
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+    stub: Any = types.ModuleType("torchaudio._extension")
+    stub._IS_TORCHAUDIO_EXT_AVAILABLE = False
+    stub.fail_if_no_align = stub.fail_if_no_rnnt = lambda function: function
+    sys.modules["torchaudio._extension"] = stub
+    try:
+        return importlib.import_module("torchaudio.functional")
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        pytest.skip(f"torchaudio does not load: {error}")

@@ -1,8 +1,5 @@
 import csv
-import importlib
 import struct
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,24 +21,6 @@ def band_limited(seconds: float, rate: int, highest: float = 5_000.0) -> np.ndar
     time = np.arange(round(seconds * rate)) / rate
     waves = np.sin(2 * np.pi * (rng.uniform(50, highest, (20, 1)) * time + rng.random((20, 1))))
     return (0.03 * waves.sum(axis=0) * signal.windows.tukey(len(time), 0.2)).astype(np.float32)
-
-
-@pytest.fixture(scope="session")
-def torchaudio_functional() -> Any:
-    """torchaudio's Python code, also where its native library does not fit the installed torch."""
-    try:
-        return importlib.import_module("torchaudio.functional")
-    except (ImportError, OSError, RuntimeError):
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
-            del sys.modules[name]
-    stub: Any = types.ModuleType("torchaudio._extension")
-    stub._IS_TORCHAUDIO_EXT_AVAILABLE = False
-    stub.fail_if_no_align = stub.fail_if_no_rnnt = lambda function: function
-    sys.modules["torchaudio._extension"] = stub
-    try:
-        return importlib.import_module("torchaudio.functional")
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        pytest.skip(f"torchaudio does not load: {error}")
 
 
 @pytest.fixture

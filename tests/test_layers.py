@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, Transition
+from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, LogSpectrogram, Transition
 
 
 class EagerDenseBlock(nn.Module):
@@ -105,8 +105,9 @@ def test_highway_starts_by_carrying() -> None:
         (Transition(4, 5), torch.randn(2, 4, 6, 8)),
         (Highway(8, 2), torch.randn(3, 8)),
         (LSTM(6, 5, bidirectional=True), torch.randn(3, 7, 6)),
+        (LogSpectrogram(), torch.randn(2, 1000)),
     ],
-    ids=["DenseBlock", "Transition", "Highway", "LSTM"],
+    ids=["DenseBlock", "Transition", "Highway", "LSTM", "LogSpectrogram"],
 )
 def test_layers_compile_without_a_graph_break(layer: nn.Module, x: Tensor) -> None:
     expected = layer.eval()(x)
@@ -120,6 +121,7 @@ def test_repr_shows_the_constructor_arguments() -> None:
     assert repr(DenseBlock(4, 3, 2)).startswith("DenseBlock(\n  in_channels=4, growth_rate=3, num_layers=2\n")
     assert repr(Transition(4, 5)).startswith("Transition(\n  in_channels=4, out_channels=5\n")
     assert repr(Highway(8, 2)).startswith("Highway(\n  units=8, num_layers=2, transform_bias=-1.0\n")
+    assert repr(LogSpectrogram()) == "LogSpectrogram(win_length=400, hop_length=160, n_fft=512, num_bins=128)"
     assert repr(LSTM(6, 5)) == "LSTM(6, 5, bidirectional=False)"
 
 
@@ -137,3 +139,37 @@ def test_repr_shows_the_constructor_arguments() -> None:
 def test_bad_sizes_are_named(layer: type[nn.Module], arguments: tuple[int, ...], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got "):
         layer(*arguments)
+
+
+def test_log_spectrogram_equals_torch_stft_and_lets_gradients_through() -> None:
+    torch.manual_seed(0)
+    layer = LogSpectrogram().double()
+    waveforms = torch.randn(3, 2_000, dtype=torch.float64, requires_grad=True)
+    got = layer(waveforms)
+    window = torch.cat([layer.window, torch.zeros(112, dtype=torch.float64)])
+    padded = torch.nn.functional.pad(waveforms, (0, 112))
+    spectrum = torch.stft(padded, 512, 160, 512, window, center=False, return_complex=True)
+    expected = (spectrum[:, :128].abs().square() + 1e-10).log10().mul(10.0).transpose(1, 2)
+    assert got.shape == (3, 11, 128)
+    torch.testing.assert_close(got, expected)
+    cotangent = torch.randn_like(got)
+    ours, theirs = (torch.autograd.grad(out, waveforms, cotangent, retain_graph=True)[0] for out in (got, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"win_length": 600}, "win_length must be at most n_fft = 512, got 600"),
+        ({"num_bins": 258}, r"num_bins must be at most n_fft // 2 \+ 1 = 257, got 258"),
+        ({"hop_length": 0}, "hop_length must be at least 1, got 0"),
+    ],
+)
+def test_log_spectrogram_names_a_bad_size(arguments: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        LogSpectrogram(**arguments)
+
+
+def test_log_spectrogram_refuses_what_is_shorter_than_a_window() -> None:
+    with pytest.raises(ValueError, match="waveforms must be"):
+        LogSpectrogram()(torch.randn(2, 399))

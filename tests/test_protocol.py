@@ -65,7 +65,7 @@ def test_folds_divide_the_corpus_by_speaker() -> None:
         parts = [{made.utterances[i].speaker for i in part} for part in (fold.train, fold.validation, fold.test)]
         assert parts[2] == {fold.name}
         assert len(parts[0]) == 2
-        assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+        assert sum(map(len, parts)) == len(set().union(*parts)) == 4
         assert sorted(fold.train + fold.validation + fold.test) == list(range(len(made.utterances)))
 
 

@@ -41,7 +41,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"FASTSER_CACHE": str(cache)},
+            env=os.environ | {"FASTSER_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
         )
 
     return start

@@ -40,7 +40,7 @@ class Pooled(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.Sequential(nn.Dropout(0.1), nn.Linear(128, 4))
+        self.layer = nn.Sequential(nn.Dropout(0.1), nn.Linear(QUICK.spectrogram.num_bins, 4))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layer(x.mean(1))
@@ -53,7 +53,7 @@ def fresh() -> nn.Module:
 
 
 def first_fold(dataset: Dataset, settings: Settings) -> Callable[[str], tuple[Subset, Subset, Subset]]:
-    experiment = Experiment(settings, 0, dataset, None, None)
+    experiment = Experiment(settings, 0, dataset, None, None, torch.device("cpu"))
     return lambda augmentation: experiment.subsets(Cell("source", "cnn", augmentation, "Ses01F", 1))
 
 
@@ -191,7 +191,7 @@ def test_key_follows_what_the_result_depends_on(data: tuple[Dataset, NoiseBank],
     cell = Cell("source", "cnn", "none", "Ses01F", 1)
 
     def key(settings: Settings, *, seed: int = 0, dataset: Dataset = dataset, cell: Cell = cell) -> str:
-        return Experiment(settings, seed, dataset, None, noise).identify(cell).key
+        return Experiment(settings, seed, dataset, None, noise, torch.device("cpu")).identify(cell).key
 
     assert key(settings) == key(settings)
     assert key(settings) == key(settings.override(["protocol.repeats=9", "protocol.folds=5"]))
@@ -199,7 +199,7 @@ def test_key_follows_what_the_result_depends_on(data: tuple[Dataset, NoiseBank],
         key(settings, seed=1),
         key(settings.override(["training.batch_size=9"])),
         key(settings.override(["attack.eps=0.1"])),
-        key(settings.override(["spectrogram.kind=log-mel"])),
+        key(settings.override(["spectrogram.kind=linear"])),
         key(settings, cell=replace(cell, repeat=2)),
         key(settings, cell=replace(cell, model="proposed")),
         key(settings, dataset=replace(dataset, key="another corpus")),

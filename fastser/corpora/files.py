@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .base import AUDIO_SUFFIXES, CorpusError
 
-_SYNTHETIC_MARKER = "SYNTHETIC.txt"
+SYNTHETIC_MARKER = "SYNTHETIC.txt"
+"""File in the root of every generated stand-in, by which the readers know it."""
 
 
 def audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[Path]:
@@ -48,7 +49,7 @@ def require_folder(path: Path, title: str) -> None:
 
 def is_synthetic(*roots: Path) -> bool:
     """Whether one of the folders carries the marker of the generated stand-ins."""
-    return any((root / _SYNTHETIC_MARKER).is_file() for root in roots)
+    return any((root / SYNTHETIC_MARKER).is_file() for root in roots)
 
 
 def first_few(names: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def run(
     cells: Sequence[Cell],
     store: ResultStore,
     listener: Listener,
-    models_folder: Path | None = None,
+    keep_models_in: Path | None = None,
 ) -> Iterator[Outcome]:
     """Run those trainings that are not finished, and yield an outcome for every one.
 
@@ -66,7 +66,7 @@ def run(
         cells: The plan.
         store: Where results go; a result is there before its outcome is yielded.
         listener: Told about progress.
-        models_folder: Where trained weights are kept as safetensors; None keeps none.
+        keep_models_in: Folder in which trained weights are kept as `models/<key>.safetensors`; None keeps none.
     """
     waiting = [(cell, experiment.identify(cell)) for cell in cells]
     while waiting:
@@ -74,7 +74,7 @@ def run(
         for cell, training in waiting:
             with store.claim(training.key) as mine:
                 if mine:
-                    yield _run_one(experiment, cell, training, store, listener, models_folder)
+                    yield _run_one(experiment, cell, training, store, listener, keep_models_in)
                 elif store.finished(training.key):
                     yield Outcome(training, None, {})
                 else:
@@ -90,7 +90,7 @@ def _run_one(
     training: TrainingId,
     store: ResultStore,
     listener: Listener,
-    models_folder: Path | None,
+    keep_models_in: Path | None,
 ) -> Outcome:
     listener.started(training)
     began = time.perf_counter()
@@ -100,8 +100,10 @@ def _run_one(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Outcome(training, time.perf_counter() - began, {}, reason)
     seconds = time.perf_counter() - began
-    if models_folder is not None:
-        with written_whole(models_folder / f"{training.key}.safetensors") as part:
-            save_file(weights, part)
+    if keep_models_in is not None:
+        folder = keep_models_in / "models"
+        folder.mkdir(exist_ok=True)
+        with written_whole(folder / f"{training.key}.safetensors") as part:
+            save_file({name: value.contiguous() for name, value in weights.items()}, part)
     store.save(training, results, facts | {"seconds": seconds})
     return Outcome(training, seconds, results)

@@ -54,7 +54,7 @@ def log_spectrogram(
         noise_gain: Factor of the noise in each segment, [segments].
 
     Returns:
-        [segments, segment_frames, num_bins] in the waveforms' dtype.
+        [segments, segment_frames, num_bins] in the waveforms' dtype; differentiable in the waveforms.
 
     Raises:
         ValueError: If an argument's shape does not fit, or a segment reaches outside the waveforms or the noise.
@@ -67,20 +67,21 @@ def log_spectrogram(
     span = (segment_frames - 1) * hop_length + window.shape[0]
     within = torch.arange(span, device=waveforms.device)
     valid = torch.arange(segment_frames, device=waveforms.device) < num_frames[:, None]
-    out = waveforms.new_empty(start.shape[0], segment_frames, num_bins)
+    chunks = []
     for first in range(0, start.shape[0], _SEGMENTS_PER_CHUNK):
         part = slice(first, first + _SEGMENTS_PER_CHUNK)
         samples = _excerpt(waveforms, start[part], within)
         if noise is not None and noise_start is not None and noise_gain is not None:
             samples = samples + noise_gain[part, None] * _excerpt(noise, noise_start[part], within)
         frames = samples.unfold(1, window.shape[0], hop_length) * window
-        spectrum = torch.fft.rfft(frames, n=n_fft)
-        power = (
-            spectrum[..., :num_bins].abs().square_() if filterbank is None else spectrum.abs().square_() @ filterbank
-        )
-        decibels = power.add(power_floor).log10_().mul_(10.0)
-        out[part] = decibels.sub_(mean).div_(std).masked_fill_(~valid[part, :, None], 0.0)
-    return out
+        spectrum = torch.view_as_real(torch.fft.rfft(frames, n=n_fft))
+        if filterbank is None:
+            power = spectrum[..., :num_bins, :].square().sum(-1)
+        else:
+            power = spectrum.square().sum(-1) @ filterbank
+        decibels = (power + power_floor).log10() * 10.0
+        chunks.append(((decibels - mean) / std).masked_fill(~valid[part, :, None], 0.0))
+    return torch.cat(chunks) if chunks else waveforms.new_empty(0, segment_frames, num_bins)
 
 
 def _excerpt(signal: Tensor, start: Tensor, within: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def _check(
         raise ValueError(f"start and num_frames must both be [segments], got {start.shape} and {num_frames.shape}")
     if not 0 < window.shape[0] <= n_fft:
         raise ValueError(f"window has {window.shape[0]} samples; it must have 1 to n_fft = {n_fft}")
-    if signal.device.type == "cpu" and start.numel():
+    if signal.device.type == "cpu" and start.numel() and not torch.compiler.is_compiling():
         last = start + (num_frames - 1) * hop_length + window.shape[0]
         if int(start.min()) < 0 or int(last.max()) > signal.shape[0] or int(num_frames.max()) > segment_frames:
             raise ValueError(f"a segment reaches outside {name} ({signal.shape[0]} samples)")

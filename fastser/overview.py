@@ -1,0 +1,59 @@
+"""The plan in words: what is printed before anything starts."""
+
+from collections.abc import Mapping, Sequence
+
+from fastser.estimate import spoken
+from fastser.experiment import Experiment
+from fastser.protocol import Cell
+
+_TITLES = {
+    "source": "leave-one-speaker-out on",
+    "target": "leave-one-speaker-out on",
+    "cross": "across corpora,",
+}
+_TOO_LONG_SECONDS = 2 * 86_400
+
+
+def overview(
+    experiment: Experiment, cells: Sequence[Cell], todo: Sequence[Cell], missing: Mapping[str, str], seconds: float
+) -> list[str]:
+    """Lines that describe a plan.
+
+    Args:
+        experiment: Settings and data.
+        cells: The whole plan.
+        todo: What of it is not finished.
+        missing: Why a table is not filled, by table.
+        seconds: Estimated time for `todo`.
+    """
+    lines = [f"plan ({experiment.settings.scale} scale, {experiment.device}):"]
+    for task, title in _TITLES.items():
+        of_task = [cell for cell in cells if cell.task == task]
+        if of_task:
+            factors = [
+                _factor("model", [cell.model for cell in of_task]),
+                _factor("augmentation", [cell.augmentation for cell in of_task]),
+                _factor("fold", [cell.fold for cell in of_task]),
+                _count(max(cell.repeat for cell in of_task), "repeat"),
+            ]
+            corpus = experiment.identify(of_task[0]).corpus
+            lines += [f"  {title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'training')}"]
+    for table, reason in missing.items():
+        lines.append(f"  {table}: {'half filled' if table == 'table1' else 'not filled'}, {reason}")
+    lines.append(f"{len(cells) - len(todo)} reused, {len(todo)} to do, about {spoken(seconds)} on this machine")
+    if seconds > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
+        lines.append(
+            "that is days on a CPU: --scale quick fills the same tables with small models; "
+            "--models, --augmentations, --folds and --repeats narrow the grid"
+        )
+    return lines
+
+
+def _factor(noun: str, values: Sequence[str]) -> str:
+    names = list(dict.fromkeys(values))
+    listed = ", ".join(names if len(names) <= 5 else [*names[:2], "...", names[-1]])
+    return f"{_count(len(names), noun)} ({listed})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

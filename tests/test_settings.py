@@ -1,0 +1,185 @@
+from typing import Any
+
+import pytest
+
+from fastser.settings import PAPER, QUICK, SCALES, SettingsError, digest
+
+DEFAULTS: dict[str, Any] = {
+    "scale": "paper",
+    "audio.sample_rate": 16_000,
+    "spectrogram.win_length": 400,
+    "spectrogram.hop_length": 160,
+    "spectrogram.n_fft": 512,
+    "spectrogram.kind": "linear",
+    "spectrogram.num_bins": 128,
+    "spectrogram.power_floor": 1e-10,
+    "spectrogram.segment_frames": 256,
+    "spectrogram.segment_hop": 256,
+    "widths.stem": "conv7x7-stride2",
+    "widths.layers_per_block": 6,
+    "widths.proposed_growth_rate": 24,
+    "widths.densenet_growth_rate": 16,
+    "widths.compression": 1.0,
+    "widths.lstm_units": 128,
+    "widths.highway_units": 128,
+    "widths.highway_layers": 3,
+    "widths.dense_units": 1000,
+    "widths.cnn_filters": (16, 24, 32),
+    "widths.cnn_kernels": ((12, 16), (8, 12), (5, 7)),
+    "widths.cnn_units": (128, 64),
+    "widths.dropout": 0.5,
+    "training.learning_rate": 1e-3,
+    "training.batch_size": 64,
+    "training.max_epochs": 100,
+    "training.halve_after": 5,
+    "training.stop_after": 20,
+    "training.monitor": "accuracy",
+    "augmentation.speed_factors": (0.9, 1.1),
+    "augmentation.mixup_alpha": 0.2,
+    "noise.snr_db": (0.0, 10.0, 20.0),
+    "noise.scenes": ("kitchen", "park", "station", "traffic", "cafeteria"),
+    "attack.eps": 0.08,
+    "attack.bim_steps": 24,
+    "attack.bim_relative_step": 1 / 20.4,
+    "protocol.folds": None,
+    "protocol.repeats": 10,
+    "protocol.cross_corpus_validation": 0.3,
+}
+"""The published protocol, and the defaults for what the paper leaves open."""
+
+SIZES = {
+    "scale",
+    "spectrogram.kind",
+    "spectrogram.num_bins",
+    "spectrogram.segment_frames",
+    "spectrogram.segment_hop",
+    "widths.stem",
+    "widths.layers_per_block",
+    "widths.proposed_growth_rate",
+    "widths.densenet_growth_rate",
+    "widths.lstm_units",
+    "widths.highway_units",
+    "widths.dense_units",
+    "widths.cnn_filters",
+    "widths.cnn_kernels",
+    "widths.cnn_units",
+    "training.batch_size",
+    "training.max_epochs",
+    "training.halve_after",
+    "training.stop_after",
+    "protocol.folds",
+    "protocol.repeats",
+}
+"""All that the quick scale changes; fewer bins are mel bands, so that they still span all frequencies."""
+
+
+def test_every_default_is_the_papers_or_the_stated_one() -> None:
+    assert {name: value for name, (value, _) in PAPER.describe().items()} == DEFAULTS
+
+
+def test_bim_step_is_that_of_kurakin_et_al() -> None:
+    """One grey level of 255, and min(eps + 4, 1.25 eps) steps, at eps = 0.08."""
+    eps = 0.08 * 255
+    assert PAPER.attack.eps * PAPER.attack.bim_relative_step == pytest.approx(1 / 255)
+    assert PAPER.attack.bim_steps == int(min(eps + 4, 1.25 * eps))
+
+
+def test_every_setting_names_its_source() -> None:
+    for name, (_, source) in PAPER.describe().items():
+        if name != "scale":
+            assert source.startswith(("paper 4", "paper 5", "open ")), name
+
+
+def test_quick_differs_in_sizes_only() -> None:
+    paper, quick = PAPER.describe(), QUICK.describe()
+    changed = {name for name in paper if paper[name] != quick[name]}
+    assert changed == SIZES
+    assert {"paper": PAPER, "quick": QUICK} == SCALES
+
+
+@pytest.mark.parametrize(
+    ("assignment", "section", "name", "value"),
+    [
+        ("training.batch_size=32", "training", "batch_size", 32),
+        (" training.learning_rate = 1e-4 ", "training", "learning_rate", 1e-4),
+        ("training.monitor=uar", "training", "monitor", "uar"),
+        ("protocol.folds=3", "protocol", "folds", 3),
+        ("protocol.folds=null", "protocol", "folds", None),
+        ("noise.snr_db=-5,0", "noise", "snr_db", (-5.0, 0.0)),
+        ("noise.snr_db=5", "noise", "snr_db", (5.0,)),
+        ("noise.scenes=park", "noise", "scenes", ("park",)),
+        ("noise.scenes=park,kitchen", "noise", "scenes", ("park", "kitchen")),
+        ("augmentation.speed_factors=[]", "augmentation", "speed_factors", ()),
+        ("widths.cnn_kernels=[[1,2],[3,4],[5,6]]", "widths", "cnn_kernels", ((1, 2), (3, 4), (5, 6))),
+        ("spectrogram.kind=log-mel", "spectrogram", "kind", "log-mel"),
+    ],
+)
+def test_override(assignment: str, section: str, name: str, value: object) -> None:
+    changed = QUICK.override([assignment])
+    assert getattr(getattr(changed, section), name) == value
+    expected = {f"{section}.{name}"} if QUICK.describe()[f"{section}.{name}"][0] != value else set()
+    assert {key for key in DEFAULTS if changed.describe()[key] != QUICK.describe()[key]} == expected
+
+
+def test_overrides_add_up_and_the_last_one_holds() -> None:
+    changed = PAPER.override(["training.batch_size=8", "attack.eps=0.1", "training.batch_size=16"])
+    assert (changed.training.batch_size, changed.attack.eps) == (16, 0.1)
+    assert PAPER.training.batch_size == 64
+    assert PAPER.override([]) == PAPER
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("training.batch_size", "expected SECTION.NAME=VALUE"),
+        ("batch_size=3", "expected SECTION.NAME=VALUE"),
+        ("scale=quick", "expected SECTION.NAME=VALUE"),
+        ("training.batchsize=3", "there is no setting 'training.batchsize'"),
+        ("train.batch_size=3", "there is no setting 'train.batch_size'"),
+        ("scale.x=3", "there is no setting 'scale.x'"),
+        ("training.batch_size=1", "training.batch_size: .*greater than or equal to 2, got 1"),
+        ("training.batch_size=2.5", "training.batch_size: .*got 2.5"),
+        ("training.learning_rate=fast", "training.learning_rate: .*got 'fast'"),
+        ("augmentation.mixup_alpha=NaN", "augmentation.mixup_alpha: .*finite"),
+        ("augmentation.speed_factors=0.9,-1", "augmentation.speed_factors.1: .*greater than 0, got -1"),
+        ("noise.snr_db=Infinity", "noise.snr_db.0: .*finite"),
+        ("noise.scenes=[]", "noise.scenes: .*at least 1"),
+        ("widths.cnn_filters=1,2", "widths.cnn_filters"),
+        ("spectrogram.kind=mel", "spectrogram.kind: .*'linear' or 'log-mel', got 'mel'"),
+        ("spectrogram.n_fft=256", "spectrogram: win_length 400 must not exceed n_fft 256$"),
+        ("spectrogram.num_bins=258", r"spectrogram: num_bins 258 must not exceed the n_fft / 2 \+ 1 = 257 bins$"),
+        ("spectrogram.segment_hop=257", "spectrogram: segment_hop 257 must not exceed segment_frames 256$"),
+    ],
+)
+def test_a_bad_override_is_refused_in_one_sentence(assignment: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as error:
+        PAPER.override([assignment])
+    assert "\n" not in str(error.value)
+
+
+def test_settings_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        PAPER.training.batch_size = 3
+
+
+def test_digest_is_that_of_another_process() -> None:
+    """SHA-256 of the canonical JSON `["frames", 1, {"a": 0.5, "b": [1, null, "\\u00e4"]}]`."""
+    assert digest("frames", 1, {"b": (1, None, "ä"), "a": 0.5}) == DIGEST
+
+
+DIGEST = "b43cbfd9f69296e5"
+
+
+def test_digest_follows_every_setting() -> None:
+    changes = [
+        "training.batch_size=63",
+        "attack.eps=0.081",
+        "noise.scenes=park",
+        "widths.dropout=0.4",
+        "audio.sample_rate=8000",
+    ]
+    digests = {digest(PAPER.override([change])) for change in changes} | {digest(PAPER), digest(QUICK)}
+    assert len(digests) == len(changes) + 2
+    assert digest(PAPER) == digest(PAPER.override(["training.batch_size=64"]))
+    with pytest.raises(TypeError, match="set has no canonical JSON form"):
+        digest({1, 2})
