@@ -292,7 +292,7 @@ class LogSpectrogram(nn.Module):
         self.n_fft = n_fft
         self.num_bins = num_bins
         self.power_floor = power_floor
-        self.register_buffer("window", torch.hamming_window(win_length), persistent=False)
+        self.register_buffer("window", torch.hamming_window(win_length, dtype=torch.float64).float(), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Spectrograms of `waveforms` `[N, samples]`, with at least `win_length` samples."""

@@ -209,7 +209,7 @@ QUICK = Settings(
         cnn_kernels=((6, 8), (4, 6), (3, 3)),
         cnn_units=(32, 16),
     ),
-    training=Training(batch_size=16, max_epochs=10, halve_after=3, stop_after=6),
+    training=Training(batch_size=16, max_epochs=8, halve_after=2, stop_after=3),
     protocol=Protocol(folds=2, repeats=1),
 )
 """The same architectures and protocol made small, so that every table fills within minutes on two CPU cores."""
