@@ -81,16 +81,6 @@ def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = No
             yield decoded
 
 
-def duration(path: Path) -> float:
-    """Seconds of audio in a file, from its header.
-
-    Raises:
-        AudioError: If the header shows that `decode` would refuse the file.
-    """
-    with _open(path) as sound:
-        return float(sound.frames / sound.samplerate)
-
-
 def change_speed(waveform: Waveform, factor: float) -> Waveform:
     """Play `factor` times as fast: duration and pitch change together, as by SoX `speed` (paper 4.3).
 

@@ -1,19 +1,38 @@
 """Where decoded and generated data are kept between runs, and how files get there whole or not at all."""
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
+STALE_AFTER_SECONDS = 3600
+"""Age at which a temporary file that nobody has written to can only be that of a killed process."""
+
 
 def cache_dir() -> Path:
-    """Folder for packed corpora and stand-ins: `$FASTSER_CACHE`, else the user's cache folder. Made if missing."""
+    """Folder for packed corpora and stand-ins: `$FASTSER_CACHE`, else the user's cache folder. Made if missing.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
     folder = Path(os.environ.get("FASTSER_CACHE") or platformdirs.user_cache_dir("fastser"))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the cache folder {folder} ($FASTSER_CACHE) cannot be made: {error.strerror}") from None
     return folder
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder."""
+    for part in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS:
+                part.unlink()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,18 +13,19 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from fastser.augmentation import NoiseError
+from fastser.cache import cache_dir, sweep
 from fastser.corpora import Corpus, CorpusError
 from fastser.datasets import Dataset, prepare, prepare_noise
 from fastser.environment import environment
 from fastser.estimate import CostModel, spoken
 from fastser.execution import serial
 from fastser.experiment import Experiment
+from fastser.noise import NoiseError
 from fastser.overview import overview
 from fastser.progress import Display, file_counter, make_console
 from fastser.protocol import AUGMENTATIONS, MODELS, plan
 from fastser.report import ReportContext, write_report
-from fastser.results import ResultsError, ResultStore, TrainingId
+from fastser.results import ResultsError, ResultStore, Run, TrainingId
 from fastser.roles import RoleError, Roles, read_roles
 from fastser.settings import PAPER, SCALES, Settings, SettingsError
 
@@ -68,6 +70,7 @@ def run(request: Request) -> int:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
     """
     console = make_console()
+    sweep(cache_dir())
     if not request.tables:
         raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
     models = _chosen("--models", request.models, tuple(MODELS))
@@ -97,6 +100,10 @@ def run(request: Request) -> int:
     if store is None:
         return 0
 
+    def report() -> Path:
+        context = _context(request, roles, experiment, list(identities.values()), store, failures, missing)
+        return write_report(request.out, context)
+
     began = time.perf_counter()
     display = Display(len(cells), seconds, settings.training.max_epochs, console)
     failures: list[tuple[TrainingId, str]] = []
@@ -112,17 +119,15 @@ def run(request: Request) -> int:
             console,
             f"interrupted: {done} of {len(cells)} trainings are finished and kept under {request.out}; "
             "the same command goes on from there",
+            f"report so far: {report()}",
         )
         return 130
-    page = write_report(
-        request.out, _context(request, roles, experiment, list(identities.values()), store, failures, missing)
-    )
     _say(
         console,
         f"{len(cells) - len(failures)} of {len(cells)} trainings finished, {len(cells) - len(todo)} of them reused, "
         f"in {spoken(time.perf_counter() - began)}",
         *(f"failed: {training.corpus}: {training.label}: {reason}" for training, reason in failures),
-        f"report: {page}",
+        f"report: {report()}",
     )
     return 1 if failures else 0
 
@@ -152,10 +157,11 @@ def _chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, .
 
 
 def _device(name: str) -> torch.device:
-    """The device, with deterministic algorithms switched on: the same seed gives the same bits."""
+    """The device, with deterministic algorithms and full fp32 switched on: the same seed gives the same bits."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a quarter of a small training step
+    torch.backends.cudnn.allow_tf32 = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling is slow
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -192,11 +198,17 @@ def _prepare(
         _say(console, *(f"warning: {warning}" for warning in dataset.warnings))
         return dataset
 
+    if roles.source and roles.target:
+        shared = {u.path.resolve() for u in roles.source.utterances} & {
+            u.path.resolve() for u in roles.target.utterances
+        }
+        if shared:
+            raise UsageError(f"--source and --target share {len(shared)} files, such as {min(shared)}")
     perturbs = any("speed" in name for name in augmentations) and request.tables != {"table1"}
     source = prepared(roles.source, settings.augmentation.speed_factors if perturbs else ())
     noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
     experiment = Experiment(settings, request.seed, source, prepared(roles.target, ()), noise, device)
-    experiment.check()
+    _say(console, *(f"warning: {warning}" for warning in experiment.check()))
     return experiment
 
 
@@ -210,6 +222,8 @@ def _context(
     missing: Mapping[str, str],
 ) -> ReportContext:
     settings, paper = experiment.settings, PAPER.describe()
+    runs = store.collect(identities)
+    here = environment(str(experiment.device))
     present = roles.present()
     lines = [corpus.summary for corpus in present.values()]
     for dataset in (experiment.source, experiment.target):
@@ -218,14 +232,14 @@ def _context(
             lines.append(f"{dataset.corpus.title}: {used} utterances used, {skipped} unusable files skipped")
     return ReportContext(
         expected=identities,
-        runs=store.collect(identities),
+        runs=runs,
         source_title=roles.source.title if roles.source else None,
         target_title=roles.target.title if roles.target else None,
         noise_title=roles.noise.title if roles.noise else None,
         scale=settings.scale,
         command=shlex.join(["python", "-m", "fastser.reproduce", *sys.argv[1:]]),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        environment=environment(str(experiment.device)),
+        environment=here | _other_environments(runs, here),
         corpora_lines=lines,
         settings={name: (value, source, paper[name][0]) for name, (value, source) in settings.describe().items()},
         synthetic=frozenset(role for role, corpus in present.items() if corpus.synthetic),
@@ -233,3 +247,11 @@ def _context(
         missing=missing,
         failures=failures,
     )
+
+
+def _other_environments(runs: Sequence[Run], here: Mapping[str, str]) -> dict[str, str]:
+    """What differs from here where reused trainings were made, by name: "commit of 3 trainings" -> text."""
+    differing = Counter(
+        (name, text) for run in runs for name, text in run.facts["environment"].items() if text != here.get(name)
+    )
+    return {f"{name} of {count} of the trainings": text for (name, text), count in sorted(differing.items())}

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastser.augmentation import NoiseBank
 from fastser.corpora.base import Corpus, CorpusError, NoiseCorpus
 from fastser.metrics import ConditionResult
+from fastser.noise import NoiseBank
 from fastser.settings import Settings, digest
 from fastser.spectrogram import SegmentBank, build_bank, num_frames, segment_table
 from fastser.waveforms import PackedWaveforms, pack

@@ -16,7 +16,7 @@ from fastser import __version__
 def environment(device: str) -> dict[str, str]:
     """Names and texts that a result carries, in the order in which a report prints them."""
     facts = {
-        "device": torch.cuda.get_device_name()
+        "device": torch.cuda.get_device_name(device)
         if device.startswith("cuda")
         else f"CPU, {torch.get_num_threads()} threads",
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from fastser.experiment import Experiment
 from fastser.models import build_model
-from fastser.protocol import Cell, conditions
+from fastser.protocol import Cell
 from fastser.settings import Settings
 
 EXPECTED_SHARE_OF_EPOCHS = 0.6
@@ -57,9 +57,10 @@ class CostModel:
         training, validation, test = (len(part.segments) for part in experiment.subsets(cell))
         settings = experiment.settings
         epochs = settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
-        names = conditions(cell.task, settings)
-        forwards = sum(name.startswith("noise") for name in names) + 1
-        attacks = (1 + settings.attack.bim_steps) if "bim" in names else 0
+        forwards, attacks = 1, 0
+        if cell.task == "source":
+            attacks = 1 + settings.attack.bim_steps
+            forwards += len(settings.noise.scenes) * len(settings.noise.snr_db) if experiment.noise else 0
         per_epoch = training + _FORWARD_SHARE * validation
         tests = test * (_FORWARD_SHARE * forwards + _ATTACK_SHARE * attacks)
         return self.seconds_per_segment[cell.model] * (epochs * per_epoch + tests)

@@ -1,43 +1,18 @@
 """One trained model under every condition, without training again: clean, noise, FGSM, BIM, another corpus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastser.attacks import BIM, FGSM
-from fastser.augmentation import NoiseBank, draw_noise
 from fastser.datasets import Subset, sample_places
+from fastser.inference import BATCH_SIZE, posteriors, utterance_means
 from fastser.metrics import ConditionResult
-from fastser.protocol import noise_condition
+from fastser.noise import NoiseBank, draw_noise
+from fastser.protocol import conditions, noise_condition
 from fastser.settings import Settings
 from fastser.spectrogram import Analysis
-
-BATCH_SIZE = 64
-"""Segments that go through the model at once in a test; no result depends on it."""
-
-
-def posteriors(model: nn.Module, subset: Subset, mean: float, std: float) -> Tensor:
-    """Mean over an utterance's segments of the softmax output (paper 4.2, open 36), [utterances, classes].
-
-    Args:
-        model: `[batch, frames, bins] -> [batch, classes]`; put into eval mode.
-        subset: What to test.
-        mean: Of the training set, for the normalisation.
-        std: The same.
-    """
-    bank = subset.dataset.bank
-    return _averaged(model, (bank.gather(part, mean, std) for part in subset.segments.split(BATCH_SIZE)), subset.rows)
-
-
-def _averaged(model: nn.Module, batches: Iterator[Tensor], rows: Tensor) -> Tensor:
-    model.eval()
-    with torch.no_grad():
-        by_segment = torch.cat([F.softmax(model(x), dim=1) for x in batches])
-    count = torch.bincount(rows)
-    total = by_segment.new_zeros(len(count), by_segment.shape[1]).index_add_(0, rows, by_segment)
-    return total / count[:, None]
 
 
 def evaluate(
@@ -80,7 +55,7 @@ def evaluate(
             perturb(bank.gather(part, mean, std), y)
             for part, y in zip(test.segments.split(BATCH_SIZE), test.labels.split(BATCH_SIZE), strict=True)
         )
-        results[name] = test.result(_averaged(model, batches, test.rows))
+        results[name] = test.result(utterance_means(model, batches, test.rows))
     return results
 
 
@@ -132,11 +107,11 @@ def noisy(
                 )
                 for part in torch.arange(len(row), device=device).split(BATCH_SIZE)
             )
-            of_scene.append(_averaged(model, batches, row.to(device)))
+            of_scene.append(utterance_means(model, batches, row.to(device)))
             by_scene[noise_condition(snr, scene)] = test.result(of_scene[-1])
         chosen = torch.stack(of_scene)[
             torch.from_numpy(draw.drawn).to(device), torch.arange(len(utterances), device=device)
         ]
         drawn[noise_condition(snr)] = test.result(chosen)
-    order = [noise_condition(snr, scene) for scene in draw.scenes for snr in settings.noise.snr_db]
-    return drawn | {name: by_scene[name] for name in order}
+    results = drawn | by_scene
+    return {name: results[name] for name in conditions("source", settings) if name in results}

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastser.augmentation import NoiseBank
-from fastser.corpora.base import CorpusError
+from fastser.corpora.base import EMOTIONS, CorpusError
 from fastser.datasets import Dataset, Subset
 from fastser.environment import environment
-from fastser.evaluation import evaluate, posteriors
+from fastser.evaluation import evaluate
+from fastser.inference import posteriors
 from fastser.metrics import ConditionResult
 from fastser.models import build_model
-from fastser.protocol import Cell, Fold, cross_corpus_split, folds, spread
+from fastser.noise import NoiseBank
+from fastser.protocol import Cell, Fold, conditions, cross_corpus_split, folds, spread
 from fastser.results import TrainingId
 from fastser.settings import Settings, digest
 from fastser.training import Epoch, train
@@ -56,8 +57,11 @@ class Experiment:
             tasks["cross"] = {"all": Fold("all", everything, (), ())}
         return tasks
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Find out before anything is trained whether every fold and every noisy test set can be made.
+
+        Returns:
+            A sentence for every fold whose test speaker lacks a class.
 
         Raises:
             CorpusError: If a fold lacks what it needs.
@@ -71,6 +75,15 @@ class Experiment:
             longest = int(np.diff(self.source.waveforms.offsets).max())
             for scene in self.settings.noise.scenes:
                 self.noise.draw(scene, longest, np.random.default_rng(self.seed))
+        return [
+            f"{dataset.corpus.title}: test speaker {fold.name} has no '{emotion}' utterance; "
+            "the UAR of this fold is the mean recall of the other classes"
+            for task, dataset in (("source", self.source), ("target", self.target))
+            if dataset is not None
+            for fold in tasks[task].values()
+            for emotion in EMOTIONS
+            if emotion not in {dataset.corpus.utterances[i].emotion for i in fold.test}
+        ]
 
     def identify(self, cell: Cell) -> TrainingId:
         """Give a cell its key: a digest of the settings, the data and the seed on which its results depend."""
@@ -133,7 +146,7 @@ class Experiment:
         if cell.task == "source":
             results = evaluate(model, test, settings, history.mean, history.std, self.noise, noise_seed, on_condition)
         else:
-            name = "clean" if cell.task == "target" else "cross-corpus"
+            (name,) = conditions(cell.task, settings)
             on_condition(name)
             results = {name: test.result(posteriors(model, test, history.mean, history.std))}
         facts = {

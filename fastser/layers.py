@@ -83,7 +83,7 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Append L*G maps to `x` `[N, C, T, F]`."""
-        return _run_dense_layers(x, [layer for layer in self.children() if isinstance(layer, DenseLayer)])
+        return _run_dense_layers(x, [getattr(self, f"denselayer{i + 1}") for i in range(self.num_layers)])
 
     def extra_repr(self) -> str:
         """Constructor arguments."""
@@ -92,8 +92,9 @@ class DenseBlock(nn.Module):
 
 def _run_dense_layers(x: Tensor, layers: list[DenseLayer]) -> Tensor:
     norms = [layer.norm for layer in layers]
-    for norm in norms:
-        norm.count_batch()
+    if norms[0].training:
+        for norm in norms:
+            norm.num_batches_tracked.add_(1)
     return dense_block(
         x,
         [norm.weight for norm in norms],

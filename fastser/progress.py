@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from fastser.estimate import spoken
-from fastser.execution.serial import Outcome
+from fastser.execution import Outcome
+from fastser.protocol import noise_parts
 from fastser.results import TrainingId
 from fastser.training import Epoch
 
@@ -34,7 +36,6 @@ class Display:
         self._max_epochs = max_epochs
         self._spent = 0.0
         self._estimated = 0.0
-        self._label = ""
         self._bars: Progress | None = None
         self._overall = self._current = TaskID(0)
 
@@ -45,12 +46,12 @@ class Display:
             yield self
             return
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(30),
+            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            BarColumn(12),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", table_column=Column(min_width=22, no_wrap=True)),
         )
-        with Progress(*columns, console=self._console, transient=True) as self._bars:
+        with Progress(*columns, console=self._console, transient=True, expand=True) as self._bars:
             self._overall = self._bars.add_task("all trainings", total=self._total, completed=self._done, note="")
             self._current = self._bars.add_task("", total=self._max_epochs, note="")
             yield self
@@ -58,20 +59,20 @@ class Display:
 
     def started(self, training: TrainingId) -> None:
         """Show the training that begins."""
-        self._label = f"{training.corpus}: {training.label}"
         if self._bars:
-            self._bars.update(self._current, description=self._label, completed=0, note="")
+            names = (training.model, training.augmentation, training.fold, f"repeat {training.repeat}")
+            self._bars.update(self._current, description=", ".join(names), completed=0, note="")
 
     def epoch(self, epoch: Epoch) -> None:
         """Show the epoch that has ended."""
         if self._bars:
-            note = f"loss {epoch.loss:.3f}, validation {100 * epoch.score:.1f} %"
+            note = f"validation {100 * epoch.score:.0f} %"
             self._bars.update(self._current, completed=epoch.number, note=note)
 
     def condition(self, name: str) -> None:
         """Show the test that begins."""
         if self._bars:
-            self._bars.update(self._current, note=f"test: {name}")
+            self._bars.update(self._current, note=f"test {name}")
 
     def finished(self, outcome: Outcome) -> None:
         """Print one line for a training that this process has run or that another one has finished meanwhile."""
@@ -104,7 +105,7 @@ class Display:
 
 def _headline(outcome: Outcome) -> str:
     """UAR under the paper's conditions, without those of single noise scenes."""
-    shown = {name: r for name, r in outcome.results.items() if name.count("-") < 2 or name == "cross-corpus"}
+    shown = {name: r for name, r in outcome.results.items() if not (noise_parts(name) or ("", 0))[0]}
     return ", ".join(f"{name} {100 * result.uar:.1f}" for name, result in shown.items())
 
 

@@ -1,16 +1,20 @@
 """Which trainings and which test conditions make which table (paper 5): folds, repeats, the grid."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from fastser.corpora.base import EMOTIONS, Corpus, CorpusError, Utterance
 from fastser.settings import Settings
 
-TASKS = ("source", "target", "cross")
+Task = Literal["source", "target", "cross"]
 """Leave-one-speaker-out on the source, the same on the target, and training on the source to test on the target."""
+
+TASKS: tuple[Task, ...] = get_args(Task)
 
 MODELS = {
     "cnn": "CNN",
@@ -35,7 +39,7 @@ class Fold:
     Attributes:
         name: The test speaker, or "split" where the corpus fixes its own.
         train: Indices into the corpus' utterances.
-        validation: The same; one speaker of the test speaker's session.
+        validation: The same; all utterances of the validation speaker.
         test: The same; all utterances of the test speaker.
     """
 
@@ -50,44 +54,45 @@ class Cell:
     """One cell of the grid: one model trained once.
 
     Attributes:
-        task: One of `TASKS`.
+        task: What is trained and tested on what.
         model: Name of the architecture.
         augmentation: Name of the training-set variant.
         fold: Name of the fold; "all" for the cross-corpus task.
         repeat: 1, 2, ...; each repeat has seeds of its own.
     """
 
-    task: str
+    task: Task
     model: str
     augmentation: str
     fold: str
     repeat: int
 
-    def __str__(self) -> str:
-        return f"{self.task}, {self.model}, {self.augmentation}, fold {self.fold}, repeat {self.repeat}"
+    @property
+    def label(self) -> str:
+        """For people: "proposed, speed+mixup, fold Ses01F, repeat 1"."""
+        return f"{self.model}, {self.augmentation}, fold {self.fold}, repeat {self.repeat}"
 
 
 def validation_speakers(utterances: Iterable[Utterance]) -> Mapping[str, str]:
     """The validation speaker of each test speaker.
 
-    Where every session has at least two speakers, it is the next speaker of the test speaker's session, in sorted order
-    and around (paper 5). Otherwise the sorted speakers are paired, first with second, third with fourth; of an odd
-    number the last is validated on the one before it.
+    It is the next speaker of the test speaker's session, in sorted order and around (paper 5). Speakers without a
+    session, or alone in theirs, are paired in sorted order, first with second, third with fourth; of an odd number the
+    last is validated on the one before it, and a single one on the speaker before it in the whole corpus.
     """
     sessions: dict[str | None, set[str]] = defaultdict(set)
     for utterance in utterances:
         sessions[utterance.session].add(utterance.speaker)
-    if None in sessions or any(len(speakers) < 2 for speakers in sessions.values()):
-        speakers = sorted(set().union(*sessions.values()))
-        pairs = {speaker: speakers[min(i ^ 1, len(speakers) - 1)] for i, speaker in enumerate(speakers)}
-        if len(speakers) % 2 and len(speakers) > 1:
-            pairs[speakers[-1]] = speakers[-2]
-        return pairs
-    return {
-        speaker: members[(i + 1) % len(members)]
-        for members in map(sorted, sessions.values())
-        for i, speaker in enumerate(members)
-    }
+    everyone = sorted(set().union(*sessions.values()))
+    pairs: dict[str, str] = {}
+    for session, members in sessions.items():
+        if session is not None and len(members) > 1:
+            around = sorted(members)
+            pairs |= {speaker: around[(i + 1) % len(around)] for i, speaker in enumerate(around)}
+    rest = [speaker for speaker in everyone if speaker not in pairs]
+    if len(rest) == 1:
+        return pairs | {rest[0]: everyone[everyone.index(rest[0]) - 1]}
+    return pairs | {s: rest[i ^ 1 if i ^ 1 < len(rest) else i - 1] for i, s in enumerate(rest)}
 
 
 def folds(corpus: Corpus) -> tuple[Fold, ...]:
@@ -170,7 +175,7 @@ def cross_corpus_split(target: Corpus, share: float, seed: int) -> tuple[tuple[i
     return tuple(sorted(validation)), tuple(sorted(test))
 
 
-def conditions(task: str, settings: Settings) -> tuple[str, ...]:
+def conditions(task: Task, settings: Settings) -> tuple[str, ...]:
     """Names of the conditions under which a task's trained model is tested; per-scene ones included."""
     if task == "cross":
         return ("cross-corpus",)
@@ -184,6 +189,12 @@ def conditions(task: str, settings: Settings) -> tuple[str, ...]:
 def noise_condition(snr_db: float, scene: str | None = None) -> str:
     """Name of a noisy condition: "noise-10db" for a scene drawn per utterance, "noise-park-10db" for one scene."""
     return f"noise-{snr_db:g}db" if scene is None else f"noise-{scene}-{snr_db:g}db"
+
+
+def noise_parts(condition: str) -> tuple[str, float] | None:
+    """Scene ("" for one drawn per utterance) and SNR in dB of a noisy condition; None for any other condition."""
+    match = re.fullmatch(r"noise-(?:(.+?)-)?(-?[\d.]+)db", condition)
+    return (match[1] or "", float(match[2])) if match else None
 
 
 def plan(

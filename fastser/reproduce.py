@@ -97,7 +97,7 @@ def reproduce(
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 2
 
 
@@ -111,7 +111,7 @@ def main() -> None:
         print(f"error: {error.format_message()}", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted before any training began; nothing is lost", file=sys.stderr)
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
         status = 130
     sys.exit(status)
 

@@ -7,26 +7,20 @@ JSON file is written last and is the commit point: a training is finished when b
 import json
 import logging
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fastser.cache import written_whole
+from fastser.cache import sweep, written_whole
 from fastser.metrics import ConditionResult
-
-STALE_AFTER_SECONDS = 3600
-"""Age at which a temporary file can only be that of a killed process: writing one takes well under a second."""
-
-Task = Literal["source", "target", "cross"]
-"""Leave-one-speaker-out on the source or on the target corpus, or training on the source and testing on the target."""
+from fastser.protocol import Cell
 
 log = logging.getLogger(__name__)
 
@@ -36,31 +30,16 @@ class ResultsError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingId:
-    """Which training this is.
+class TrainingId(Cell):
+    """A cell of the grid with the data and settings it is run with.
 
     Attributes:
-        task: "source", "target" or "cross".
         corpus: Title as people write it, "EMO-DB" or "EMO-DB -> RAVDESS".
-        model: Name such as "proposed".
-        augmentation: "none", "speed", "mixup" or "speed+mixup".
-        fold: The test speaker, or "all" for the cross-corpus task.
-        repeat: Number of the repeat.
         key: 16 hex digits that cover settings, data and identity; the name of its files.
     """
 
-    task: Task
     corpus: str
-    model: str
-    augmentation: str
-    fold: str
-    repeat: int
     key: str
-
-    @property
-    def label(self) -> str:
-        """For people: "proposed, speed+mixup, fold Ses01F, repeat 1"."""
-        return f"{self.model}, {self.augmentation}, fold {self.fold}, repeat {self.repeat}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +67,8 @@ class ResultStore:
                 pass
         except OSError as error:
             raise ResultsError(f"--out {out} cannot be written: {error.strerror}") from None
-        for part in (*out.glob(".*.part"), *self._runs.glob(".*.part")):
-            with suppress(FileNotFoundError):
-                if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS:
-                    part.unlink()
+        sweep(out)
+        sweep(self._runs)
 
     def finished(self, key: str) -> bool:
         """Whether both files of the training are there and can be read; one warning is logged for torn ones."""

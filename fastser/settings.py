@@ -8,6 +8,7 @@ changed from the command line (`--set training.batch_size=32`), and each finishe
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
@@ -38,9 +39,9 @@ class Spectrogram(_Frozen):
     hop_length: int = _from("paper 4.2: 10 ms", 160, gt=0)
     n_fft: int = _from("open 1", 512, gt=0)
     kind: Literal["linear", "log-mel"] = _from("open 1", "linear")
-    num_bins: int = _from("paper 4.2: height 128", 128, gt=0)
+    num_bins: int = _from("paper 4.2: height 128", 128, ge=16)
     power_floor: float = _from("open 2", 1e-10, gt=0)
-    segment_frames: int = _from("paper 4.2: 256 frames", 256, gt=0)
+    segment_frames: int = _from("paper 4.2: 256 frames", 256, ge=16)
     segment_hop: int = _from("open 5", 256, gt=0)
 
     @model_validator(mode="after")
@@ -52,6 +53,10 @@ class Spectrogram(_Frozen):
         if self.segment_hop > self.segment_frames:
             raise ValueError(f"segment_hop {self.segment_hop} must not exceed segment_frames {self.segment_frames}")
         return self
+
+
+Kernel = tuple[PositiveInt, PositiveInt]
+"""Size of a convolution kernel, bins x frames."""
 
 
 class Widths(_Frozen):
@@ -67,11 +72,17 @@ class Widths(_Frozen):
     highway_layers: int = _from("paper 4.4: three", 3, gt=0)
     dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0)
     cnn_filters: tuple[PositiveInt, PositiveInt, PositiveInt] = _from("open 22", (16, 24, 32))
-    cnn_kernels: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] = _from(
+    cnn_kernels: tuple[Kernel, Kernel, Kernel] = _from(
         "open 22: bins x frames, as in Satt et al. 2017", ((12, 16), (8, 12), (5, 7))
     )
     cnn_units: tuple[PositiveInt, PositiveInt] = _from("open 23", (128, 64))
     dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _compression_leaves_maps(self) -> Self:
+        if self.compression * 2 * min(self.proposed_growth_rate, self.densenet_growth_rate) < 1:
+            raise ValueError(f"compression {self.compression} leaves no map after a transition")
+        return self
 
 
 class Training(_Frozen):
@@ -143,7 +154,9 @@ class Settings(_Frozen):
             if not equals or not dot:
                 raise SettingsError(f"--set {assignment}: expected SECTION.NAME=VALUE, such as training.batch_size=32")
             if not isinstance(tree.get(section), dict) or leaf not in tree[section]:
-                raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'")
+                near = get_close_matches(name.strip(), self.describe(), n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'{hint}")
             value = _parse(text.strip())
             is_list = isinstance(tree[section][leaf], tuple)
             tree[section][leaf] = [value] if is_list and not isinstance(value, list) else value

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastser.augmentation import draw_mixup
 from fastser.datasets import Subset
-from fastser.evaluation import posteriors
+from fastser.inference import posteriors
 from fastser.settings import Settings
 
 

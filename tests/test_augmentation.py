@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from fastser.augmentation import NoiseBank, NoiseDraw, NoiseError, draw_mixup, draw_noise, mixup, snr_gain
+from fastser.augmentation import draw_mixup, mixup
+from fastser.noise import NoiseBank, NoiseDraw, NoiseError, draw_noise, snr_gain
 from fastser.waveforms import PackedWaveforms
 
 RATE = 16_000

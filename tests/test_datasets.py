@@ -7,10 +7,10 @@ import pytest
 import soundfile as sf
 import torch
 
-from fastser.augmentation import draw_noise
 from fastser.corpora import read_corpus, read_noise
 from fastser.corpora.base import EMOTIONS, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
 from fastser.datasets import Dataset, prepare, prepare_noise, sample_places
+from fastser.noise import draw_noise
 from fastser.settings import Settings
 from fastser.spectrogram import Analysis
 
@@ -178,7 +178,6 @@ def test_an_unusable_noise_recording_is_refused_by_name(noise: NoiseCorpus) -> N
             prepare_noise(noise, SETTINGS)
 
 
-@pytest.mark.shared
 @pytest.mark.usefixtures("cache")
 def test_real_noise_on_real_speech_stands_at_the_snr(shared_corpora: Path) -> None:
     corpus = read_corpus("ravdess", shared_corpora / "ravdess_speech")

@@ -223,10 +223,21 @@ def test_linf_step_follows_the_formula_in_place(bounds: tuple[float, float] | No
 
 def test_wrong_shapes_name_the_argument() -> None:
     x, one, six = torch.randn(2, 3, 4, 4), [torch.ones(3)], [torch.zeros(3)]
-    with pytest.raises(ValueError, match=r"conv_weight\[0\] must be \[G, 3, 3, 3\]"):
+    with pytest.raises(ValueError, match=r"conv_weight\[0\] must be \[2, 3, 3, 3\]"):
         dense_block(x, one, six, six, one, [torch.ones(2, 4, 3, 3)], training=True, momentum=0.1, eps=1e-5)
     with pytest.raises(ValueError, match=r"x must be \[N, C, T, F\]"):
         dense_block(x[0], one, six, six, one, [torch.ones(2, 3, 3, 3)], training=True, momentum=0.1, eps=1e-5)
+    kernel = torch.ones(2, 3, 3, 3)
+    with pytest.raises(ValueError, match="bn_bias must hold 1 tensors as conv_weight does, got 2"):
+        dense_block(x, one, six * 2, six, one, [kernel], training=True, momentum=0.1, eps=1e-5)
+    with pytest.raises(ValueError, match=r"running_var\[0\] must be \[3\], got \[2\]"):
+        dense_block(x, one, six, six, [torch.ones(2)], [kernel], training=True, momentum=0.1, eps=1e-5)
+    with pytest.raises(ValueError, match="conv_weight must hold at least one kernel"):
+        dense_block(x, [], [], [], [], [], training=True, momentum=0.1, eps=1e-5)
+    with pytest.raises(ValueError, match=r"running_mean must be \[3\]"):
+        transition(x, *one, *six, torch.zeros(2), *one, torch.ones(2, 3, 1, 1), training=True, momentum=0.1, eps=1e-5)
+    with pytest.raises(ValueError, match=r"x must be \[N, U\]"):
+        highway(torch.ones(3), [torch.ones(3, 3)], six, [torch.ones(3, 3)], six)
     with pytest.raises(ValueError, match="conv_weight must be"):
         transition(x, *one, *six, *six, *one, torch.ones(2, 3, 3, 3), training=True, momentum=0.1, eps=1e-5)
     with pytest.raises(ValueError, match=r"w_t\[0\] must be \[3, 3\]"):

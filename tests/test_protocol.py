@@ -54,9 +54,11 @@ def test_without_sessions_sorted_speakers_are_paired(speakers: str, pairs: dict[
     assert validation_speakers(corpus(dict.fromkeys(speakers)).utterances) == pairs
 
 
-def test_a_lone_speaker_in_a_session_falls_back_to_pairs_of_all() -> None:
-    made = corpus({"a": "1", "b": "1", "c": "2"})
-    assert validation_speakers(made.utterances) == {"a": "b", "b": "a", "c": "b"}
+def test_a_speaker_alone_in_a_session_leaves_the_other_sessions_as_they_are() -> None:
+    one_missing = corpus({"1M": "1", "2F": "2", "2M": "2", "3F": "3", "3M": "3"})
+    assert validation_speakers(one_missing.utterances) == {"1M": "3M", "2F": "2M", "2M": "2F", "3F": "3M", "3M": "3F"}
+    two_missing = corpus({"1M": "1", "2F": "2", "3F": "3", "3M": "3"})
+    assert validation_speakers(two_missing.utterances) == {"1M": "2F", "2F": "1M", "3F": "3M", "3M": "3F"}
 
 
 def test_folds_divide_the_corpus_by_speaker() -> None:

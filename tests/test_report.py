@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
+from fastser.protocol import Task
 from fastser.report import ReportContext, write_report
 from fastser.report.aggregation import Grid
 from fastser.report.claims import judge
@@ -17,7 +18,7 @@ from fastser.report.figures import draw_figure2
 from fastser.report.markdown import markdown_table
 from fastser.report.published import published
 from fastser.report.tables import AUGMENTATIONS, CSV_COLUMNS, MODELS, build_tables
-from fastser.results import Run, Task, TrainingId
+from fastser.results import Run, TrainingId
 
 SNRS = (0, 10, 20)
 SCENES = ("cafeteria", "kitchen")
@@ -32,7 +33,7 @@ SOURCE_CONDITIONS = (
 
 def training(task: Task, model: str, augmentation: str, fold: str, repeat: int) -> TrainingId:
     corpus = {"source": "EMO-DB", "target": "RAVDESS", "cross": "EMO-DB -> RAVDESS"}[task]
-    return TrainingId(task, corpus, model, augmentation, fold, repeat, f"{task}{model}{augmentation}{fold}{repeat}")
+    return TrainingId(task, model, augmentation, fold, repeat, corpus, f"{task}{model}{augmentation}{fold}{repeat}")
 
 
 def confusion(percent_correct: int) -> np.ndarray:

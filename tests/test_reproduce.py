@@ -98,10 +98,13 @@ def test_killed_at_three_random_moments_it_ends_in_the_same_tables(
     for _ in range(3):
         process = start(*GRID, "--out", tmp_path)
         assert process.stdout is not None
+        trainings_to_wait_for = moments.randrange(4)
         for line in process.stdout:
-            if re.match(r"\[\d+/", line) or "to do" in line:
+            if "to do" in line or line.startswith("["):
+                trainings_to_wait_for -= 1
+            if trainings_to_wait_for < 0:
                 break
-        time.sleep(moments.uniform(0.0, 2.0))
+        time.sleep(moments.uniform(0.0, 0.5))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         finished.append(len(list((tmp_path / "runs").glob("*.json"))))
@@ -135,6 +138,8 @@ def test_interrupt_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
     assert status == 130
     assert err == ""
     assert re.search(rf"interrupted: \d+ of {TRAININGS} trainings are finished .* the same command goes on", said)
+    assert f"report so far: {tmp_path / 'report.md'}" in said
+    assert re.match(r"\d+ of 16 trainings finished", (tmp_path / "report.md").read_text().splitlines()[2])
 
 
 def test_dry_run_shows_the_grid_and_writes_nothing(start: Start, tmp_path: Path) -> None:
@@ -165,8 +170,11 @@ def test_a_changed_setting_never_mixes_with_old_results(start: Start, uninterrup
         (["--all", "--augmentations=specaugment"], "--augmentations: there is no 'specaugment'"),
         (["--all", "--device=cuda:99"], "--device cuda:99: there is no such CUDA device"),
         (["--all", "--device=banana"], "--device banana: not a device"),
-        (["--all", "--set=training.batchsize=3"], "there is no setting 'training.batchsize'"),
+        (["--all", "--set=training.batchsize=3"], "no setting 'training.batchsize'; did you mean training.batch_size?"),
         (["--all", "--set=training.batch_size=many"], "setting training.batch_size"),
+        (["--all", "--set=spectrogram.segment_frames=8"], "setting spectrogram.segment_frames"),
+        (["--all", "--set=widths.compression=0.01"], "compression 0.01 leaves no map"),
+        (["--all", "--set=widths.cnn_kernels=[[0,1],[1,1],[1,1]]"], "setting widths.cnn_kernels"),
         (["--all", "--out=/proc/nowhere"], "--out /proc/nowhere cannot be written"),
         (["--table=5"], "'--table'"),
         (["--figure=1"], "'--figure'"),
@@ -236,6 +244,21 @@ def test_a_bad_file_is_named_skipped_and_counted(start: Start, manifest: Path, t
     assert "95 utterances" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_test_speaker_without_a_class_is_named(start: Start, manifest: Path, tmp_path: Path) -> None:
+    lines = [line for line in manifest.read_text().splitlines() if not line.startswith("wav/0-sad")]
+    manifest.write_text("\n".join(lines))
+    status, said, err = finish(start(*SMALL, f"--source=manifest={manifest}", "--dry-run"))
+    assert status == 0, err
+    assert "warning: corpus.csv: test speaker s0 has no 'sad' utterance; the UAR of this fold" in said
+
+
+def test_one_corpus_cannot_be_both_source_and_target(start: Start, manifest: Path) -> None:
+    roles = [f"--{role}=manifest={manifest}" for role in ("source", "target")]
+    status, _, err = finish(start(*SMALL, *roles, "--dry-run"))
+    assert status == 2
+    assert re.fullmatch(r"error: --source and --target share 96 files, such as .*0-angry-0\.wav\n", err)
+
+
 def test_too_many_bad_files_are_an_error_unless_allowed(start: Start, manifest: Path, tmp_path: Path) -> None:
     for path in sorted((tmp_path / "wav").iterdir())[:6]:
         path.write_bytes(b"")
@@ -243,7 +266,7 @@ def test_too_many_bad_files_are_an_error_unless_allowed(start: Start, manifest: 
     status, _, err = finish(start(*arguments))
     assert status == 2
     assert re.fullmatch(
-        r"error: corpus: 6 of 96 files are unusable, first .*0-angry-0\.wav: .*; --allow-bad-files .*\n", err
+        r"error: corpus.csv: 6 of 96 files are unusable, first .*0-angry-0\.wav: .*; --allow-bad-files .*\n", err
     )
     status, said, err = finish(start(*arguments, "--allow-bad-files"))
     assert status == 0, err
@@ -293,6 +316,6 @@ def test_one_failed_training_does_not_stop_the_others(
     assert exit_.value.code == 1
     said = capsys.readouterr().out
     assert "1 of 2 trainings finished" in said
-    assert "failed: corpus: cnn, none, fold s0, repeat 1: the training loss is nan after epoch 1" in said
+    assert "failed: corpus.csv: cnn, none, fold s0, repeat 1: the training loss is nan after epoch 1" in said
     report = (tmp_path / "out" / "report.md").read_text()
     assert "## Failed trainings" in report

@@ -20,7 +20,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def identity(key: str = "0123456789abcdef", repeat: int = 1) -> TrainingId:
-    return TrainingId("source", "EMO-DB", "proposed", "speed+mixup", "Ses01F", repeat, key)
+    return TrainingId("source", "proposed", "speed+mixup", "Ses01F", repeat, "EMO-DB", key)
 
 
 def result(seed: int, classes: int = 4, utterances: int = 40) -> ConditionResult:

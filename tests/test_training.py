@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastser.augmentation import NoiseBank, draw_noise, snr_gain
 from fastser.corpora import read_corpus, read_noise
 from fastser.corpora.synthetic import generate
 from fastser.datasets import Dataset, Subset, prepare, prepare_noise
-from fastser.evaluation import evaluate, posteriors
+from fastser.evaluation import evaluate
 from fastser.experiment import Experiment
+from fastser.inference import posteriors
+from fastser.noise import NoiseBank, draw_noise, snr_gain
 from fastser.protocol import AUGMENTATIONS, Cell, conditions
 from fastser.settings import QUICK, Settings
 from fastser.spectrogram import Analysis

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
@@ -105,10 +105,11 @@ class ExpectedCounts:
 
     groups: Mapping[str, int]
     source: str
-    total: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "total", sum(self.groups.values()))
+    @property
+    def total(self) -> int:
+        """Utterances of a complete copy."""
+        return sum(self.groups.values())
 
     def missing(self, found: Mapping[str, int]) -> Sequence[str]:
         """One phrase for every group whose count differs, such as "sad: 60 of 62"."""

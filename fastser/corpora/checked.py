@@ -63,11 +63,11 @@ def checked_corpus(
 def _require_utterances(title: str, path: Path, utterances: Sequence[Utterance], without_audio: Sequence[str]) -> None:
     if not utterances and without_audio:
         raise CorpusError(
-            f"{path}: {title} has {len(without_audio)} labels but none of their .wav or .flac files,"
+            f"{path}: {title} has {len(without_audio)} labelled utterances but the audio of none of them,"
             f" such as {without_audio[0]}"
         )
     if not utterances:
-        raise CorpusError(f"{path}: no {title} utterance of the four classes was found")
+        raise CorpusError(f"{path}: {title} has no utterance of the four classes")
     id, count = Counter(map(_id, utterances)).most_common(1)[0]
     if count > 1:
         copies = sorted({str(u.path) for u in utterances if u.id == id})

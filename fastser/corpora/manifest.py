@@ -24,7 +24,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def read(path: Path) -> Corpus:
-    """Read a manifest; its name without ".csv" becomes the corpus's title.
+    """Read a manifest; its name becomes the corpus's title.
 
     Relative audio paths start at the manifest's folder, and the path as given is the utterance's id. Further columns
     are ignored. Rows with other emotions are left out, with a warning.
@@ -50,11 +50,14 @@ def read(path: Path) -> Corpus:
         else:
             session = row.get("session") or None
             utterances.append(Utterance(row["path"], audio, row["speaker"], emotion, session, split or None))
+    without_split = [u.id for u in utterances if u.split is None]
+    if 0 < len(without_split) < len(utterances):
+        raise CorpusError(f"{path}: some rows have a split, {len(without_split)} have none: {first_few(without_split)}")
     names = first_few([f"{emotion} ({count})" for emotion, count in others.items()])
     left_out = f"{path}: {others.total()} rows with other emotions are left out: {names}"
     return checked_corpus(
         "manifest",
-        path.stem,
+        path.name,
         path,
         utterances,
         without_audio=without_audio,

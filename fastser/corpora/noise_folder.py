@@ -24,7 +24,7 @@ def read(path: Path) -> NoiseCorpus:
     synthetic = is_synthetic(path)
     title = f"synthetic {root.name}" if synthetic else root.name
     scenes = len({recording.scene for recording in recordings})
-    summary = f"{title}: {len(recordings)} noise recordings, {scenes} scenes"
+    summary = f"{title}: {len(recordings)} noise recordings of {scenes} scene{'s' if scenes > 1 else ''}"
     return NoiseCorpus("folder", title, tuple(sorted(recordings, key=_order)), summary, (), synthetic)
 
 

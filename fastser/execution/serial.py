@@ -1,52 +1,22 @@
 """Run the trainings one after another in this process, sharing the work with other processes on the same folder."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from safetensors.torch import save_file
 
-from fastser.augmentation import NoiseError
 from fastser.cache import written_whole
+from fastser.execution import Listener, Outcome
 from fastser.experiment import Experiment
-from fastser.metrics import ConditionResult
+from fastser.noise import NoiseError
 from fastser.protocol import Cell
 from fastser.results import ResultStore, TrainingId
-from fastser.training import Epoch, TrainingError
 
 _WAIT_SECONDS = 1.0
 
-
-class Listener(Protocol):
-    """Who wants to know how far the run is."""
-
-    def started(self, training: TrainingId) -> None:
-        """A training begins."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """One of its epochs is done."""
-
-    def condition(self, name: str) -> None:
-        """A test of it begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one training.
-
-    Attributes:
-        training: Which one.
-        seconds: Wall time that this process spent on it; None if it was finished already.
-        results: By condition; empty if it failed or was finished already.
-        failure: Why it failed, in one sentence, or None.
-    """
-
-    training: TrainingId
-    seconds: float | None
-    results: dict[str, ConditionResult]
-    failure: str | None = None
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -96,7 +66,8 @@ def _run_one(
     began = time.perf_counter()
     try:
         results, facts, weights = experiment.run(cell, listener.epoch, listener.condition)
-    except (TrainingError, NoiseError, RuntimeError) as error:
+    except (RuntimeError, NoiseError) as error:
+        log.debug("%s failed", training.label, exc_info=True)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Outcome(training, time.perf_counter() - began, {}, reason)
     seconds = time.perf_counter() - began

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastser.metrics import accuracy_of, uar_of
-from fastser.results import Run, Task, TrainingId
+from fastser.protocol import Task
+from fastser.results import Run, TrainingId
 
 
 @dataclass(frozen=True)

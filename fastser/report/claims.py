@@ -8,16 +8,19 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from fastser.protocol import AUGMENTATIONS, MODELS
+from fastser.protocol import AUGMENTATIONS, MODELS, Task
 from fastser.report.aggregation import Grid, Summary
 from fastser.report.context import ReportContext
 from fastser.report.published import Claim, published
-from fastser.results import Task
 
 SIGNIFICANCE = 0.05
 """Two-sided level of a claim, shared evenly by its comparisons (Bonferroni)."""
 
 Verdict = Literal["holds", "does not hold", "cannot be said"]
+
+
+NOT_PLANNED = "not all that it compares is in this plan"
+"""Why nothing can be said about a claim whose trainings were not asked for."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _unfinished(summaries: Sequence[Summary | None]) -> str | None:
     """Why these cells cannot be compared, None if they can."""
     planned = [summary for summary in summaries if summary]
     if len(planned) < len(summaries):
-        return "not all that it compares is in this plan"
+        return NOT_PLANNED
     if not all(summary.complete for summary in planned):
         return f"{sum(s.finished for s in planned)} of {sum(s.planned for s in planned)} trainings are finished"
     return None

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastser.protocol import TABLES
+from fastser.protocol import TABLES, Task
 from fastser.report.published import published
-from fastser.results import Run, Task, TrainingId
+from fastser.results import Run, TrainingId
+
+_SYNTHETIC = "synthetic "
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class ReportContext:
     def title(self, role: str) -> str | None:
         """Title of the corpus in the role "source", "target" or "noise", marked where it is a stand-in."""
         title = {"source": self.source_title, "target": self.target_title, "noise": self.noise_title}[role]
-        if title is None or role not in self.synthetic or "synthetic" in title.lower():
+        if title is None or role not in self.synthetic or title.startswith(_SYNTHETIC):
             return title
-        return f"synthetic {title}"
+        return _SYNTHETIC + title
 
     def corpus(self, task: Task) -> str | None:
         """What a task is trained and tested on, as every table writes it; None if a corpus is missing."""
@@ -64,4 +66,4 @@ class ReportContext:
     def on_paper_corpora(self, task: Task) -> bool:
         """Whether the task's corpora are the paper's, real or as stand-ins."""
         roles: tuple[Task, ...] = ("source", "target") if task == "cross" else (task,)
-        return all(published().corpora[role] in (self.title(role) or "") for role in roles)
+        return all((self.title(role) or "").removeprefix(_SYNTHETIC) == published().corpora[role] for role in roles)

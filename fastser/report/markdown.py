@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from fastser.corpora.base import EMOTIONS
-from fastser.protocol import MODELS
+from fastser.protocol import MODELS, noise_parts
 from fastser.report.aggregation import Summary
 from fastser.report.published import published
-from fastser.report.tables import Row, noise_parts
+from fastser.report.tables import Row
 
 CONDITION_TITLES = {"clean": "", "fgsm": "FGSM", "bim": "BIM", "cross-corpus": ""}
 """How column headers write a condition; noise conditions are written as their scene and SNR."""

@@ -8,15 +8,14 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 
 from fastser.cache import written_whole
-from fastser.protocol import TABLES
+from fastser.protocol import TABLES, Task
 from fastser.report.aggregation import Grid
-from fastser.report.claims import judge
+from fastser.report.claims import NOT_PLANNED, judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_figure2
 from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, scenes_table
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables, write_csv
-from fastser.results import Task
 
 
 class Section(NamedTuple):
@@ -32,6 +31,9 @@ class Section(NamedTuple):
 def write_report(out: Path, context: ReportContext) -> Path:
     """Write the CSV of every table asked for, `figure2.png` if it has a bar, and `report.md`, each whole or not at all.
 
+    Tables that an earlier report left in the folder go, so that all that lies there is of one plan. They can be made
+    again: the trainings stay.
+
     Args:
         out: Folder, which exists.
         context: What to report.
@@ -43,6 +45,10 @@ def write_report(out: Path, context: ReportContext) -> Path:
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
     has_figure = any(row.measured for row in tables.get("figure2", ()))
+    written = {f"{name}.csv" for name in tables} | ({"figure2.png"} if has_figure else set())
+    for earlier in (*out.glob("table*.csv"), *out.glob("figure2.*")):
+        if earlier.name not in written:
+            earlier.unlink(missing_ok=True)
     if has_figure:
         draw_figure2(out / "figure2.png", tables["figure2"], f"Figure 2: {_headings(context)['figure2']}")
     template = Environment(
@@ -144,7 +150,11 @@ def _recalls(context: ReportContext) -> list[tuple[str, str]]:
 
 
 def _claims(context: ReportContext) -> str:
-    lines = [(j.claim, j.source, j.where, f"**{j.verdict}**", j.because) for j in judge(context)]
+    """The claims that compare what the plan holds; empty if there is none."""
+    judged = [judgement for judgement in judge(context) if judgement.because != NOT_PLANNED]
+    if not judged:
+        return ""
+    lines = [(j.claim, j.source, j.where, f"**{j.verdict}**", j.because) for j in judged]
     return markdown_table(("the paper's claim", "source", "where", "verdict", "our numbers"), lines, left=5)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from fastser.results import Task
+from fastser.protocol import Task
 
 
 class _Entry(BaseModel):

@@ -1,17 +1,16 @@
 """The paper's tables as rows: which cells each one has, and the CSV files."""
 
 import csv
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastser.cache import written_whole
-from fastser.protocol import AUGMENTATIONS, MODELS
+from fastser.protocol import AUGMENTATIONS, MODELS, Task, noise_parts
 from fastser.report.aggregation import Grid, Summary
 from fastser.report.context import ReportContext
 from fastser.report.published import published
-from fastser.results import Run, Task
+from fastser.results import Run
 
 CSV_COLUMNS = (
     "model",
@@ -97,12 +96,6 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
                     "" if row.paper_std is None else f"{row.paper_std:.2f}",
                 )
             )
-
-
-def noise_parts(condition: str) -> tuple[str, float] | None:
-    """Scene ("" for the mixture of all) and SNR in dB of a noise condition; None for any other condition."""
-    match = re.fullmatch(r"noise-(?:(.+)-)?(-?[\d.]+)db", condition)
-    return (match[1] or "", float(match[2])) if match else None
 
 
 def _noise_conditions(runs: Iterable[Run]) -> tuple[Sequence[str], Sequence[str]]:

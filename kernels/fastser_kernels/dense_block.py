@@ -40,14 +40,25 @@ def dense_block(
         `[N, C0 + L*G, T, F]`, x first.
 
     Raises:
-        ValueError: If x or a kernel has the wrong shape, or the lists differ in length.
+        ValueError: If a tensor has the wrong shape, or the lists are empty or differ in length.
     """
     if x.dim() != 4:
         raise ValueError(f"x must be [N, C, T, F], got {list(x.shape)}")
-    layers = list(zip(bn_weight, bn_bias, running_mean, running_var, conv_weight, strict=True))
+    lists = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
+    if not conv_weight:
+        raise ValueError("conv_weight must hold at least one kernel")
+    for name, tensors in lists.items():
+        if len(tensors) != len(conv_weight):
+            raise ValueError(f"{name} must hold {len(conv_weight)} tensors as conv_weight does, got {len(tensors)}")
+    growth_rate = conv_weight[0].shape[0]
+    layers = list(zip(*lists.values(), conv_weight, strict=True))
     for i, (weight, bias, mean, var, kernel) in enumerate(layers):
-        if list(kernel.shape[1:]) != [x.shape[1], 3, 3]:
-            raise ValueError(f"conv_weight[{i}] must be [G, {x.shape[1]}, 3, 3], got {list(kernel.shape)}")
+        channels = x.shape[1]
+        if list(kernel.shape) != [growth_rate, channels, 3, 3]:
+            raise ValueError(f"conv_weight[{i}] must be [{growth_rate}, {channels}, 3, 3], got {list(kernel.shape)}")
+        for name, tensors in lists.items():
+            if list(tensors[i].shape) != [channels]:
+                raise ValueError(f"{name}[{i}] must be [{channels}], got {list(tensors[i].shape)}")
         activated = F.relu(F.batch_norm(x, mean, var, weight, bias, training, momentum, eps))
         x = torch.cat([x, F.conv2d(activated, kernel, padding=1)], dim=1)
     return x

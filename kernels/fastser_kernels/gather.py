@@ -36,7 +36,7 @@ def gather_segments(
         raise ValueError(f"frames must be [F_total, bins], got {list(frames.shape)}")
     if start.dim() != 1 or start.shape != length.shape:
         raise ValueError(f"start and length must both be [B], got {list(start.shape)} and {list(length.shape)}")
-    if start.device.type == "cpu":
+    if start.device.type == "cpu" and not torch.compiler.is_compiling():
         _check_range(frames.shape[0], start, length.clamp(max=segment_frames))
     offset = torch.arange(segment_frames, device=start.device)
     window = frames[(start[:, None] + offset).clamp(0, frames.shape[0] - 1)]

@@ -26,6 +26,8 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
     Raises:
         ValueError: If a weight has the wrong shape, or the lists differ in length.
     """
+    if x.dim() != 2:
+        raise ValueError(f"x must be [N, U], got {list(x.shape)}")
     for i, (hidden_weight, hidden_bias, gate_weight, gate_bias) in enumerate(zip(w_h, b_h, w_t, b_t, strict=True)):
         for name, weight in (("w_h", hidden_weight), ("w_t", gate_weight)):
             if list(weight.shape) != [x.shape[-1]] * 2:

@@ -40,6 +40,7 @@ def log_spectrogram(
         waveforms: Samples of all utterances end to end, [samples], float32 or float64.
         start: First sample of each segment, [segments] int64.
         num_frames: Frames of each segment that lie inside its utterance, [segments] int64; later frames become 0.
+            More than `segment_frames` is allowed.
         window: Analysis window, [win_length <= n_fft].
         hop_length: Samples from frame to frame.
         n_fft: DFT length.
@@ -57,13 +58,22 @@ def log_spectrogram(
         [segments, segment_frames, num_bins] in the waveforms' dtype; differentiable in the waveforms.
 
     Raises:
-        ValueError: If an argument's shape does not fit, or a segment reaches outside the waveforms or the noise.
+        ValueError: If an argument's shape does not fit.
+        IndexError: If a segment leaves the waveforms or the noise and they are on the CPU. On other devices, where
+            asking would wait for the device, places are clamped.
     """
-    _check(waveforms, start, num_frames, window, hop_length, n_fft, segment_frames, "waveforms")
+    _check_shapes(waveforms, start, num_frames, window, n_fft, num_bins)
+    bins = (n_fft // 2 + 1, num_bins)
+    if filterbank is None and num_bins > bins[0]:
+        raise ValueError(f"num_bins must be at most n_fft // 2 + 1 = {bins[0]}, got {num_bins}")
+    if filterbank is not None and filterbank.shape != bins:
+        raise ValueError(f"filterbank must be {list(bins)}, got {list(filterbank.shape)}")
+    num_samples = (num_frames.clamp(max=segment_frames) - 1) * hop_length + window.shape[0]
+    _check_reach(waveforms, start, num_samples, "start and num_frames")
     if noise is not None:
-        if noise_start is None or noise_gain is None:
-            raise ValueError("noise needs noise_start and noise_gain, one of each per segment")
-        _check(noise, noise_start, num_frames, window, hop_length, n_fft, segment_frames, "noise")
+        if noise_start is None or noise_gain is None or not noise_start.shape == noise_gain.shape == start.shape:
+            raise ValueError(f"noise needs noise_start and noise_gain, both {list(start.shape)} as start")
+        _check_reach(noise, noise_start, num_samples, "noise_start and num_frames")
     span = (segment_frames - 1) * hop_length + window.shape[0]
     within = torch.arange(span, device=waveforms.device)
     valid = torch.arange(segment_frames, device=waveforms.device) < num_frames[:, None]
@@ -85,26 +95,25 @@ def log_spectrogram(
 
 
 def _excerpt(signal: Tensor, start: Tensor, within: Tensor) -> Tensor:
-    return signal[(start[:, None] + within).clamp_(max=signal.shape[0] - 1)]
+    return signal[(start[:, None] + within).clamp_(0, signal.shape[0] - 1)]
 
 
-def _check(
-    signal: Tensor,
-    start: Tensor,
-    num_frames: Tensor,
-    window: Tensor,
-    hop_length: int,
-    n_fft: int,
-    segment_frames: int,
-    name: str,
+def _check_shapes(
+    waveforms: Tensor, start: Tensor, num_frames: Tensor, window: Tensor, n_fft: int, num_bins: int
 ) -> None:
-    if signal.dim() != 1:
-        raise ValueError(f"{name} must be one-dimensional (packed end to end), got shape {tuple(signal.shape)}")
-    if start.shape != num_frames.shape or start.dim() != 1:
-        raise ValueError(f"start and num_frames must both be [segments], got {start.shape} and {num_frames.shape}")
-    if not 0 < window.shape[0] <= n_fft:
-        raise ValueError(f"window has {window.shape[0]} samples; it must have 1 to n_fft = {n_fft}")
-    if signal.device.type == "cpu" and start.numel() and not torch.compiler.is_compiling():
-        last = start + (num_frames - 1) * hop_length + window.shape[0]
-        if int(start.min()) < 0 or int(last.max()) > signal.shape[0] or int(num_frames.max()) > segment_frames:
-            raise ValueError(f"a segment reaches outside {name} ({signal.shape[0]} samples)")
+    if waveforms.dim() != 1:
+        raise ValueError(f"waveforms must be [samples], packed end to end, got {list(waveforms.shape)}")
+    if start.dim() != 1 or start.shape != num_frames.shape:
+        raise ValueError(f"start and num_frames must be [segments], got {list(start.shape)}, {list(num_frames.shape)}")
+    if window.dim() != 1 or not 0 < window.shape[0] <= n_fft:
+        raise ValueError(f"window must be [1 to n_fft = {n_fft} samples], got {list(window.shape)}")
+    if not num_bins > 0:
+        raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+
+
+def _check_reach(signal: Tensor, start: Tensor, num_samples: Tensor, names: str) -> None:
+    """Refuse segments that leave the signal, where asking does not wait for a device."""
+    if signal.device.type != "cpu" or torch.compiler.is_compiling() or start.numel() == 0:
+        return
+    if int(start.min()) < 0 or int((start + num_samples).max()) > signal.shape[0]:
+        raise IndexError(f"{names}: a segment leaves the {signal.shape[0]} samples")

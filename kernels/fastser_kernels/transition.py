@@ -39,11 +39,19 @@ def transition(
         `[N, D, T//2, F//2]`.
 
     Raises:
-        ValueError: If x or conv_weight has the wrong shape.
+        ValueError: If a tensor has the wrong shape.
     """
     if x.dim() != 4:
         raise ValueError(f"x must be [N, C, T, F], got {list(x.shape)}")
     if list(conv_weight.shape[1:]) != [x.shape[1], 1, 1]:
         raise ValueError(f"conv_weight must be [D, {x.shape[1]}, 1, 1], got {list(conv_weight.shape)}")
+    for name, vector in {
+        "bn_weight": bn_weight,
+        "bn_bias": bn_bias,
+        "running_mean": running_mean,
+        "running_var": running_var,
+    }.items():
+        if list(vector.shape) != [x.shape[1]]:
+            raise ValueError(f"{name} must be [{x.shape[1]}], got {list(vector.shape)}")
     activated = F.relu(F.batch_norm(x, running_mean, running_var, bn_weight, bn_bias, training, momentum, eps))
     return F.conv2d(F.avg_pool2d(activated, 2), conv_weight)
