@@ -17,7 +17,7 @@ def gather_segments(
     """Cut normalised windows out of the bank.
 
     Args:
-        frames: The bank `[F_total, bins]`, floating point.
+        frames: The bank `[F_total, bins]`, floating point, finite.
         start: First frame of each segment, int64 `[B]`.
         length: Number of real frames from `start` on, int64 `[B]`; more than `segment_frames` is allowed.
         mean: Subtracted from every frame; a number or a 0-d tensor.
@@ -39,9 +39,10 @@ def gather_segments(
     if start.device.type == "cpu" and not torch.compiler.is_compiling():
         _check_range(frames.shape[0], start, length.clamp(max=segment_frames))
     offset = torch.arange(segment_frames, device=start.device)
-    window = frames[(start[:, None] + offset).clamp(0, frames.shape[0] - 1)]
-    padding = offset >= length[:, None]
-    return window.sub_(mean).div_(std).masked_fill_(padding[:, :, None], 0)
+    place = (start[:, None] + offset).clamp_(0, frames.shape[0] - 1)
+    window = frames.index_select(0, place.flatten()).view(*place.shape, frames.shape[1])
+    inside = (offset < length[:, None]).to(frames.dtype)
+    return window.sub_(mean).div_(std).mul_(inside[:, :, None])
 
 
 def gather_mixup(
@@ -79,7 +80,7 @@ def gather_mixup(
         raise ValueError(f"lam must be {list(start_a.shape)}, got {list(lam.shape)}")
     a = gather_segments(frames, start_a, length_a, mean, std, segment_frames)
     b = gather_segments(frames, start_b, length_b, mean, std, segment_frames)
-    return torch.lerp(b, a, lam.to(a.dtype)[:, None, None])
+    return b.lerp_(a, lam.to(a.dtype)[:, None, None])
 
 
 def _check_range(num_frames: int, start: Tensor, length: Tensor) -> None:
