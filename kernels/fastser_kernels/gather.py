@@ -76,10 +76,11 @@ def gather_mixup(
         ValueError: If a shape is wrong.
         IndexError: As `gather_segments`.
     """
-    if lam.shape != start_a.shape:
-        raise ValueError(f"lam must be {list(start_a.shape)}, got {list(lam.shape)}")
-    a = gather_segments(frames, start_a, length_a, mean, std, segment_frames)
-    b = gather_segments(frames, start_b, length_b, mean, std, segment_frames)
+    for name, tensor in {"start_b": start_b, "lam": lam}.items():
+        if tensor.shape != start_a.shape:
+            raise ValueError(f"{name} must be {list(start_a.shape)} as start_a, got {list(tensor.shape)}")
+    start, length = torch.cat([start_a, start_b]), torch.cat([length_a, length_b])
+    a, b = gather_segments(frames, start, length, mean, std, segment_frames).chunk(2)
     return b.lerp_(a, lam.to(a.dtype)[:, None, None])
 
 
