@@ -92,7 +92,10 @@ class Display:
             said = f"{_headline(outcome)}  ({spoken(outcome.seconds)})"
         left = self.time_left()
         self._console.print(
-            f"[{self._done}/{self._total}] {what}  {said}; {left} left", markup=False, highlight=False, soft_wrap=True
+            f"[{self._done}/{self._total}] {what}  {said}; {left} left",
+            markup=False,
+            highlight=False,
+            soft_wrap=not self._console.is_terminal,
         )
         if self._bars:
             self._bars.update(self._overall, completed=self._done, note=f"{left} left")
