@@ -119,8 +119,8 @@ def run(request: Request) -> int:
             console,
             f"interrupted: {done} of {len(cells)} trainings are finished and kept under {request.out}; "
             "the same command goes on from there",
-            f"report so far: {report()}",
         )
+        _say(console, f"report so far: {report()}")
         return 130
     _say(
         console,

@@ -24,10 +24,6 @@ class _BatchNorm2d(nn.BatchNorm2d):
     num_batches_tracked: Tensor
     momentum: float
 
-    def count_batch(self) -> None:
-        if self.training:
-            self.num_batches_tracked.add_(1)
-
 
 class DenseLayer(nn.Module):
     """BN, ReLU and 3x3 convolution whose result is appended to the input: `[N, C, T, F]` -> `[N, C + G, T, F]`.
@@ -131,7 +127,8 @@ class Transition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the channels of `x` `[N, C, T, F]` and halve both axes."""
-        self.norm.count_batch()
+        if self.norm.training:
+            self.norm.num_batches_tracked.add_(1)
         return transition(
             x,
             self.norm.weight,

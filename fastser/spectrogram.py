@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -184,7 +184,6 @@ def build_bank(
     *,
     speeds: Sequence[float] = (),
     device: torch.device | str = "cpu",
-    on_chunk: Callable[[], None] = lambda: None,
 ) -> SegmentBank:
     """Compute the log-spectrograms of a corpus, or read them from the cache.
 
@@ -194,7 +193,6 @@ def build_bank(
         sample_rate: Of the waveforms, in hertz.
         speeds: Factors of the speed-perturbed versions that join the original.
         device: Where the bank is to lie. On the CPU it is memory-mapped.
-        on_chunk: Called after each chunk that is computed, for a progress display.
     """
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
@@ -207,7 +205,6 @@ def build_bank(
                 frames.numpy().tofile(stream)
                 counts += chunk_counts.tolist()
                 sums += _sums(frames.numpy(), chunk_counts).tolist()
-                on_chunk()
         with written_whole(index_path) as part:
             part.write_text(json.dumps({"frames": counts, "sums": sums}))
     index = json.loads(index_path.read_text())

@@ -12,15 +12,6 @@ import torch
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
 
-@pytest.fixture(scope="session")
-def shared_corpora() -> Path:
-    """The folder of real audio beside a development checkout; tests that need it skip where it is not there."""
-    folder = Path(__file__).parents[2] / "shared" / "corpora"
-    if not folder.is_dir():
-        pytest.skip("the real audio (../shared/corpora) is not on this machine")
-    return folder
-
-
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder of its own for one test."""

@@ -266,12 +266,16 @@ def test_other_speeds_contents_and_rates_are_computed_anew() -> None:
             build_bank(waveforms, SMALL, rate, speeds=speeds)
 
 
-def test_interrupted_computing_leaves_nothing_and_a_lost_file_is_made_again(cache: Path) -> None:
-    def interrupt() -> None:
+def test_interrupted_computing_leaves_nothing_and_a_lost_file_is_made_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        assert [part for part in cache.glob(".*.part") if part.name.startswith(".frames")]
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        bank_of(on_chunk=interrupt)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("fastser.spectrogram.change_speed", interrupt)
+        bank_of(speeds=(0.9,))
     assert list(cache.iterdir()) == []
     frames = bank_of().frames.clone()
     (lost,) = cache.glob("*.f32")
