@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from fastser_kernels import dense_block, gather_mixup, gather_segments, highway, linf_step, lstm, transition
+from fastser_kernels import dense_block, gather_mixup, gather_segments, highway, lstm, transition
 from torch import Tensor, nn
 from torch.library import opcheck
 
@@ -207,20 +207,6 @@ def test_gather_refuses_a_start_outside_the_bank(start: int, length: int) -> Non
         gather_segments(_bank(), torch.tensor([0, start]), torch.tensor([1, length]), MEAN, STD, 5)
 
 
-@pytest.mark.parametrize("bounds", [None, (-1.0, 0.9)])
-def test_linf_step_follows_the_formula_in_place(bounds: tuple[float, float] | None) -> None:
-    torch.manual_seed(0)
-    x0, grad = torch.randn(4, 5, 6).clamp(-1, 1), torch.randn(6, 5, 4).permute(2, 1, 0)
-    x_adv = x0 + 0.1 * torch.rand_like(x0)
-    expected = x0 + torch.clip(x_adv + 0.07 * torch.sign(grad) - x0, -0.08, 0.08)
-    if bounds is not None:
-        expected = expected.clamp(*bounds)
-    storage = x_adv.data_ptr()
-    linf_step(x_adv, x0, grad, 0.07, 0.08, bounds)
-    assert x_adv.data_ptr() == storage
-    torch.testing.assert_close(x_adv, expected)
-
-
 def test_wrong_shapes_name_the_argument() -> None:
     x, one, six = torch.randn(2, 3, 4, 4), [torch.ones(3)], [torch.zeros(3)]
     with pytest.raises(ValueError, match=r"conv_weight\[0\] must be \[2, 3, 3, 3\]"):
@@ -254,5 +240,3 @@ def test_wrong_shapes_name_the_argument() -> None:
         gather_segments(_bank(), index, index[:1], 0.0, 1.0, 2)
     with pytest.raises(ValueError, match=r"lam must be \[2\]"):
         gather_mixup(_bank(), index, index, index, index, torch.ones(3), 0.0, 1.0, 2)
-    with pytest.raises(ValueError, match="grad must have the shape of x_adv"):
-        linf_step(torch.ones(2), torch.ones(2), torch.ones(1), 0.1, 0.1, None)

@@ -1,0 +1,36 @@
+"""Triton kernel of the L-infinity step. Reads x_adv, x0 and grad once, writes x_adv once: 16 bytes an fp32 value."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastser_kernels.launch import launch
+
+BLOCK, NUM_WARPS = 1024, 4
+
+
+@triton.jit
+def step_kernel(adv_ptr, clean_ptr, grad_ptr, alpha, eps, low, high, size, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < size
+    adv = tl.load(adv_ptr + i, mask=inside, other=0.0).to(tl.float32)
+    clean = tl.load(clean_ptr + i, mask=inside, other=0.0).to(tl.float32)
+    grad = tl.load(grad_ptr + i, mask=inside, other=0.0).to(tl.float32)
+    sign = (grad > 0).to(tl.float32) - (grad < 0).to(tl.float32)
+    change = tl.minimum(tl.maximum(adv + alpha * sign - clean, -eps), eps)
+    moved = tl.minimum(tl.maximum(clean + change, low), high)
+    tl.store(adv_ptr + i, moved.to(adv_ptr.dtype.element_ty), mask=inside)
+
+
+def step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None:
+    """Launch over the memory of `x_adv`; an argument that lies in another order, or has gaps, is copied first."""
+    order = torch.empty_like(x_adv, device="meta").stride()
+    adv, clean, slope = (
+        t if t.stride() == order else torch.empty_like(t).as_strided(t.shape, order).copy_(t) for t in (x_adv, x0, grad)
+    )
+    size = x_adv.numel()
+    constants = {"num_warps": NUM_WARPS, "BLOCK": BLOCK}
+    launch(step_kernel, (triton.cdiv(size, BLOCK),), adv, clean, slope, alpha, eps, low, high, size, **constants)
+    if adv is not x_adv:
+        x_adv.copy_(adv)

@@ -1,0 +1,61 @@
+"""One step of a projected gradient attack in the L-infinity norm.
+
+    x_adv <- clamp(x0 + clip(x_adv + alpha * sign(grad) - x0, -eps, eps), bounds)
+
+All tensors have one shape, any layout. Source: Kurakin et al. 2017 (basic iterative method).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels.linf_step import cpu, reference
+from fastser_kernels.registration import has_kernel, register
+
+
+def _fake(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None: ...
+
+
+_step = register(
+    "linf_step(Tensor(a!) x_adv, Tensor x0, Tensor grad, float alpha, float eps, float low, float high) -> ()",
+    cpu=cpu.step,
+    triton="linf_step.kernels:step",
+    fake=_fake,
+)
+
+
+def ideal_bytes(values: int, itemsize: int) -> int:
+    """Bytes that a step of `values` values must move: three tensors read, one written."""
+    return 4 * values * itemsize
+
+
+@torch.no_grad()
+def linf_step(
+    x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, bounds: tuple[float, float] | None
+) -> None:
+    """Move `x_adv` in place by one step.
+
+    Args:
+        x_adv: Adversarial example so far, floating point; overwritten.
+        x0: Clean input, of the shape, dtype and device of `x_adv`.
+        grad: Gradient of the loss at `x_adv`, likewise.
+        alpha: Step size.
+        eps: Radius of the ball around `x0`.
+        bounds: Smallest and largest value an input may take, or None.
+
+    Raises:
+        ValueError: If shapes or devices differ.
+        TypeError: If a dtype is not floating point, or dtypes differ.
+    """
+    check_floating("x_adv", x_adv)
+    for name, tensor in (("x0", x0), ("grad", grad)):
+        check_shape(name, tensor, x_adv.shape)
+        check_dtype(name, tensor, [x_adv.dtype])
+        check_device(name, tensor, x_adv, of="x_adv")
+    low, high = bounds if bounds is not None else (-math.inf, math.inf)
+    if has_kernel(x_adv):
+        _step(x_adv, x0, grad, alpha, eps, low, high)
+    else:
+        x_adv.copy_(reference.linf_step(x_adv, x0, grad, alpha, eps, bounds))

@@ -1,0 +1,187 @@
+"""Compile recorded launches for GPUs that are not here, and read registers, stack and shared memory off the binary.
+
+`python tests/kernels/ahead_of_time.py` compiles every launch and rewrites `resources.json`, which test_ahead_of_time.py
+compares with. `python tests/kernels/ahead_of_time.py dense_block` compiles the launches of one family and prints them.
+"""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from fastser_kernels.launch import Launch, recorded
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+sys.path.append(str(Path(__file__).parent))
+from launches import all_launches
+
+RESOURCES = Path(__file__).with_name("resources.json")
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "sm_100": 227 * 1024, "gfx942": 64 * 1024}
+_POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int64: "*i64"} | {
+    torch.float64: "*fp64",
+    torch.int32: "*i32",
+    torch.bool: "*i1",
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one compiled kernel needs, per thread (registers, stack) or block (shared), and what its code contains."""
+
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+    matrix_instructions: int
+    wide_accesses: int
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """A kernel as Triton would specialise it for one launch: picklable, equal where the binary is."""
+
+    module: str
+    kernel: str
+    signature: tuple[tuple[str, str], ...]
+    constexprs: tuple[tuple[str, Any], ...]
+    divisible: tuple[int, ...]
+    num_warps: int
+    num_stages: int
+
+
+def specialise(launch: Launch) -> Specialisation:
+    """Types, constants and divisibility of a launch's arguments, by Triton's rules."""
+    signature: dict[str, str] = {}
+    constexprs: dict[str, Any] = {}
+    divisible = []
+    for place, parameter in enumerate(launch.kernel.params):
+        value, name = launch.arguments[parameter.name], parameter.name
+        if isinstance(value, torch.Tensor):
+            signature[name] = _POINTER[value.dtype]
+            if value.storage_offset() * value.element_size() % 16 == 0:
+                divisible.append(place)
+        elif parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+            signature[name] = "constexpr"
+            constexprs[name] = value
+        elif isinstance(value, int):
+            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            if value % 16 == 0:
+                divisible.append(place)
+        else:
+            signature[name] = "fp32"
+    kernel = launch.kernel.fn
+    items = tuple(signature.items()), tuple(constexprs.items()), tuple(divisible)
+    return Specialisation(kernel.__module__, kernel.__name__, *items, launch.num_warps, launch.num_stages)
+
+
+def compile_for(specialisation: Specialisation, target: str) -> Resources:
+    """Compile for one GPU.
+
+    Raises:
+        triton.CompilationError: Or whatever the compiler raises, if it does not compile.
+    """
+    kernel = getattr(importlib.import_module(specialisation.module), specialisation.kernel)
+    source = ASTSource(
+        fn=kernel,
+        signature=dict(specialisation.signature),
+        constexprs=dict(specialisation.constexprs),
+        attrs={(place,): [["tt.divisibility", 16]] for place in specialisation.divisible},
+    )
+    options = {"num_warps": specialisation.num_warps, "num_stages": specialisation.num_stages}
+    compiled = triton.compile(source, target=TARGETS[target], options=options)
+    if target.startswith("gfx"):
+        return _amd_resources(compiled.asm["amdgcn"])
+    return _nvidia_resources(compiled.asm["cubin"], compiled.metadata.shared)
+
+
+def _amd_resources(assembly: str) -> Resources:
+    def number(key: str) -> int:
+        found = re.search(rf"\.{key}:\s*(\d+)", assembly)
+        return int(found.group(1)) if found else 0
+
+    return Resources(
+        registers=number("vgpr_count"),
+        stack=number("private_segment_fixed_size"),
+        spills=number("vgpr_spill_count") + number("sgpr_spill_count"),
+        shared=number("group_segment_fixed_size"),
+        matrix_instructions=len(re.findall(r"\bv_mfma_", assembly)),
+        wide_accesses=len(re.findall(r"\b(?:global|buffer)_(?:load|store)_dwordx4", assembly)),
+    )
+
+
+def _nvidia_resources(cubin: bytes, shared: int) -> Resources:
+    tool = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage, code = (
+            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
+            for option in ("--dump-resource-usage", "--dump-sass")
+        )
+    counts = {name: int(value) for name, value in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", usage)}
+    return Resources(
+        registers=counts["REG"],
+        stack=counts["STACK"],
+        spills=len(re.findall(r"\b(?:LDL|STL)\b", code)),
+        shared=shared,
+        matrix_instructions=len(re.findall(r"\b(?:HGMMA|HMMA|IMMA|DMMA|UTC\w*MMA)\b", code)),
+        wide_accesses=len(re.findall(r"\b(?:LDG|STG|LDGSTS)\.\S*128|\bUTMA(?:LDG|STG)", code)),
+    )
+
+
+def specialisations(only: str = "") -> dict[Specialisation, str]:
+    """Every different binary that the launches need, with the name of the first launch that needs it."""
+    found: dict[Specialisation, str] = {}
+    for name, run in all_launches():
+        if name.startswith(only):
+            with recorded() as launched:
+                run()
+            for launch in launched:
+                found.setdefault(specialise(launch), name)
+    return found
+
+
+def label(specialisation: Specialisation, name: str) -> str:
+    """One line that names a specialisation: launch, kernel, constants."""
+    constants = ", ".join(f"{key}={value}" for key, value in specialisation.constexprs)
+    configuration = f"{specialisation.num_warps} warps, {specialisation.num_stages} stages"
+    return f"{name} | {specialisation.kernel} | {constants} | {configuration}"
+
+
+def compile_all(only: str = "") -> dict[str, dict[str, Resources]]:
+    """Resources by label and target, on all cores."""
+    jobs = [(spec, name, target) for spec, name in specialisations(only).items() for target in TARGETS]
+    table: dict[str, dict[str, Resources]] = {}
+    with ProcessPoolExecutor() as pool:
+        compiled = pool.map(compile_for, [job[0] for job in jobs], [job[2] for job in jobs])
+        for (spec, name, target), resources in zip(jobs, compiled, strict=True):
+            table.setdefault(label(spec, name), {})[target] = resources
+    return table
+
+
+if __name__ == "__main__":
+    table = compile_all(*sys.argv[1:2])
+    if len(sys.argv) > 1:
+        for row, by_target in table.items():
+            print(row)
+            for target, resources in by_target.items():
+                print(f"  {target:7s}", *(f"{key} {value}" for key, value in asdict(resources).items()))
+    else:
+        rows = {row: {t: asdict(r) for t, r in by_target.items()} for row, by_target in table.items()}
+        RESOURCES.write_text(json.dumps({"triton": triton.__version__, "kernels": rows}, indent=1) + "\n")
+        print(f"{len(rows)} kernels written to {RESOURCES}")
