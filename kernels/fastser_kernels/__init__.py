@@ -7,8 +7,8 @@ from fastser_kernels.dense_block import dense_block
 from fastser_kernels.gather import gather_mixup, gather_segments
 from fastser_kernels.highway import highway
 from fastser_kernels.linf_step import linf_step
+from fastser_kernels.log_spectrogram import log_spectrogram
 from fastser_kernels.lstm import lstm
-from fastser_kernels.spectrogram import log_spectrogram
 from fastser_kernels.transition import transition
 
 __all__ = [

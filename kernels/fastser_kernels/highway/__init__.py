@@ -1,0 +1,5 @@
+"""A highway network."""
+
+from fastser_kernels.highway.op import highway
+
+__all__ = ["highway"]
