@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from fastser.experiment import Experiment
 from fastser.models import build_model
 from fastser.protocol import Cell
 from fastser.settings import Settings
+from fastser.training_step import loss_function
 
 EXPECTED_SHARE_OF_EPOCHS = 0.6
 """Share of the epoch limit after which early stopping is assumed to end a training."""
@@ -45,7 +45,7 @@ class CostModel:
             times = []
             for _ in range(1 + _TRIALS):
                 began = time.perf_counter()
-                F.cross_entropy(model(x), y).backward()
+                loss_function(device)(model, x, y, None, None).backward()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 times.append((time.perf_counter() - began) / batch)

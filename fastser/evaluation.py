@@ -13,6 +13,7 @@ from fastser.noise import NoiseBank, draw_noise
 from fastser.protocol import conditions, noise_condition
 from fastser.settings import Settings
 from fastser.spectrogram import Analysis
+from fastser.tracing import stage
 
 
 def evaluate(
@@ -41,7 +42,8 @@ def evaluate(
         Results by condition, in the order of `fastser.protocol.conditions`.
     """
     on_condition("clean")
-    results = {"clean": test.result(posteriors(model, test, mean, std))}
+    with stage("test clean"):
+        results = {"clean": test.result(posteriors(model, test, mean, std))}
     if noise is not None:
         results |= noisy(model, test, settings, mean, std, noise, noise_seed, on_condition)
     attack = settings.attack
@@ -55,7 +57,8 @@ def evaluate(
             perturb(bank.gather(part, mean, std), y)
             for part, y in zip(test.segments.split(BATCH_SIZE), test.labels.split(BATCH_SIZE), strict=True)
         )
-        results[name] = test.result(utterance_means(model, batches, test.rows))
+        with stage(f"test {name}"):
+            results[name] = test.result(utterance_means(model, batches, test.rows))
     return results
 
 
@@ -107,7 +110,8 @@ def noisy(
                 )
                 for part in torch.arange(len(row), device=device).split(BATCH_SIZE)
             )
-            of_scene.append(utterance_means(model, batches, row.to(device)))
+            with stage(f"test {noise_condition(snr, scene)}"):
+                of_scene.append(utterance_means(model, batches, row.to(device)))
             by_scene[noise_condition(snr, scene)] = test.result(of_scene[-1])
         chosen = torch.stack(of_scene)[
             torch.from_numpy(draw.drawn).to(device), torch.arange(len(utterances), device=device)

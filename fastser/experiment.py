@@ -21,7 +21,7 @@ from fastser.results import TrainingId
 from fastser.settings import Settings, digest
 from fastser.training import Epoch, train
 
-RESULT_FORMAT = 1
+RESULT_FORMAT = 2
 """Raised whenever the same settings and data would no longer give the same numbers."""
 
 

@@ -16,6 +16,13 @@ def _check_positive(**sizes: int) -> None:
             raise ValueError(f"{name} must be at least 1, got {size}")
 
 
+def _in_autocast_dtype(x: Tensor) -> Tensor:
+    """`x` in the dtype of the surrounding torch.autocast, if there is one: our operations are opaque to it."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x
+    return x.to(torch.get_autocast_dtype(x.device.type))
+
+
 class _BatchNorm2d(nn.BatchNorm2d):
     """Parameters and running statistics only: the operation that uses them does the arithmetic."""
 
@@ -92,7 +99,7 @@ def _run_dense_layers(x: Tensor, layers: list[DenseLayer]) -> Tensor:
         for norm in norms:
             norm.num_batches_tracked.add_(1)
     return dense_block(
-        x,
+        _in_autocast_dtype(x),
         [norm.weight for norm in norms],
         [norm.bias for norm in norms],
         [norm.running_mean for norm in norms],
@@ -130,7 +137,7 @@ class Transition(nn.Module):
         if self.norm.training:
             self.norm.num_batches_tracked.add_(1)
         return transition(
-            x,
+            _in_autocast_dtype(x),
             self.norm.weight,
             self.norm.bias,
             self.norm.running_mean,
@@ -178,7 +185,7 @@ class Highway(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run all layers on `x` `[N, U]`."""
         return highway(
-            x,
+            _in_autocast_dtype(x),
             [layer.get_parameter("weight") for layer in self.hidden],
             [layer.get_parameter("bias") for layer in self.hidden],
             [layer.get_parameter("weight") for layer in self.transform],
@@ -227,6 +234,7 @@ class LSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Hidden states of all steps of `x` `[N, T, I]`."""
+        x = _in_autocast_dtype(x)
         directions = [
             lstm(
                 x,

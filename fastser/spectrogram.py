@@ -15,9 +15,10 @@ from torch import Tensor
 from fastser.audio import change_speed
 from fastser.cache import cache_dir, written_whole
 from fastser.settings import Spectrogram, digest
+from fastser.tracing import stage
 from fastser.waveforms import PackedWaveforms
 
-_FORMAT = 2
+_FORMAT = 3
 _RECORDINGS_PER_CHUNK = 64
 _FRAMES_PER_BLOCK = 256
 """Frames computed together; not the segment width, so that the cached frames do not depend on it."""
@@ -95,23 +96,24 @@ class Analysis:
         noise_gain: Tensor | None = None,
     ) -> Tensor:
         """Segments from packed waveforms; arguments and result as `fastser_kernels.log_spectrogram`."""
-        return log_spectrogram(
-            waveforms,
-            start,
-            frames,
-            self.window,
-            hop_length=self.settings.hop_length,
-            n_fft=self.settings.n_fft,
-            num_bins=self.settings.num_bins,
-            segment_frames=self.settings.segment_frames,
-            power_floor=self.settings.power_floor,
-            mean=mean,
-            std=std,
-            filterbank=self.filterbank,
-            noise=noise,
-            noise_start=noise_start,
-            noise_gain=noise_gain,
-        )
+        with stage("log-spectrogram"):
+            return log_spectrogram(
+                waveforms,
+                start,
+                frames,
+                self.window,
+                hop_length=self.settings.hop_length,
+                n_fft=self.settings.n_fft,
+                num_bins=self.settings.num_bins,
+                segment_frames=self.settings.segment_frames,
+                power_floor=self.settings.power_floor,
+                mean=mean,
+                std=std,
+                filterbank=self.filterbank,
+                noise=noise,
+                noise_start=noise_start,
+                noise_gain=noise_gain,
+            )
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastser.augmentation import draw_mixup
 from fastser.datasets import Subset
 from fastser.inference import posteriors
 from fastser.settings import Settings
+from fastser.tracing import stage
+from fastser.training_step import loss_function
 
 
 class TrainingError(RuntimeError):
@@ -77,10 +78,22 @@ def train(
     generator = torch.Generator(device).manual_seed(seed)
     mean, std = training.statistics()
     mixes = "mixup" in augmentation
-    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, foreach=True)
+    on_gpu = device.type == "cuda"
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, foreach=not on_gpu, fused=on_gpu)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, mode="max", factor=0.5, patience=options.halve_after - 1, threshold=0.0
     )
+    compute_loss = loss_function(device)
+
+    def draw(batch: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Segments, their labels and, with mixup, their partners' labels and the weights of the first."""
+        if not mixes:
+            return bank.gather(segments[batch], mean, std), labels[batch], None, None
+        partner, lam = draw_mixup(len(batch), settings.augmentation.mixup_alpha, generator=generator, device=device)
+        mate = batch[partner]
+        mixed = bank.gather_mixup(segments[batch], segments[mate], lam, mean, std)
+        return mixed, labels[batch], labels[mate], lam
+
     best: dict[str, Tensor] = {}
     best_score, best_epoch = -1.0, 0
     epochs: list[Epoch] = []
@@ -90,22 +103,18 @@ def train(
         order = torch.randperm(len(segments), generator=generator, device=device)
         total = torch.zeros((), device=device)
         for batch in order.split(options.batch_size):
-            if mixes:
-                partner, lam = draw_mixup(
-                    len(batch), settings.augmentation.mixup_alpha, generator=generator, device=device
-                )
-                mate = batch[partner]
-                logits = model(bank.gather_mixup(segments[batch], segments[mate], lam, mean, std))
-                own = F.cross_entropy(logits, labels[batch], reduction="none")
-                other = F.cross_entropy(logits, labels[mate], reduction="none")
-                loss = torch.lerp(other, own, lam).mean()
-            else:
-                loss = F.cross_entropy(model(bank.gather(segments[batch], mean, std)), labels[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            with stage("gather batch"):
+                x, own, other, lam = draw(batch)
+            with stage("forward"):
+                loss = compute_loss(model, x, own, other, lam)
+            with stage("backward"):
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+            with stage("optimizer"):
+                optimizer.step()
             total += loss.detach() * len(batch)
-        result = validation.result(posteriors(model, validation, mean, std))
+        with stage("validation"):
+            result = validation.result(posteriors(model, validation, mean, std))
         score = result.accuracy if options.monitor == "accuracy" else result.uar
         mean_loss = float(total) / len(segments)
         if not math.isfinite(mean_loss):

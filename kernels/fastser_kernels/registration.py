@@ -44,10 +44,22 @@ def register(schema: str, *, cpu: Callable[..., Any], triton: str, fake: Callabl
         return getattr(importlib.import_module(f"fastser_kernels.{module}"), function)(*args)
 
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, launcher, "CUDA")
-    _LIBRARY.impl(name, launcher if INTERPRETED else cpu, "CPU")
+    _LIBRARY.impl(name, _without_autocast(launcher, "cuda"), "CUDA")
+    _LIBRARY.impl(name, _without_autocast(launcher if INTERPRETED else cpu, "cpu"), "CPU")
     torch.library.register_fake(f"fastser_kernels::{name}", fake, lib=_LIBRARY)
     return getattr(torch.ops.fastser_kernels, name).default
+
+
+def _without_autocast(implementation: Callable[..., Any], device_type: str) -> Callable[..., Any]:
+    """Keep torch.autocast from changing the dtypes of the ATen calls inside an implementation."""
+
+    def run(*args: Any) -> Any:
+        if not torch.is_autocast_enabled(device_type):
+            return implementation(*args)
+        with torch.autocast(device_type, enabled=False):
+            return implementation(*args)
+
+    return run
 
 
 def has_kernel(x: Tensor) -> bool:
