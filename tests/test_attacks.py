@@ -1,10 +1,16 @@
-"""Attacks against foolbox, and what they leave behind."""
+"""Attacks against foolbox, what they leave behind, and which graphs they keep."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
 
 import foolbox
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from fastser import attacks
 from fastser.attacks import BIM, FGSM
 from fastser.models import build_model
 from fastser.settings import QUICK
@@ -87,6 +93,178 @@ def test_only_the_input_gradient_is_computed() -> None:
     model = Spy(8, 4)
     BIM(model, EPS, ALPHA, 3)(torch.randn(2, 8), torch.tensor([0, 3]))
     assert seen == [(False, False)] * 3
+
+
+class _Operations(TorchDispatchMode):
+    """Lists the operations that run, with their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append((func.name(), args))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["proposed", "densenet"])
+def test_no_operation_computes_a_weight_gradient(name: str) -> None:
+    model, (x, y) = _model(name), _batch()
+    with _Operations() as operations:
+        BIM(model, EPS, ALPHA, 1)(x, y)
+    backward = [(name, args) for name, args in operations.seen if name.endswith("_backward")]
+    blocks = {name: args[-1] for name, args in backward if name.startswith("fastser_kernels::")}
+    assert blocks["fastser_kernels::dense_block_backward"] is True
+    assert blocks["fastser_kernels::transition_pool_backward"] is True
+    masks = [args[-1] for name, args in backward if name == "aten::convolution_backward"]
+    assert masks
+    assert all(mask == [True, False, False] for mask in masks)
+
+
+class _Recorder:
+    """Stands in for CUDA: what it records runs when it is replayed."""
+
+    recorded = 0
+
+    def __init__(self, device: torch.device) -> None:
+        self.step: Callable[[], None]
+
+    def record(self, step: Callable[[], None]) -> Any:
+        for _ in range(attacks.WARM_UP_STEPS):
+            step()
+        _Recorder.recorded += 1
+        graph = copy.copy(self)
+        graph.step = step
+        return graph
+
+    def replay(self) -> None:
+        self.step()
+
+
+@pytest.fixture
+def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
+    """Attacks take the way of the GPU on CPU tensors."""
+    monkeypatch.setattr(attacks, "_on_gpu", lambda x: True)
+    monkeypatch.setattr(attacks, "_Recorder", _Recorder)
+    monkeypatch.setattr(_Recorder, "recorded", 0)
+    return _Recorder
+
+
+def _loop(attack: BIM, x: Tensor, y: Tensor) -> Tensor:
+    """The attack without graphs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attacks, "_on_gpu", lambda x: False)
+        return attack(x, y)
+
+
+def test_replays_equal_the_loop_and_are_captured_once_for_each_kind_of_batch(without_cuda: type[_Recorder]) -> None:
+    attack, (x, y) = BIM(_model("cnn"), EPS, ALPHA, 5, (-2.0, 2.0)), _batch()
+    for batch in (x, x.flip(0), x[:2], x[1:3], x.mT.contiguous().mT, x):
+        labels = y[: len(batch)]
+        assert torch.equal(attack(batch, labels), _loop(attack, batch, labels))
+    assert without_cuda.recorded == 3
+    assert torch.equal(copy.deepcopy(attack)(x, y), attack(x, y))
+    assert without_cuda.recorded == 4
+    for size in range(1, attacks.MAX_GRAPHS + 2):  # 2 and 6 are known; the transposed batch is used longest ago
+        attack(x.repeat(2, 1, 1)[:size], y.repeat(2)[:size])
+    assert len(attack._graphs.by_kind) == attacks.MAX_GRAPHS
+    assert without_cuda.recorded == 4 + attacks.MAX_GRAPHS - 1
+    attack(x.mT.contiguous().mT, y)
+    FGSM(attack.model, EPS)(x, y)
+    BIM(attack.model, EPS, ALPHA, attacks.WARM_UP_STEPS)(x, y)
+    assert without_cuda.recorded == 4 + attacks.MAX_GRAPHS
+
+
+def test_graphs_are_captured_anew_where_the_model_has_moved(without_cuda: type[_Recorder]) -> None:
+    model, (x, y) = _model("cnn"), _batch()
+    attack = BIM(model, EPS, ALPHA, 4)
+    other = {name: value * 0.5 for name, value in model.state_dict().items()}
+
+    def in_place() -> None:
+        for parameter in model.parameters():
+            parameter.data.mul_(1.5)
+
+    for change, recorded in (
+        (in_place, 1),
+        (lambda: model.load_state_dict(other), 1),
+        (lambda: model.load_state_dict(other, assign=True), 2),
+        (lambda: model.double(), 3),
+    ):
+        attack(x, y)
+        change()
+        batch = x.to(next(model.parameters()).dtype)
+        assert torch.equal(attack(batch, y), _loop(attack, batch, y))
+        assert without_cuda.recorded == recorded
+
+
+def test_a_model_that_cannot_be_captured_is_attacked_step_by_step(
+    without_cuda: type[_Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack, (x, y) = BIM(_model("cnn"), EPS, ALPHA, 4), _batch()
+    record = without_cuda.record
+    monkeypatch.setattr(without_cuda, "record", lambda self, step: record(self, step) and "it waits")
+    with pytest.warns(UserWarning, match="without a CUDA graph, since its step cannot be captured: it waits") as caught:
+        assert torch.equal(attack(x, y), _loop(attack, x, y))
+    assert caught[0].filename == __file__
+    assert torch.equal(attack(x[:2], y[:2]), _loop(attack, x[:2], y[:2]))
+
+
+class _Branch(nn.Module):
+    """Looks at its values on the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32 * 32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.linear(x.flatten(1))
+        return scores if scores.sum() > 1e9 else 2 * scores
+
+
+@pytest.mark.gpu
+class TestOnGPU:
+    @pytest.fixture(autouse=True)
+    def _device(self) -> None:
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
+
+    @pytest.mark.parametrize("name", ["cnn", "densenet", "proposed", "cnn-lstm"])
+    def test_replays_equal_the_loop_bit_for_bit_and_never_wait(self, name: str) -> None:
+        model, batch = _model(name).cuda(), tuple(t.cuda() for t in _batch())
+        attack = BIM(model, EPS, ALPHA, STEPS)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            for x, y in (batch, (batch[0][:2], batch[1][:2])):
+                expected = _loop(attack, x, y)
+                assert torch.equal(attack(x, y), expected)
+                torch.cuda.set_sync_debug_mode("error")
+                try:
+                    again = attack(x, y)
+                finally:
+                    torch.cuda.set_sync_debug_mode("default")
+                assert torch.equal(again, expected)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.1)
+            assert torch.equal(attack(*batch), _loop(attack, *batch))
+
+    def test_a_model_that_waits_is_found_before_the_capture(self) -> None:
+        torch.manual_seed(0)
+        attack, (x, y) = BIM(_Branch().cuda(), EPS, ALPHA, 5), (t.cuda() for t in _batch())
+        with pytest.warns(UserWarning, match="synchronizing"):
+            adversarial = attack(x, y)
+        assert torch.equal(adversarial, _loop(attack, x, y))
+
+    def test_memory_is_freed_with_the_attack(self) -> None:
+        model, (x, y) = _model("proposed").cuda(), (t.cuda() for t in _batch())
+        BIM(model, EPS, ALPHA, 3)(x, y)
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_reserved()
+        attack = BIM(model, EPS, ALPHA, 3)
+        attack(x, y)
+        assert torch.cuda.memory_reserved() > before
+        del attack
+        torch.cuda.empty_cache()
+        assert torch.cuda.memory_reserved() <= before
 
 
 def test_bad_arguments_are_named() -> None:

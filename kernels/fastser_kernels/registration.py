@@ -79,5 +79,5 @@ def _triton_installed() -> bool:
     if find_spec("triton") is not None:
         return True
     if not torch.compiler.is_compiling():
-        warnings.warn("Triton is not installed: fastser's operations run as plain PyTorch on this GPU", stacklevel=3)
+        warnings.warn("Triton is not installed: fastser's operations run as plain PyTorch on this GPU", stacklevel=4)
     return False

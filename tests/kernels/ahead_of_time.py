@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import triton
-from fastser_kernels.launch import Launch, recorded
+from fastser_kernels.launch import Launch, fp32_precision, launch_options, recorded
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -75,12 +75,13 @@ def specialise(launch: Launch) -> Specialisation:
             signature[name] = _POINTER[value.dtype]
             if value.storage_offset() * value.element_size() % 16 == 0:
                 divisible.append(place)
-        elif parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
+        elif parameter.is_constexpr or value is None or (value == 1 and not parameter.do_not_specialize):
             signature[name] = "constexpr"
             constexprs[name] = value
         elif isinstance(value, int):
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            if value % 16 == 0:
+            aligned = not (parameter.do_not_specialize or parameter.do_not_specialize_on_alignment)
+            if value % 16 == 0 and aligned:
                 divisible.append(place)
         else:
             signature[name] = "fp32"
@@ -96,20 +97,24 @@ def compile_for(specialisation: Specialisation, target: str) -> Resources:
         triton.CompilationError: Or whatever the compiler raises, if it does not compile.
     """
     kernel = getattr(importlib.import_module(specialisation.module), specialisation.kernel)
+    on_amd = target.startswith("gfx")
+    constexprs = dict(specialisation.constexprs)
+    if "PRECISION" in constexprs:
+        constexprs["PRECISION"] = fp32_precision(on_amd)
+    options = launch_options(specialisation.num_warps, specialisation.num_stages, on_amd)
     source = ASTSource(
         fn=kernel,
         signature=dict(specialisation.signature),
-        constexprs=dict(specialisation.constexprs),
+        constexprs=constexprs,
         attrs={(place,): [["tt.divisibility", 16]] for place in specialisation.divisible},
     )
-    options = {"num_warps": specialisation.num_warps, "num_stages": specialisation.num_stages}
     compiled = triton.compile(source, target=TARGETS[target], options=options)
-    if target.startswith("gfx"):
-        return _amd_resources(compiled.asm["amdgcn"])
+    if on_amd:
+        return _amd_resources(compiled.asm["amdgcn"], compiled.metadata.shared)
     return _nvidia_resources(compiled.asm["cubin"], compiled.metadata.shared)
 
 
-def _amd_resources(assembly: str) -> Resources:
+def _amd_resources(assembly: str, shared: int) -> Resources:
     def number(key: str) -> int:
         found = re.search(rf"\.{key}:\s*(\d+)", assembly)
         return int(found.group(1)) if found else 0
@@ -117,8 +122,8 @@ def _amd_resources(assembly: str) -> Resources:
     return Resources(
         registers=number("vgpr_count"),
         stack=number("private_segment_fixed_size"),
-        spills=number("vgpr_spill_count") + number("sgpr_spill_count"),
-        shared=number("group_segment_fixed_size"),
+        spills=number("vgpr_spill_count"),  # scalar registers spill into vector registers, not into memory
+        shared=shared,
         matrix_instructions=len(re.findall(r"\bv_mfma_", assembly)),
         wide_accesses=len(re.findall(r"\b(?:global|buffer)_(?:load|store)_dwordx4", assembly)),
     )

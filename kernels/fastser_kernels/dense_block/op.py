@@ -1,14 +1,155 @@
-"""DenseBlock: L layers, each of which appends G feature maps to all that came before it.
+"""DenseBlock: L layers, each of which appends G feature maps to all that came before it, as one operation.
 
     x_0 = x,    x_i = [x_{i-1}, conv3x3(relu(BN_i(x_{i-1})), W_i)],    i = 1..L
 
-Shapes: x `[N, C0, T, F]`, result `[N, C0 + L*G, T, F]`, channels_last in memory (N, T, F, C) when x is. Source: Latif
+Every layer reads the first C_i = C0 + (i-1)*G channels of one buffer and writes the next G. The statistics of a map
+belong to the map: they are taken once, when it is written, and all later layers normalise by them. Backward goes from
+layer L to layer 1 and keeps the running sum D of the maps' gradients. With dz_i the gradient at the input of the i-th
+ReLU, xhat the normalised maps, r their inverse standard deviation, g_i the scales and <> the mean of a channel over the
+batch,
+
+    D   += g_i r dz_i               A += g_i r <dz_i>               B += g_i r <dz_i xhat>
+    dgamma_i = sum dz_i xhat        dbeta_i = sum dz_i              dW_i = correlation of relu(BN_i) with dy_i
+
+and the corrections by which a BatchNorm's gradient differs in training are paid once per map, when its gradient is
+consumed: dy = D - A - B xhat. Saved for backward are the buffer, the statistics and references to the parameters.
+
+Shapes: x `[N, C0, T, F]`, any layout; result `[N, C0 + L*G, T, F]`, channels_last in memory (N, T, F, C). Source: Latif
 et al. 2020, section 3.1; Huang et al. 2017 (DenseNet), without bottleneck and compression.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels.dense_block import cpu, reference
+from fastser_kernels.registration import has_kernel, register
+
+
+def _channels_last(shape: Sequence[Any], like: Tensor) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def _fake_forward(
+    x: Tensor,
+    bn_weight: list[Tensor],
+    bn_bias: list[Tensor],
+    running_mean: list[Tensor],
+    running_var: list[Tensor],
+    conv_weight: list[Tensor],
+    training: bool,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, channels, t, f = x.shape
+    read = channels + (len(conv_weight) - 1) * conv_weight[0].shape[0]
+    maps = _channels_last((n, read + conv_weight[0].shape[0], t, f), x)
+    mean, var = (x.new_empty(read if training else 0, dtype=_statistics_dtype(x)) for _ in range(2))
+    return maps, mean, var
+
+
+def _fake_backward(
+    grad_maps: Tensor,
+    maps: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    bn_weight: list[Tensor],
+    bn_bias: list[Tensor],
+    running_mean: list[Tensor],
+    running_var: list[Tensor],
+    conv_weight: list[Tensor],
+    training: bool,
+    eps: float,
+    input_only: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    n, _, t, f = maps.shape
+    grad_x = _channels_last((n, conv_weight[0].shape[1], t, f), maps)
+    if input_only:
+        return grad_x, [], [], []
+    bn_weight, bn_bias, conv_weight = ([torch.empty_like(p) for p in ps] for ps in (bn_weight, bn_bias, conv_weight))
+    return grad_x, bn_weight, bn_bias, conv_weight
+
+
+_forward = register(
+    "dense_block_forward(Tensor x, Tensor[] bn_weight, Tensor[] bn_bias, Tensor[] running_mean, Tensor[] running_var, "
+    "Tensor[] conv_weight, bool training, float eps) -> (Tensor maps, Tensor mean, Tensor var)",
+    cpu=cpu.forward,
+    triton="dense_block.forward_kernels:forward",
+    fake=_fake_forward,
+)
+_backward = register(
+    "dense_block_backward(Tensor grad_maps, Tensor maps, Tensor mean, Tensor var, Tensor[] bn_weight, "
+    "Tensor[] bn_bias, Tensor[] running_mean, Tensor[] running_var, Tensor[] conv_weight, bool training, float eps, "
+    "bool input_only) -> (Tensor grad_x, Tensor[] grad_bn_weight, Tensor[] grad_bn_bias, Tensor[] grad_conv_weight)",
+    cpu=cpu.backward,
+    triton="dense_block.backward_kernels:backward",
+    fake=_fake_backward,
+)
+
+
+def _statistics_dtype(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+class _DenseBlock(torch.autograd.Function):
+    """Arguments: x, training, eps, then the operation's lists, end to end; running statistics in eval only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, training: bool, eps: float, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.training, ctx.eps = training, eps
+        maps, mean, var = _forward(x, *_lists(tensors, training), training, eps)
+        ctx.mark_non_differentiable(mean, var)
+        ctx.save_for_backward(maps, mean, var, *tensors)
+        return maps, mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        maps, mean, var, *tensors = ctx.saved_tensors
+        input_only = not any(ctx.needs_input_grad[3:])
+        lists = _lists(tensors, ctx.training)
+        grad_x, bn_weight, bn_bias, conv_weight = _backward(
+            grad_maps, maps, mean, var, *lists, ctx.training, ctx.eps, input_only
+        )
+        if input_only:
+            return grad_x, None, None, *[None] * len(tensors)
+        running = [None] * (len(tensors) - 3 * len(conv_weight))
+        return grad_x, None, None, *bn_weight, *bn_bias, *running, *conv_weight
+
+
+def _lists(tensors: Sequence[Tensor], training: bool) -> list[list[Tensor]]:
+    """bn_weight, bn_bias, running_mean, running_var (both empty when training), conv_weight."""
+    layers = len(tensors) // (3 if training else 5)
+    lists = [list(tensors[i : i + layers]) for i in range(0, len(tensors), layers)]
+    return [*lists[:2], [], [], *lists[2:]] if training else lists
+
+
+def ideal_bytes(pixels: int, channels: int, growth_rate: int, num_layers: int, itemsize: int) -> tuple[int, int]:
+    """Bytes that forward and backward must move where nothing of a layer stays in cache for the next.
+
+    Forward copies x into the buffer, reads each layer's channels and writes its new maps. Backward reads each layer's
+    channels, reads and writes their gradients, reads the gradient and the values of the layer's own maps, and writes
+    the gradient of x.
+
+    Args:
+        pixels: N * T * F.
+        channels: C0.
+        growth_rate: G.
+        num_layers: L.
+        itemsize: Bytes of a value.
+    """
+    read = sum(channels + i * growth_rate for i in range(num_layers))
+    new = num_layers * growth_rate
+    return pixels * itemsize * (read + new + 2 * channels), pixels * itemsize * (3 * read + 2 * new + 3 * channels)
+
+
+def ideal_flops(pixels: int, channels: int, growth_rate: int, num_layers: int) -> tuple[int, int]:
+    """Floating-point operations of the convolutions, forward and backward (input and weight gradients)."""
+    forward = 18 * growth_rate * pixels * sum(channels + i * growth_rate for i in range(num_layers))
+    return forward, 2 * forward
 
 
 def dense_block(
@@ -25,9 +166,12 @@ def dense_block(
 ) -> Tensor:
     """Run a whole DenseBlock; entry i of each list belongs to layer i and its C_i = C0 + i*G input channels.
 
+    Differentiable once with respect to x and the parameters. Where no parameter requires a gradient, backward computes
+    that of x alone.
+
     Args:
         x: Floating-point maps `[N, C0, T, F]`.
-        bn_weight: L scales `[C_i]`.
+        bn_weight: L scales `[C_i]`, of the dtype of x or, where x is float16 or bfloat16, float32; as all that follow.
         bn_bias: L shifts `[C_i]`.
         running_mean: L means `[C_i]`; updated in place when training, as nn.BatchNorm2d does.
         running_var: L variances `[C_i]`, likewise.
@@ -37,28 +181,53 @@ def dense_block(
         eps: Added to the variance.
 
     Returns:
-        `[N, C0 + L*G, T, F]`, x first.
+        `[N, C0 + L*G, T, F]`, x first, channels_last in memory.
 
     Raises:
-        ValueError: If a tensor has the wrong shape, or the lists are empty or differ in length.
+        ValueError: If a tensor has the wrong shape or device, the lists are empty or differ in length, or there are
+            fewer than two values per channel when training.
+        TypeError: If a dtype does not fit.
     """
+    _check(x, bn_weight, bn_bias, running_mean, running_var, conv_weight)
+    values = x.numel() // x.shape[1]
+    if training and values < 2:
+        raise ValueError(f"x must hold at least 2 values per channel when training, got {list(x.shape)}")
+    if not has_kernel(x):
+        lists = (bn_weight, bn_bias, running_mean, running_var, conv_weight)
+        return reference.dense_block(x, *lists, training=training, momentum=momentum, eps=eps)
+    running = [] if training else [*running_mean, *running_var]
+    maps, mean, var = _DenseBlock.apply(x, training, eps, *bn_weight, *bn_bias, *running, *conv_weight)
+    if training:
+        with torch.no_grad():
+            pairs = [(mean, r) for r in running_mean] + [(var * (values / (values - 1)), r) for r in running_var]
+            batch = [statistics[: r.shape[0]].to(r.dtype) for statistics, r in pairs]
+            torch._foreach_lerp_([*running_mean, *running_var], batch, momentum)
+    result: Tensor = maps
+    return result
+
+
+def _check(
+    x: Tensor,
+    bn_weight: list[Tensor],
+    bn_bias: list[Tensor],
+    running_mean: list[Tensor],
+    running_var: list[Tensor],
+    conv_weight: list[Tensor],
+) -> None:
     if x.dim() != 4:
         raise ValueError(f"x must be [N, C, T, F], got {list(x.shape)}")
-    lists = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
+    check_floating("x", x)
     if not conv_weight:
         raise ValueError("conv_weight must hold at least one kernel")
+    lists = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
     for name, tensors in lists.items():
         if len(tensors) != len(conv_weight):
             raise ValueError(f"{name} must hold {len(conv_weight)} tensors as conv_weight does, got {len(tensors)}")
+    dtypes = [x.dtype, torch.float32] if x.itemsize == 2 else [x.dtype]
     growth_rate = conv_weight[0].shape[0]
-    layers = list(zip(*lists.values(), conv_weight, strict=True))
-    for i, (weight, bias, mean, var, kernel) in enumerate(layers):
-        channels = x.shape[1]
-        if list(kernel.shape) != [growth_rate, channels, 3, 3]:
-            raise ValueError(f"conv_weight[{i}] must be [{growth_rate}, {channels}, 3, 3], got {list(kernel.shape)}")
-        for name, tensors in lists.items():
-            if list(tensors[i].shape) != [channels]:
-                raise ValueError(f"{name}[{i}] must be [{channels}], got {list(tensors[i].shape)}")
-        activated = F.relu(F.batch_norm(x, mean, var, weight, bias, training, momentum, eps))
-        x = torch.cat([x, F.conv2d(activated, kernel, padding=1)], dim=1)
-    return x
+    for name, tensors in (lists | {"conv_weight": conv_weight}).items():
+        for i, tensor in enumerate(tensors):
+            channels = x.shape[1] + i * growth_rate
+            check_shape(f"{name}[{i}]", tensor, [growth_rate, channels, 3, 3] if name == "conv_weight" else [channels])
+            check_dtype(f"{name}[{i}]", tensor, dtypes)
+            check_device(f"{name}[{i}]", tensor, x)

@@ -1,37 +1,136 @@
 """Highway network: fully connected layers that learn how much of their input to carry on unchanged.
 
-    t = sigmoid(x W_t' + b_t),    y = t * relu(x W_h' + b_h) + (1 - t) * x
+    t = sigmoid(x W_t' + b_t),    h = relu(x W_h' + b_h),    y = t h + (1 - t) x
 
+With q the gradient of y, a layer's gradients before ReLU and sigmoid, and that of its input, are
+
+    dh = q t [h > 0],    dt = q (h - x) t (1 - t),    dx = q (1 - t) + dh W_h + dt W_t
+
+and dW_h = dh' x, db_h = sum dh (W_t, b_t likewise). For backward every layer keeps x, h and t, as autograd does: to
+compute h and t again would be a third more arithmetic, to save memory that is little beside the maps of a convolution.
 Shapes: x and result `[N, U]`, weights `[U, U]` as nn.Linear. Source: Srivastava et al. 2015 (coupled gates).
 """
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels.highway import cpu, reference
+from fastser_kernels.registration import has_kernel, register
+
+
+def _forward_fake(
+    x: Tensor,
+    w_h: list[Tensor],
+    b_h: list[Tensor],
+    w_t: list[Tensor],
+    b_t: list[Tensor],
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    results, hidden, gates = ([x.new_empty(x.shape) for _ in w_h] for _ in range(3))
+    return results, hidden, gates
+
+
+def _backward_fake(
+    grad: Tensor,
+    inputs: list[Tensor],
+    hidden: list[Tensor],
+    gates: list[Tensor],
+    w_h: list[Tensor],
+    w_t: list[Tensor],
+    input_only: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    frozen = w_h if not input_only else []
+    w, b = ([parameter.new_empty(parameter.shape[:dims]) for parameter in frozen * 2] for dims in (2, 1))
+    return grad.new_empty(grad.shape), w[: len(frozen)], b[: len(frozen)], w[len(frozen) :], b[len(frozen) :]
+
+
+_forward = register(
+    "highway_forward(Tensor x, Tensor[] w_h, Tensor[] b_h, Tensor[] w_t, Tensor[] b_t) "
+    "-> (Tensor[] results, Tensor[] hidden, Tensor[] gates)",
+    cpu=cpu.forward,
+    triton="highway.kernels:forward",
+    fake=_forward_fake,
+)
+_backward = register(
+    "highway_backward(Tensor grad, Tensor[] inputs, Tensor[] hidden, Tensor[] gates, Tensor[] w_h, Tensor[] w_t, "
+    "bool input_only) -> (Tensor grad_x, Tensor[] grad_w_h, Tensor[] grad_b_h, Tensor[] grad_w_t, Tensor[] grad_b_t)",
+    cpu=cpu.backward,
+    triton="highway.kernels:backward",
+    fake=_backward_fake,
+)
+
+
+def ideal_bytes(rows: int, units: int, layers: int, itemsize: int, *, backward: bool) -> int:
+    """Bytes that must be moved.
+
+    Forward: x and the parameters read, the result and three states per layer written. Backward to everything: the
+    result's gradient, states and weights read, the gradients of x and of the parameters written.
+    """
+    features, weights, biases = rows * units, 2 * layers * units * units, 2 * layers * units
+    return itemsize * ((2 + 3 * layers) * features + (2 if backward else 1) * weights + biases)
+
+
+def ideal_flops(rows: int, units: int, layers: int, *, backward: bool) -> int:
+    """Multiplications and additions of the matrix products; backward to everything."""
+    return (8 if backward else 4) * rows * units * units * layers
+
+
+class _Highway(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layers: int, *parameters: Tensor) -> Tensor:
+        w_h, b_h, w_t, b_t = (list(parameters[i : i + layers]) for i in range(0, 4 * layers, layers))
+        results, hidden, gates = _forward(x, w_h, b_h, w_t, b_t)
+        ctx.save_for_backward(x, *results[:-1], *hidden, *gates, *w_h, *w_t)
+        ctx.layers = layers
+        return results[-1]  # type: ignore[no-any-return]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        layers, saved = ctx.layers, ctx.saved_tensors
+        input_only = not any(ctx.needs_input_grad[2:])
+        lists = (list(saved[i : i + layers]) for i in range(0, 5 * layers, layers))
+        grad_x, w_h, b_h, w_t, b_t = _backward(grad, *lists, input_only)
+        return (grad_x, None, *([None] * (4 * layers) if input_only else [*w_h, *b_h, *w_t, *b_t]))
 
 
 def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], b_t: list[Tensor]) -> Tensor:
     """Run all layers of a highway network; entry i of each list belongs to layer i.
 
     Args:
-        x: Features `[N, U]`.
-        w_h: Weights `[U, U]` of the hidden units.
-        b_h: Biases `[U]` of the hidden units.
-        w_t: Weights `[U, U]` of the transform gates.
-        b_t: Biases `[U]` of the transform gates.
+        x: Features `[N, U]`, floating point.
+        w_h: Weights `[U, U]` of the hidden units, of the dtype of `x` or float32.
+        b_h: Biases `[U]` of the hidden units, of the weights' dtype.
+        w_t: Weights `[U, U]` of the transform gates, likewise.
+        b_t: Biases `[U]` of the transform gates, likewise.
 
     Returns:
-        `[N, U]`.
+        `[N, U]` in the dtype of `x`.
 
     Raises:
-        ValueError: If a weight has the wrong shape, or the lists differ in length.
+        ValueError: If a tensor has the wrong shape or device, or the lists differ in length.
+        TypeError: If a tensor has the wrong dtype.
     """
     if x.dim() != 2:
         raise ValueError(f"x must be [N, U], got {list(x.shape)}")
-    for i, (hidden_weight, hidden_bias, gate_weight, gate_bias) in enumerate(zip(w_h, b_h, w_t, b_t, strict=True)):
-        for name, weight in (("w_h", hidden_weight), ("w_t", gate_weight)):
-            if list(weight.shape) != [x.shape[-1]] * 2:
-                raise ValueError(f"{name}[{i}] must be [{x.shape[-1]}, {x.shape[-1]}], got {list(weight.shape)}")
-        gate = torch.sigmoid(F.linear(x, gate_weight, gate_bias))
-        x = torch.lerp(x, F.relu(F.linear(x, hidden_weight, hidden_bias)), gate)
-    return x
+    check_floating("x", x)
+    for name, tensors in {"b_h": b_h, "w_t": w_t, "b_t": b_t}.items():
+        if len(tensors) != len(w_h):
+            raise ValueError(f"{name} must hold {len(w_h)} tensors as w_h does, got {len(tensors)}")
+    if not w_h:
+        return x
+    check_dtype("w_h[0]", w_h[0], [x.dtype, torch.float32])
+    units, dtype, device = x.shape[1], w_h[0].dtype, x.device
+    square, vector = torch.Size([units, units]), torch.Size([units])
+    for name, tensors in {"w_h": w_h, "b_h": b_h, "w_t": w_t, "b_t": b_t}.items():
+        shape = square if name[0] == "w" else vector
+        for i, tensor in enumerate(tensors):
+            if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
+                check_shape(f"{name}[{i}]", tensor, shape)
+                check_dtype(f"{name}[{i}]", tensor, [dtype])
+                check_device(f"{name}[{i}]", tensor, x)
+    if not has_kernel(x):
+        return reference.highway(x, w_h, b_h, w_t, b_t)
+    return _Highway.apply(x, len(w_h), *w_h, *b_h, *w_t, *b_t)  # type: ignore[no-any-return]

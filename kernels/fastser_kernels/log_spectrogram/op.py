@@ -8,12 +8,74 @@ For segment s, frame t and bin f, with w the window and v = waveforms + gain_s *
 Frames are not centred: the window starts at the frame's first sample, and the DFT pads it to `n_fft` on the right.
 With a filterbank M, |V|^2 is replaced by |V|^2 @ M. All waveforms of a corpus lie end to end in one tensor; a segment
 is a place in it, so neither a frame matrix of the corpus nor a second, noisy waveform is kept.
+
+Backward, for the waveforms alone: the spectra are computed again, dV is pulled back through the DFT, each sample adds
+up the at most ceil(win / hop) frames that contain it, and the segments are added in a fixed order.
+
+Ideal bytes of a segment: its samples once, and its values once. See `ideal_bytes` and `ideal_flops`.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-_SEGMENTS_PER_CHUNK = 16
+from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels.log_spectrogram import cpu, reference
+from fastser_kernels.registration import has_kernel, register
+
+_ARGUMENTS = (
+    "Tensor waveforms, Tensor start, Tensor num_frames, Tensor window, Tensor? filterbank, Tensor? noise, "
+    "Tensor? noise_start, Tensor? noise_gain, int hop_length, int n_fft, int num_bins, int segment_frames, "
+    "float power_floor"
+)
+
+
+def _fake(waveforms: Tensor, start: Tensor, *arguments: Any) -> Tensor:
+    num_bins, segment_frames = arguments[-5:-3]
+    return waveforms.new_empty(start.shape[0], segment_frames, num_bins)
+
+
+def _fake_backward(*arguments: Any) -> Tensor:
+    return torch.empty_like(arguments[1])
+
+
+_forward = register(
+    f"log_spectrogram({_ARGUMENTS}, float mean, float std) -> Tensor",
+    cpu=cpu.forward,
+    triton="log_spectrogram.kernels:forward",
+    fake=_fake,
+)
+_backward = register(
+    f"log_spectrogram_backward(Tensor grad, {_ARGUMENTS}, float std) -> Tensor",
+    cpu=cpu.backward,
+    triton="log_spectrogram.backward_kernels:backward",
+    fake=_fake_backward,
+)
+
+
+class _LogSpectrogram(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        ctx.save_for_backward(*arguments[:8])
+        ctx.sizes = (*arguments[8:13], arguments[14])
+        return _forward(*arguments)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _backward(grad, *ctx.saved_tensors, *ctx.sizes), *(None,) * 14
+
+
+def ideal_bytes(segments: int, num_samples: int, values: int, itemsize: int = 4) -> int:
+    """Bytes that `segments` segments of `num_samples` samples and `values` values must move."""
+    return segments * (num_samples + values) * itemsize
+
+
+def ideal_flops(frames: int, win_length: int, num_bins: int) -> int:
+    """Multiplications and additions of a real DFT of the kept bins as a folded matrix product."""
+    return 2 * frames * win_length * num_bins
 
 
 def log_spectrogram(
@@ -50,70 +112,81 @@ def log_spectrogram(
         mean: Subtracted from the decibels.
         std: Divides what remains.
         filterbank: Optional [n_fft // 2 + 1, num_bins] weights of the power spectrum, for mel bands.
-        noise: Optional packed noise samples, [noise samples].
+        noise: Optional packed noise samples, [noise samples], of any floating-point dtype.
         noise_start: Where in `noise` each segment's excerpt begins, [segments] int64.
         noise_gain: Factor of the noise in each segment, [segments].
 
     Returns:
-        [segments, segment_frames, num_bins] in the waveforms' dtype; differentiable in the waveforms.
+        [segments, segment_frames, num_bins] in the waveforms' dtype; differentiable once, in the waveforms only.
 
     Raises:
-        ValueError: If an argument's shape does not fit.
+        ValueError: If an argument's shape or device does not fit, or one other than `waveforms` requires a gradient.
+        TypeError: If an argument's dtype does not fit.
         IndexError: If a segment leaves the waveforms or the noise and they are on the CPU. On other devices, where
-            asking would wait for the device, places are clamped.
+            asking would wait for the device, and under torch.compile, places are clamped.
     """
-    _check_shapes(waveforms, start, num_frames, window, n_fft, num_bins)
-    bins = (n_fft // 2 + 1, num_bins)
-    if filterbank is None and num_bins > bins[0]:
-        raise ValueError(f"num_bins must be at most n_fft // 2 + 1 = {bins[0]}, got {num_bins}")
-    if filterbank is not None and filterbank.shape != bins:
-        raise ValueError(f"filterbank must be {list(bins)}, got {list(filterbank.shape)}")
-    num_samples = (num_frames.clamp(max=segment_frames) - 1) * hop_length + window.shape[0]
-    _check_reach(waveforms, start, num_samples, "start and num_frames")
-    if noise is not None:
-        if noise_start is None or noise_gain is None or not noise_start.shape == noise_gain.shape == start.shape:
-            raise ValueError(f"noise needs noise_start and noise_gain, both {list(start.shape)} as start")
-        _check_reach(noise, noise_start, num_samples, "noise_start and num_frames")
-    span = (segment_frames - 1) * hop_length + window.shape[0]
-    within = torch.arange(span, device=waveforms.device)
-    valid = torch.arange(segment_frames, device=waveforms.device) < num_frames[:, None]
-    chunks = []
-    for first in range(0, start.shape[0], _SEGMENTS_PER_CHUNK):
-        part = slice(first, first + _SEGMENTS_PER_CHUNK)
-        samples = _excerpt(waveforms, start[part], within)
-        if noise is not None and noise_start is not None and noise_gain is not None:
-            samples = samples + noise_gain[part, None] * _excerpt(noise, noise_start[part], within)
-        frames = samples.unfold(1, window.shape[0], hop_length) * window
-        spectrum = torch.view_as_real(torch.fft.rfft(frames, n=n_fft))
-        if filterbank is None:
-            power = spectrum[..., :num_bins, :].square().sum(-1)
-        else:
-            power = spectrum.square().sum(-1) @ filterbank
-        decibels = (power + power_floor).log10() * 10.0
-        chunks.append(((decibels - mean) / std).masked_fill(~valid[part, :, None], 0.0))
-    return torch.cat(chunks) if chunks else waveforms.new_empty(0, segment_frames, num_bins)
+    _check_shapes(waveforms, start, num_frames, window, n_fft)
+    for name, size in (("hop_length", hop_length), ("num_bins", num_bins), ("segment_frames", segment_frames)):
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    if filterbank is None and num_bins > n_fft // 2 + 1:
+        raise ValueError(f"num_bins must be at most n_fft // 2 + 1 = {n_fft // 2 + 1}, got {num_bins}")
+    if filterbank is not None:
+        check_shape("filterbank", filterbank, (n_fft // 2 + 1, num_bins))
+    if noise is None:
+        noise_start, noise_gain = None, None
+    elif noise_start is None or noise_gain is None or not noise_start.shape == noise_gain.shape == start.shape:
+        raise ValueError(f"noise needs noise_start and noise_gain, both {list(start.shape)} as start")
+    check_dtype("waveforms", waveforms, [torch.float32, torch.float64])
+    places = {"start": start, "num_frames": num_frames, "noise_start": noise_start}
+    weights = {"window": window, "filterbank": filterbank, "noise": noise, "noise_gain": noise_gain}
+    _check_kinds(waveforms, places, weights)
+    frames = num_frames.clamp(max=segment_frames), window.shape[0], hop_length
+    _check_reach(waveforms, start, *frames, "start and num_frames")
+    if noise is not None and noise_start is not None:
+        _check_reach(noise, noise_start, *frames, "noise_start and num_frames")
+        noise = noise.contiguous()
+    tensors = (waveforms.contiguous(), start, num_frames, window, filterbank, noise, noise_start, noise_gain)
+    sizes = (hop_length, n_fft, num_bins, segment_frames, power_floor, mean, std)
+    if not has_kernel(waveforms):
+        return reference.log_spectrogram(*tensors, *sizes)
+    if torch.is_grad_enabled() and waveforms.requires_grad:
+        return _LogSpectrogram.apply(*tensors, *sizes)  # type: ignore[no-any-return]
+    return _forward(*tensors, *sizes)  # type: ignore[no-any-return]
 
 
-def _excerpt(signal: Tensor, start: Tensor, within: Tensor) -> Tensor:
-    return signal[(start[:, None] + within).clamp_(0, signal.shape[0] - 1)]
-
-
-def _check_shapes(
-    waveforms: Tensor, start: Tensor, num_frames: Tensor, window: Tensor, n_fft: int, num_bins: int
-) -> None:
+def _check_shapes(waveforms: Tensor, start: Tensor, num_frames: Tensor, window: Tensor, n_fft: int) -> None:
     if waveforms.dim() != 1:
         raise ValueError(f"waveforms must be [samples], packed end to end, got {list(waveforms.shape)}")
     if start.dim() != 1 or start.shape != num_frames.shape:
         raise ValueError(f"start and num_frames must be [segments], got {list(start.shape)}, {list(num_frames.shape)}")
     if window.dim() != 1 or not 0 < window.shape[0] <= n_fft:
         raise ValueError(f"window must be [1 to n_fft = {n_fft} samples], got {list(window.shape)}")
-    if not num_bins > 0:
-        raise ValueError(f"num_bins must be at least 1, got {num_bins}")
 
 
-def _check_reach(signal: Tensor, start: Tensor, num_samples: Tensor, names: str) -> None:
+def _check_kinds(waveforms: Tensor, places: dict[str, Tensor | None], weights: dict[str, Tensor | None]) -> None:
+    """Refuse wrong dtypes and devices, and gradients that the backward pass does not compute."""
+    for name, tensor in (places | weights).items():
+        if tensor is None:
+            continue
+        check_device(name, tensor, waveforms, of="waveforms")
+        if name in places:
+            check_dtype(name, tensor, [torch.int64])
+            continue
+        check_floating(name, tensor)
+        if tensor.requires_grad and torch.is_grad_enabled():
+            raise ValueError(f"{name} requires a gradient, but log_spectrogram has one for waveforms only: detach it")
+
+
+def _check_reach(
+    signal: Tensor, start: Tensor, num_frames: Tensor, win_length: int, hop_length: int, names: str
+) -> None:
     """Refuse segments that leave the signal, where asking does not wait for a device."""
-    if signal.device.type != "cpu" or torch.compiler.is_compiling() or start.numel() == 0:
+    if start.numel() == 0:
         return
-    if int(start.min()) < 0 or int((start + num_samples).max()) > signal.shape[0]:
+    outside = signal.shape[0] == 0
+    if signal.device.type == "cpu" and not torch.compiler.is_compiling():
+        end = start + reference.num_samples(num_frames, win_length, hop_length)
+        outside = outside or int(start.min()) < 0 or int(end.max()) > signal.shape[0]
+    if outside:
         raise IndexError(f"{names}: a segment leaves the {signal.shape[0]} samples")

@@ -1,0 +1,72 @@
+"""The five architectures from plain PyTorch modules, with the weights of a model made of fastser's layers."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fastser.layers import LSTM, DenseBlock, Highway, Transition
+
+
+class EagerDenseBlock(nn.Module):
+    """BN, ReLU, 3x3 convolution, cat."""
+
+    def __init__(self, block: DenseBlock) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(_plain_norm(layer.norm), nn.ReLU(), layer.conv) for layer in block.children()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.cat([x, layer(x)], dim=1)
+        return x
+
+
+class EagerHighway(nn.Module):
+    """Linear layers, ReLU, sigmoid."""
+
+    def __init__(self, highway: Highway) -> None:
+        super().__init__()
+        self.hidden, self.transform = highway.hidden, highway.transform
+
+    def forward(self, x: Tensor) -> Tensor:
+        for hidden, transform in zip(self.hidden, self.transform, strict=True):
+            x = torch.lerp(x, torch.relu(hidden(x)), torch.sigmoid(transform(x)))
+        return x
+
+
+class EagerLSTM(nn.LSTM):
+    """nn.LSTM that can be asked for its last states alone."""
+
+    def last(self, x: Tensor) -> Tensor:
+        return self.forward(x)[1][0].transpose(0, 1).flatten(1)
+
+
+def eager_model(model: nn.Module) -> nn.Module:
+    """A copy of `model`, an architecture of `fastser.models`, without any of our operations.
+
+    Transitions pool before their 1x1 convolution, as ours do: the arithmetic is the same.
+    """
+    eager = copy.deepcopy(model)
+    for name, module in list(eager.named_modules()):
+        if isinstance(module, DenseBlock):
+            eager.set_submodule(name, EagerDenseBlock(module))
+        elif isinstance(module, Transition):
+            norm = _plain_norm(module.norm)
+            eager.set_submodule(name, nn.Sequential(norm, nn.ReLU(), nn.AvgPool2d(2), module.conv))
+        elif isinstance(module, Highway):
+            eager.set_submodule(name, EagerHighway(module))
+        elif isinstance(module, LSTM):
+            lstm = EagerLSTM(
+                module.input_size, module.hidden_size, batch_first=True, bidirectional=module.bidirectional
+            )
+            lstm.load_state_dict(module.state_dict())
+            eager.set_submodule(name, lstm)
+    return eager.train(model.training)
+
+
+def _plain_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    plain = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+    plain.load_state_dict(norm.state_dict())
+    return plain

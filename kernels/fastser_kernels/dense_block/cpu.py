@@ -1,0 +1,173 @@
+"""A DenseBlock on the CPU in ATen calls.
+
+Every layer works through the maps in bands (several images, or some rows of one), so that what the calls on a band hand
+to each other stays in cache: BN and ReLU before the convolution; in backward both gradients of the convolution, the
+ReLU's mask and the sums. Half types are stored, everything is computed in float32.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BAND = 2**18
+"""Values in a band: 1 MB of float32, about what a core's second-level cache holds."""
+
+BAND_PIXELS = 2048
+"""Pixels in a band at least: each band pays for rearranging the layer's kernel."""
+
+
+def forward(
+    x: Tensor,
+    bn_weight: list[Tensor],
+    bn_bias: list[Tensor],
+    running_mean: list[Tensor],
+    running_var: list[Tensor],
+    conv_weight: list[Tensor],
+    training: bool,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps of the whole block; when training, mean and biased variance of those that a layer reads."""
+    (n, channels, t, f), growth_rate, exact = x.shape, conv_weight[0].shape[0], _computed_in(x)
+    read = channels + (len(conv_weight) - 1) * growth_rate
+    maps = torch.empty((n, read + growth_rate, t, f), dtype=x.dtype, memory_format=torch.channels_last)
+    mean, var = (torch.empty(read if training else 0, dtype=exact) for _ in range(2))
+    scratch = torch.empty(0, dtype=exact)
+    pixels = maps.permute(0, 2, 3, 1)
+    new = pixels.narrow(3, 0, channels).copy_(x.permute(0, 2, 3, 1))
+    for i, kernel in enumerate(conv_weight):
+        if training:
+            _measure(new.to(exact), mean[channels - new.shape[3] : channels], var[channels - new.shape[3] : channels])
+            average, variance = mean[:channels], var[:channels]
+        else:
+            average, variance = running_mean[i].to(exact), running_var[i].to(exact)
+        scale, shift = _scale_shift(average, torch.rsqrt(variance + eps), bn_weight[i], bn_bias[i])
+        kernel = kernel.to(exact)
+        new = pixels[..., channels : channels + growth_rate]
+        for images, rows in _bands(n, t, f, channels):
+            first, last = max(rows.start - 1, 0), min(rows.stop + 1, t)
+            band = pixels[images, first:last, :, :channels]
+            torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape)).relu_()
+            made = F.conv2d(scratch.permute(0, 3, 1, 2), kernel, padding=1).permute(0, 2, 3, 1)
+            new[images, rows] = made[:, rows.start - first : rows.stop - first]
+        channels += growth_rate
+    return maps, mean, var
+
+
+def backward(
+    grad_maps: Tensor,
+    maps: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    bn_weight: list[Tensor],
+    bn_bias: list[Tensor],
+    running_mean: list[Tensor],
+    running_var: list[Tensor],
+    conv_weight: list[Tensor],
+    training: bool,
+    eps: float,
+    input_only: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Gradients of x and of the parameters; `offset` and `slope` are A and B / std of the formula in `op.py`."""
+    (n, channels, t, f), growth_rate, exact = maps.shape, conv_weight[0].shape[0], _computed_in(maps)
+    if grad_maps.stride(1) != 1:
+        grad_maps = grad_maps.contiguous(memory_format=torch.channels_last)
+    pixels, before = maps.permute(0, 2, 3, 1), grad_maps.permute(0, 2, 3, 1)
+    channels -= growth_rate
+    gradient = torch.empty((n, t, f, channels), dtype=exact)
+    padded = torch.zeros((n, t + 2, f, growth_rate), dtype=exact)
+    consumed = padded[:, 1:-1].copy_(before[..., channels:])
+    offset, slope = torch.zeros((2, channels), dtype=exact).unbind()
+    scratch, share = torch.empty(0, dtype=exact), 1 / max(n * t * f, 1)
+    grad_weight, grad_bias, grad_kernel = [], [], []
+    for i in reversed(range(len(conv_weight))):
+        if training:
+            average, variance = mean[:channels], var[:channels]
+        else:
+            average, variance = running_mean[i].to(exact), running_var[i].to(exact)
+        rstd = torch.rsqrt(variance + eps)
+        scale, shift = _scale_shift(average, rstd, bn_weight[i], bn_bias[i])
+        kernel = conv_weight[i].to(exact).transpose(0, 1).flip(2, 3)
+        sums: list[Tensor] = []
+        for images, rows in _bands(n, t, f, channels):
+            band = pixels[images, rows, :, :channels]
+            torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape))
+            around = padded[images, rows.start : rows.stop + 2].permute(0, 3, 1, 2)
+            dz = F.conv2d(around, kernel, padding=(0, 1)).permute(0, 2, 3, 1)
+            torch.ops.aten.threshold_backward.grad_input(dz, scratch, 0, grad_input=dz)
+            total = gradient[images, rows, :, :channels]
+            torch.addcmul(before[images, rows, :, :channels], dz, scale, out=total)
+            if input_only and not training:
+                continue
+            parts = []
+            if not input_only:
+                activated = scratch.relu_().permute(0, 3, 1, 2)
+                parts.append(_kernel_gradient(activated, around, kernel))
+            centred = torch.sub(band, average, out=scratch)
+            parts += [dz.sum((0, 1, 2)), centred.mul_(dz).sum((0, 1, 2))]
+            if sums:
+                torch._foreach_add_(sums, parts)
+            else:
+                sums = parts
+        before = gradient
+        own = slice(channels - growth_rate if i else 0, channels)
+        if i == 0:
+            consumed = torch.empty((n, t, f, channels), dtype=exact)
+        if training or not input_only:
+            *kernel_sum, dz_sum, dz_centred_sum = sums or _nothing(kernel)
+            dz_xhat_sum = dz_centred_sum.mul_(rstd)
+        if training:
+            offset[:channels].addcmul_(scale, dz_sum, value=share)
+            slope[:channels].addcmul_(rstd.mul_(scale), dz_xhat_sum, value=share)
+            torch.sub(pixels[..., own], mean[own], out=consumed)
+            torch.addcmul(gradient[..., own], consumed, slope[own], value=-1, out=consumed).sub_(offset[own])
+        else:
+            consumed.copy_(gradient[..., own])
+        if not input_only:
+            grad_weight.append(dz_xhat_sum.to(bn_weight[i].dtype))
+            grad_bias.append(dz_sum.to(bn_bias[i].dtype))
+            grad_kernel.append(torch.empty_like(conv_weight[i]).copy_(kernel_sum[0].transpose(0, 1).flip(2, 3)))
+        channels -= growth_rate
+    grad_x = consumed.permute(0, 3, 1, 2).to(maps.dtype)
+    return grad_x, grad_weight[::-1], grad_bias[::-1], grad_kernel[::-1]
+
+
+def _computed_in(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _bands(n: int, t: int, f: int, channels: int) -> list[tuple[slice, slice]]:
+    """Images and rows of each band."""
+    pixels = torch.get_num_threads() * max(BAND_PIXELS, BAND // channels)
+    images = max(1, pixels // (t * f))
+    rows = -(-t // -(-t * f // pixels)) if images == 1 else t
+    return [
+        (slice(i, min(i + images, n)), slice(j, min(j + rows, t)))
+        for i in range(0, n, images)
+        for j in range(0, t, rows)
+    ]
+
+
+def _scale_shift(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Normalisation as `scale * x + shift`."""
+    scale = rstd * weight
+    return scale, torch.addcmul(bias, mean, scale, value=-1)
+
+
+def _measure(values: Tensor, mean: Tensor, var: Tensor) -> None:
+    """Mean and biased variance over all axes but the last, in two passes."""
+    torch.mean(values, (0, 1, 2), out=mean)
+    torch.mean((values - mean).square_(), (0, 1, 2), out=var)
+
+
+def _nothing(kernel: Tensor) -> list[Tensor]:
+    """The sums of an empty batch."""
+    return [torch.zeros_like(kernel), *kernel.new_zeros(2, kernel.shape[0])]
+
+
+def _kernel_gradient(grad: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
+    """Gradient of `kernel` where `grad` is that of `conv2d(maps, kernel, padding=(0, 1))`."""
+    wanted = [False, True, False]
+    gradient: Tensor = torch.ops.aten.convolution_backward(
+        grad, maps, kernel, None, [1, 1], [0, 1], [1, 1], False, [0, 0], 1, wanted
+    )[1]
+    return gradient

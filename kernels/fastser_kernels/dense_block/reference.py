@@ -1,0 +1,25 @@
+"""A DenseBlock from plain PyTorch operations: what the fused operation must equal, and what it is measured against."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def dense_block(
+    x: Tensor,
+    bn_weight: list[Tensor],
+    bn_bias: list[Tensor],
+    running_mean: list[Tensor],
+    running_var: list[Tensor],
+    conv_weight: list[Tensor],
+    *,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """What `fastser_kernels.dense_block` returns, differentiable by autograd; updates the running statistics."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    for weight, bias, mean, var, kernel in zip(bn_weight, bn_bias, running_mean, running_var, conv_weight, strict=True):
+        activated = F.relu(F.batch_norm(x, mean, var, weight, bias, training, momentum, eps))
+        x = torch.cat([x, F.conv2d(activated, kernel.to(x.dtype), padding=1)], dim=1)
+    return x

@@ -1,0 +1,62 @@
+"""Segments from a bank as weighted sums of its rows, which is what ATen's embedding bag computes in one pass.
+
+    lam (a - mean) / std + (1 - lam) (b - mean) / std = w_a a + w_b b - mean (w_a + w_b)
+
+with w_a = lam / std and w_b = (1 - lam) / std where a frame is real, and 0 where it is padding.
+"""
+
+import torch
+from torch import Tensor
+
+
+def segments(
+    frames: Tensor,
+    start: Tensor,
+    length: Tensor,
+    mean: float,
+    std: float,
+    moments: Tensor | None,
+    segment_frames: int,
+) -> Tensor:
+    """One window per segment."""
+    mean, std = moments.tolist() if moments is not None else (mean, std)
+    weight = torch.ones(len(start), dtype=torch.promote_types(frames.dtype, torch.float32)).div_(std)
+    return _weighted_sum(frames, start[None], length[None], weight[None], mean, segment_frames)
+
+
+def mixup(
+    frames: Tensor,
+    start_a: Tensor,
+    length_a: Tensor,
+    start_b: Tensor,
+    length_b: Tensor,
+    lam: Tensor,
+    mean: float,
+    std: float,
+    moments: Tensor | None,
+    segment_frames: int,
+) -> Tensor:
+    """Two windows per segment."""
+    mean, std = moments.tolist() if moments is not None else (mean, std)
+    lam = lam.to(torch.promote_types(frames.dtype, torch.float32))
+    start, length = torch.stack([start_a, start_b]), torch.stack([length_a, length_b])
+    return _weighted_sum(frames, start, length, torch.stack([lam, 1 - lam]).div_(std), mean, segment_frames)
+
+
+def _weighted_sum(
+    frames: Tensor, start: Tensor, length: Tensor, weight: Tensor, mean: float, segment_frames: int
+) -> Tensor:
+    """Sum over the windows `[windows, B]` of each segment: `[B, segment_frames, bins]`."""
+    offset = torch.arange(segment_frames)
+    # A sum that overflows is negative, and so stays in the bank too.
+    rows = (start[:, :, None] + offset).clamp_(0, len(frames) - 1)
+    weights = (offset < length[:, :, None]) * weight[:, :, None]
+    # Bag by bag, as embedding_bag wants them: [B * segment_frames * windows].
+    row, row_weight = (torch.stack(tensor.unbind(0), dim=2).flatten() for tensor in (rows, weights))
+    bank = frames
+    if frames.dtype != weights.dtype:
+        bank, row = frames.index_select(0, row).to(weights.dtype), torch.arange(len(row))
+    first = torch.arange(0, len(row), len(weight))
+    total = torch.embedding_bag(bank, row, first, mode=0, per_sample_weights=row_weight)[0]  # mode 0 is the sum
+    total = total.view(*rows.shape[1:], frames.shape[1])
+    return total.sub_(weights.sum(0)[:, :, None], alpha=mean).to(frames.dtype)

@@ -1,0 +1,192 @@
+"""Triton kernels of the highway network.
+
+One launch a layer, not one for all layers: a batch has few rows, so a layer's columns have to be spread over the GPU
+too, and the weights stay where they are (one launch for all layers would first copy them into one tensor, which takes
+more launches than it saves). Backward, a second launch a layer makes the gradients of its parameters. Everything but
+the matrix products is computed where a tile is read, and nothing but results is written. Any number of units.
+"""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastser_kernels.launch import dot, fp32_precision, launch
+
+LAYER: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "num_warps": 4, "num_stages": 2}
+"""Rows, columns and depth of a tile of a layer's result or of its input's gradient: small batches fill the GPU."""
+
+WEIGHT: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4, "num_stages": 2}
+"""Tile of a weight's gradient; the depth is the batch's rows."""
+
+
+@triton.jit(do_not_specialize=["N"])
+def forward_kernel(
+    x_ptr,
+    w_h_ptr,
+    b_h_ptr,
+    w_t_ptr,
+    b_t_ptr,
+    y_ptr,
+    hidden_ptr,
+    gate_ptr,
+    N,
+    U,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    dtype = x_ptr.dtype.element_ty
+    m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    hidden = tl.zeros((BLOCK_M, BLOCK_N), tl.float32) + tl.load(b_h_ptr + n, mask=n < U, other=0.0).to(tl.float32)
+    gate = tl.zeros((BLOCK_M, BLOCK_N), tl.float32) + tl.load(b_t_ptr + n, mask=n < U, other=0.0).to(tl.float32)
+    for start in range(0, U, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        x = tl.load(x_ptr + m[:, None] * U + k, mask=(m < N)[:, None] & (k < U), other=0.0)
+        # [BLOCK_K, BLOCK_N]: the transposed weights
+        at = n[None, :].to(tl.int64) * U + k[:, None]
+        inside = (n < U)[None, :] & (k < U)[:, None]
+        hidden = dot(x, tl.load(w_h_ptr + at, mask=inside, other=0.0).to(dtype), hidden, PRECISION)
+        gate = dot(x, tl.load(w_t_ptr + at, mask=inside, other=0.0).to(dtype), gate, PRECISION)
+    hidden = tl.maximum(hidden, 0.0)
+    gate = tl.sigmoid(gate)
+    at = m[:, None] * U + n
+    inside = (m < N)[:, None] & (n < U)
+    x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y_ptr + at, (x + gate * (hidden - x)).to(dtype), mask=inside)
+    tl.store(hidden_ptr + at, hidden.to(dtype), mask=inside)
+    tl.store(gate_ptr + at, gate.to(dtype), mask=inside)
+
+
+@triton.jit
+def _slopes(grad_ptr, x_ptr, hidden_ptr, gate_ptr, at, inside):
+    """Gradients of the hidden units before ReLU and of the gates before the sigmoid."""
+    grad = tl.load(grad_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    hidden = tl.load(hidden_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    gate = tl.load(gate_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    passed = grad * gate
+    return tl.where(hidden > 0.0, passed, 0.0), passed * (1.0 - gate) * (hidden - x)
+
+
+@triton.jit(do_not_specialize=["N"])
+def input_gradient_kernel(
+    grad_ptr,
+    x_ptr,
+    hidden_ptr,
+    gate_ptr,
+    w_h_ptr,
+    w_t_ptr,
+    grad_x_ptr,
+    N,
+    U,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    dtype = x_ptr.dtype.element_ty
+    m = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    at = m[:, None] * U + n
+    inside = (m < N)[:, None] & (n < U)
+    carry = 1.0 - tl.load(gate_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    grad_x = carry * tl.load(grad_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    for start in range(0, U, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        across = (m < N)[:, None] & (k < U)
+        hidden, gate = _slopes(grad_ptr, x_ptr, hidden_ptr, gate_ptr, m[:, None] * U + k, across)
+        weight_at = k[:, None].to(tl.int64) * U + n
+        weight_inside = (k < U)[:, None] & (n < U)
+        grad_x = dot(hidden, tl.load(w_h_ptr + weight_at, mask=weight_inside, other=0.0).to(dtype), grad_x, PRECISION)
+        grad_x = dot(gate, tl.load(w_t_ptr + weight_at, mask=weight_inside, other=0.0).to(dtype), grad_x, PRECISION)
+    tl.store(grad_x_ptr + at, grad_x.to(dtype), mask=inside)
+
+
+@triton.jit(do_not_specialize=["N"])
+def parameter_gradient_kernel(
+    grad_ptr,
+    x_ptr,
+    hidden_ptr,
+    gate_ptr,
+    w_h_ptr,
+    b_h_ptr,
+    w_t_ptr,
+    b_t_ptr,
+    N,
+    U,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    w_h = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    w_t = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    b_h = tl.zeros((BLOCK_M,), tl.float32)
+    b_t = tl.zeros((BLOCK_M,), tl.float32)
+    for start in range(0, N, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(tl.int64)
+        # [BLOCK_M, BLOCK_K]: transposed
+        at = k[None, :] * U + m[:, None]
+        hidden, gate = _slopes(grad_ptr, x_ptr, hidden_ptr, gate_ptr, at, (m < U)[:, None] & (k < N)[None, :])
+        x = tl.load(x_ptr + k[:, None] * U + n, mask=(k < N)[:, None] & (n < U), other=0.0)
+        w_h = dot(hidden, x, w_h, PRECISION)
+        w_t = dot(gate, x, w_t, PRECISION)
+        b_h += tl.sum(hidden, axis=1)
+        b_t += tl.sum(gate, axis=1)
+    dtype = w_h_ptr.dtype.element_ty
+    at = m[:, None].to(tl.int64) * U + n
+    inside = (m < U)[:, None] & (n < U)
+    tl.store(w_h_ptr + at, w_h.to(dtype), mask=inside)
+    tl.store(w_t_ptr + at, w_t.to(dtype), mask=inside)
+    first = (m < U) & (tl.program_id(1) == 0)
+    tl.store(b_h_ptr + m, b_h.to(dtype), mask=first)
+    tl.store(b_t_ptr + m, b_t.to(dtype), mask=first)
+
+
+def _grid(rows: int, columns: int, configuration: dict[str, Any]) -> tuple[int, int]:
+    return triton.cdiv(rows, configuration["BLOCK_M"]), triton.cdiv(columns, configuration["BLOCK_N"])
+
+
+def forward(
+    x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], b_t: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Launch layer after layer. A tensor whose rows do not lie one after the other is copied first."""
+    N, U = x.shape
+    grid, precision = _grid(N, U, LAYER), fp32_precision()
+    results, hidden, gates = ([x.new_empty(N, U) for _ in w_h] for _ in range(3))
+    for i in range(len(w_h)):
+        read = [t.contiguous() for t in (results[i - 1] if i else x, w_h[i], b_h[i], w_t[i], b_t[i])]
+        launch(forward_kernel, grid, *read, results[i], hidden[i], gates[i], N, U, PRECISION=precision, **LAYER)
+    return results, hidden, gates
+
+
+def backward(
+    grad: Tensor,
+    inputs: list[Tensor],
+    hidden: list[Tensor],
+    gates: list[Tensor],
+    w_h: list[Tensor],
+    w_t: list[Tensor],
+    input_only: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    """Launch layer after layer, from the last to the first; likewise."""
+    N, U = grad.shape
+    layer_grid, weight_grid, precision = _grid(N, U, LAYER), _grid(U, U, WEIGHT), fp32_precision()
+    grad_w_h, grad_b_h, grad_w_t, grad_b_t = (
+        [w.new_empty(shape) for w in w_h if not input_only] for shape in ((U, U), (U,), (U, U), (U,))
+    )
+    for i in reversed(range(len(w_h))):
+        read = [t.contiguous() for t in (grad, inputs[i], hidden[i], gates[i])]
+        if not input_only:
+            written = grad_w_h[i], grad_b_h[i], grad_w_t[i], grad_b_t[i]
+            launch(parameter_gradient_kernel, weight_grid, *read, *written, N, U, PRECISION=precision, **WEIGHT)
+        weights = w_h[i].contiguous(), w_t[i].contiguous()
+        grad = grad.new_empty(N, U)
+        launch(input_gradient_kernel, layer_grid, *read, *weights, grad, N, U, PRECISION=precision, **LAYER)
+    return grad, grad_w_h, grad_b_h, grad_w_t, grad_b_t

@@ -1,0 +1,177 @@
+"""Triton kernels of the log-spectrogram's backward pass, to the waveforms alone. No atomics: the same bits each time.
+
+One kernel computes the spectra again and writes the gradients of re and im (kernels.py), fp32 [segments, frames, 2,
+bins]. A second is a matrix product with the basis, over bins and over the at most ceil(win / hop) frames that contain a
+sample; it writes the gradient of each segment's samples, [segments, hops, hop]. A third adds the segments into the
+waveform, each sample in the order of the segments' starts. What was read from a clamped place goes to the first or last
+sample: each program of the second kernel leaves two sums, which are added at the end.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastser_kernels.launch import dot, fp32_precision, launch
+from fastser_kernels.log_spectrogram.kernels import Spectra, spectrum, tile_of_frames
+
+BAND_DEPTH = 32
+"""Filterbank bands that are multiplied at a time."""
+OVERLAP = {"TM": 64, "TN": 32, "TK": 32, "num_warps": 4, "num_stages": 2}
+"""Hops, samples of a hop, and bins that are multiplied at a time."""
+SCATTER = {"BLOCK": 1024, "num_warps": 4}
+"""Samples of the waveform that a program collects from the segments."""
+
+
+@triton.jit
+def pull_kernel(
+    wave_ptr, start_ptr, frames_ptr, window_ptr, filterbank_ptr, noise_ptr, noise_start_ptr, gain_ptr, basis_ptr,
+    slope_ptr, out_ptr, wave_size, noise_size, hop, win, segment_frames, columns, dft_bins, bin_tiles, power_floor,
+    scale,
+    TM: tl.constexpr, TF: tl.constexpr, TC: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """D re and d im of one tile of bins. `slope` is the gradient of the decibels, or of the filterbank's bands."""
+    segment, first, live, sounds = tile_of_frames(
+        wave_ptr, start_ptr, frames_ptr, noise_ptr, noise_start_ptr, gain_ptr, wave_size, noise_size, hop, win,
+        segment_frames, TM,
+    )  # fmt: skip
+    f = tl.program_id(1) * TF + tl.arange(0, TF)
+    stride = bin_tiles * TF
+    re, im = spectrum(sounds, window_ptr, basis_ptr, f, stride, live, hop, win, TM, TF, TK, PRECISION)
+    rows = tl.arange(0, TM)
+    row = segment * segment_frames + first + rows
+    if filterbank_ptr is None:
+        inside = (rows < live)[:, None] & (f < columns)[None, :]
+        slope = tl.load(slope_ptr + row[:, None] * columns + f[None, :], mask=inside, other=0.0)
+        slope = slope / (re * re + im * im + power_floor) * scale
+    else:
+        slope = tl.zeros((TM, TF), tl.float32)
+        for c in tl.range(0, columns, TC):
+            column = c + tl.arange(0, TC)
+            inside = (rows < live)[:, None] & (column < columns)[None, :]
+            part = tl.load(slope_ptr + row[:, None] * columns + column[None, :], mask=inside, other=0.0)
+            inside = (f < dft_bins)[:, None] & (column < columns)[None, :]
+            weights = tl.load(filterbank_ptr + f[:, None] * columns + column[None, :], mask=inside, other=0.0)
+            slope = dot(part, tl.trans(weights.to(tl.float32)), slope, PRECISION)
+    at = out_ptr + row[:, None] * (2 * stride) + f[None, :]
+    inside = (rows < live)[:, None] & (f < stride)[None, :]
+    tl.store(at, re * slope * 2.0, mask=inside)
+    tl.store(at + stride, im * slope * 2.0, mask=inside)
+
+
+@triton.jit
+def overlap_kernel(
+    pulled_ptr, start_ptr, frames_ptr, window_ptr, basis_ptr, span_ptr, edge_ptr, wave_size, hop, win, segment_frames,
+    hops, overlaps, bin_tiles, pairs,
+    TM: tl.constexpr, TN: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Samples of a segment, [hops, hop], from the frames that contain them; and the sums of what lies outside."""
+    tiles = tl.cdiv(hops, TM)
+    segment, first = (tl.program_id(0) // tiles).to(tl.int64), tl.program_id(0) % tiles * TM
+    frames = tl.maximum(tl.minimum(tl.load(frames_ptr + segment), segment_frames), 0).to(tl.int32)
+    rows = tl.arange(0, TM)
+    j = tl.program_id(1) * TN + tl.arange(0, TN)
+    bins = bin_tiles * TK
+    total = tl.zeros((TM, TN), tl.float32)
+    for r in tl.range(0, tl.where(first < frames + overlaps - 1, overlaps, 0)):
+        t = first + rows - r
+        n = r * hop + j
+        kept = (j < hop) & (n < win)
+        pair = tl.minimum(n, win - 1 - n)
+        weight = tl.load(window_ptr + n, mask=kept, other=0.0).to(tl.float32)
+        source = pulled_ptr + (segment * segment_frames + t)[:, None] * (2 * bins)
+        inside = ((t >= 0) & (t < frames))[:, None]
+        for k in tl.range(0, 2 * bins, TK):
+            sine = k >= bins
+            f = k + tl.arange(0, TK)
+            at = tl.where(sine, pairs * bins - bins, 0) + pair[:, None] * bins + f[None, :]
+            wave = tl.load(basis_ptr + at, mask=kept[:, None], other=0.0)
+            wave *= tl.where(sine & (n > win - 1 - n), -weight, weight)[:, None]
+            pulled = tl.load(source + f[None, :], mask=inside, other=0.0)
+            total = dot(pulled, tl.trans(wave), total, PRECISION)
+    inside = (first + rows < hops)[:, None] & (j < hop)[None, :]
+    tl.store(span_ptr + (segment * hops + first + rows)[:, None] * hop + j[None, :], total, mask=inside)
+    begin = tl.load(start_ptr + segment) + first.to(tl.int64) * hop
+    reach = TM * hop
+    offset = rows[:, None] * hop + j[None, :]
+    low = tl.minimum(tl.maximum(-begin, 0), reach).to(tl.int32)
+    high = tl.minimum(tl.maximum(wave_size - begin, 0), reach).to(tl.int32)
+    edge = edge_ptr + 2 * (tl.program_id(0) * tl.num_programs(1) + tl.program_id(1))
+    tl.store(edge, tl.sum(tl.where(inside & (offset < low), total, 0.0)))
+    tl.store(edge + 1, tl.sum(tl.where(inside & (offset >= high), total, 0.0)))
+
+
+@triton.jit
+def scatter_kernel(
+    span_ptr, start_ptr, order_ptr, first_ptr, last_ptr, out_ptr, wave_size, length, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Add the segments `order[first:last]` of a block of the waveform, one after the other."""
+    block = tl.program_id(0)
+    place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for i in tl.range(tl.load(first_ptr + block), tl.load(last_ptr + block)):
+        segment = tl.load(order_ptr + i)
+        offset = place - tl.load(start_ptr + segment)
+        inside = (offset >= 0) & (offset < length) & (place < wave_size)
+        total += tl.load(span_ptr + segment * length + offset, mask=inside, other=0.0)
+    tl.store(out_ptr + place, total, mask=place < wave_size)
+
+
+def backward(
+    grad: Tensor,
+    waveforms: Tensor,
+    start: Tensor,
+    num_frames: Tensor,
+    window: Tensor,
+    filterbank: Tensor | None,
+    noise: Tensor | None,
+    noise_start: Tensor | None,
+    noise_gain: Tensor | None,
+    hop_length: int,
+    n_fft: int,
+    num_bins: int,
+    segment_frames: int,
+    power_floor: float,
+    std: float,
+) -> Tensor:
+    """Gradient of the waveforms: of spectra, of the samples of segments, of the waveforms."""
+    tensors = (waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain)
+    spectra = Spectra(*tensors, hop_length, n_fft, num_bins, segment_frames, power_floor)
+    slope, scale = grad.contiguous(), 10.0 / (math.log(10.0) * std)
+    if filterbank is not None:
+        slope = spectra.levels(slope, scale, 0.0)
+    bins = spectra.basis.shape[2]
+    pulled = waveforms.new_empty(start.shape[0], segment_frames, 2, bins)
+    spectra.launch(pull_kernel, bins // spectra.tile["TF"], slope, pulled, scale, TC=BAND_DEPTH)
+    span, edges = _add_frames(spectra, pulled)
+    start = start.contiguous()
+    order = start.sort(stable=True)
+    blocks = torch.arange(0, waveforms.shape[0], SCATTER["BLOCK"], device=waveforms.device)
+    first = torch.searchsorted(order.values, blocks - span.shape[1], right=True)
+    last = torch.searchsorted(order.values, blocks + SCATTER["BLOCK"])
+    result = torch.empty_like(waveforms)
+    sizes = (waveforms.shape[0], span.shape[1])
+    launch(scatter_kernel, tuple(blocks.shape), span, start, order.indices, first, last, result, *sizes, **SCATTER)
+    result[:1] += edges[..., 0].sum()
+    result[-1:] += edges[..., 1].sum()
+    return result
+
+
+def _add_frames(spectra: Spectra, pulled: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of each segment's samples, and each program's sums of those before and after the waveforms."""
+    waveforms, start, num_frames, hop_length = (
+        spectra.waveforms, spectra.start.contiguous(), spectra.num_frames.contiguous(), spectra.hop_length,
+    )  # fmt: skip
+    overlaps = triton.cdiv(spectra.window.shape[0], hop_length)
+    hops = spectra.segment_frames + overlaps - 1
+    grid = (start.shape[0] * triton.cdiv(hops, OVERLAP["TM"]), triton.cdiv(hop_length, OVERLAP["TN"]))
+    span, edges = waveforms.new_empty(start.shape[0], hops * hop_length), waveforms.new_empty(*grid, 2)
+    _, pairs, bins = spectra.basis.shape
+    launch(
+        overlap_kernel, grid, pulled, start, num_frames, spectra.window.contiguous(), spectra.basis, span, edges,
+        waveforms.shape[0], hop_length, spectra.window.shape[0], spectra.segment_frames, hops, overlaps,
+        bins // OVERLAP["TK"], pairs, **OVERLAP, PRECISION=fp32_precision(),
+    )  # fmt: skip
+    return span, edges

@@ -1,0 +1,54 @@
+"""The log-spectrogram as plain PyTorch: frames, torch.fft, decibels."""
+
+import torch
+from torch import Tensor
+
+_SEGMENTS_PER_CHUNK = 16
+
+
+def log_spectrogram(
+    waveforms: Tensor,
+    start: Tensor,
+    num_frames: Tensor,
+    window: Tensor,
+    filterbank: Tensor | None,
+    noise: Tensor | None,
+    noise_start: Tensor | None,
+    noise_gain: Tensor | None,
+    hop_length: int,
+    n_fft: int,
+    num_bins: int,
+    segment_frames: int,
+    power_floor: float,
+    mean: float,
+    std: float,
+) -> Tensor:
+    """What `fastser_kernels.log_spectrogram` returns, differentiable; arguments in the order of the operation."""
+    dtype, win_length = waveforms.dtype, window.shape[0]
+    within = torch.arange((segment_frames - 1) * hop_length + win_length, device=waveforms.device)
+    used = within < num_samples(num_frames, win_length, hop_length)[:, None]
+    valid = torch.arange(segment_frames, device=waveforms.device) < num_frames[:, None]
+    chunks = []
+    for first in range(0, start.shape[0], _SEGMENTS_PER_CHUNK):
+        part = slice(first, first + _SEGMENTS_PER_CHUNK)
+        samples = _excerpt(waveforms, start[part], within)
+        if noise is not None and noise_start is not None and noise_gain is not None:
+            samples = samples + noise_gain[part, None].to(dtype) * _excerpt(noise, noise_start[part], within).to(dtype)
+        frames = samples.where(used[part], 0.0).unfold(1, win_length, hop_length) * window.to(dtype)
+        spectrum = torch.view_as_real(torch.fft.rfft(frames, n=n_fft))
+        if filterbank is None:
+            power = spectrum[..., :num_bins, :].square().sum(-1)
+        else:
+            power = spectrum.square().sum(-1) @ filterbank.to(dtype)
+        decibels = (power + power_floor).log10() * 10.0
+        chunks.append(((decibels - mean) / std).masked_fill(~valid[part, :, None], 0.0))
+    return torch.cat(chunks) if chunks else waveforms.new_empty(0, segment_frames, num_bins)
+
+
+def num_samples(num_frames: Tensor, win_length: int, hop_length: int) -> Tensor:
+    """Samples from the first to the last of so many frames, of `num_frames`' shape."""
+    return torch.where(num_frames > 0, (num_frames - 1) * hop_length + win_length, 0)
+
+
+def _excerpt(signal: Tensor, start: Tensor, within: Tensor) -> Tensor:
+    return signal[(start[:, None] + within).clamp(0, signal.shape[0] - 1)]

@@ -1,0 +1,124 @@
+"""Long short-term memory, one direction of one layer, gates in the order i, f, g, o of nn.LSTM.
+
+    [i f g o]_t = [sigmoid sigmoid tanh sigmoid](x_t W_ih' + b_ih + b_hh + h_{t-1} W_hh')
+    c_t = f_t c_{t-1} + i_t g_t,    h_t = o_t tanh(c_t),    h_0 = c_0 = 0
+
+Backward, with dh_t the gradient of h_t from its own step plus [di df dg do]_{t+1} W_hh, of the gates before activation:
+
+    dc_t = dh_t o_t (1 - tanh(c_t)^2) + f_{t+1} dc_{t+1},    do_t = dh_t tanh(c_t) o_t (1 - o_t)
+    di_t = dc_t g_t i_t (1 - i_t),    df_t = dc_t c_{t-1} f_t (1 - f_t),    dg_t = dc_t i_t (1 - g_t^2)
+
+The input projection is one matrix product over all steps, and autograd's business; so is, but for W_hh, what follows
+from [di df dg do]. Only the recurrence, a loop over time, is an operation of its own, opaque to torch.compile; it is
+time-major: projected and gates `[T, N, 4H]`, hidden `[T, N, H]` in the dtype of `x`, cell `[T, N, H]` in float32 (of
+float64: float64). On a GPU it is one launch for up to 256 units in 16 bits, 128 in float32; more run step by step.
+Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastser_kernels.checks import check_device, check_floating, check_shape
+from fastser_kernels.lstm import cpu, reference
+from fastser_kernels.registration import has_kernel, register
+
+
+def _forward_fake(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
+    hidden = projected.new_empty(projected.shape[0], projected.shape[1], w_hh.shape[1])
+    cell = hidden.new_empty(hidden.shape, dtype=torch.promote_types(hidden.dtype, torch.float32))
+    return hidden, projected.new_empty(projected.shape), cell
+
+
+def _backward_fake(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
+    return gates.new_empty(gates.shape)
+
+
+_forward = register(
+    "lstm_recurrence(Tensor projected, Tensor w_hh, bool reverse) -> (Tensor hidden, Tensor gates, Tensor cell)",
+    cpu=cpu.forward,
+    triton="lstm.kernels:forward",
+    fake=_forward_fake,
+)
+_backward = register(
+    "lstm_recurrence_backward(Tensor grad_hidden, Tensor w_hh, Tensor gates, Tensor cell, bool reverse) -> Tensor",
+    cpu=cpu.backward,
+    triton="lstm.kernels:backward",
+    fake=_backward_fake,
+)
+
+
+def ideal_bytes(shape: tuple[int, int, int], itemsize: int) -> int:
+    """Bytes that the recurrence of `shape` (T, N, H) must move, the same in either direction.
+
+    Forward: the projection and the weights read, gates, hidden states and (in float32) cells written. Backward: the
+    gradient of the hidden states, weights, gates and cells read, the gradient of the projection written.
+    """
+    T, N, H = shape
+    return (4 * H * H + 9 * T * N * H) * itemsize + T * N * H * max(itemsize, 4)
+
+
+def ideal_flops(shape: tuple[int, int, int]) -> int:
+    """Multiplications and additions of the product with `w_hh`, the same in either direction; `shape` is (T, N, H)."""
+    T, N, H = shape
+    return 8 * T * N * H * H
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, w_hh: Tensor, reverse: bool) -> Tensor:
+        hidden, gates, cell = _forward(projected, w_hh, reverse)
+        ctx.save_for_backward(w_hh, hidden, gates, cell)
+        ctx.reverse = reverse
+        return hidden  # type: ignore[no-any-return]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        w_hh, hidden, gates, cell = ctx.saved_tensors
+        grad_projected = _backward(grad_hidden, w_hh, gates, cell, ctx.reverse)
+        if not ctx.needs_input_grad[1]:
+            return grad_projected, None, None
+        later, earlier = (slice(-1), slice(1, None)) if ctx.reverse else (slice(1, None), slice(-1))
+        grad_w_hh = grad_projected[later].flatten(0, 1).t() @ hidden[earlier].flatten(0, 1)
+        return grad_projected, grad_w_hh, None
+
+
+def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reverse: bool) -> Tensor:
+    """Run one direction of one LSTM layer from a zero state; no dependence on training or eval mode on any device.
+
+    Args:
+        x: Sequences `[N, T, I]`, floating point, of at least one step.
+        w_ih: `[4H, I]`.
+        w_hh: `[4H, H]`.
+        b_ih: `[4H]`.
+        b_hh: `[4H]`; like the other parameters in any floating dtype, they are used in that of `x`.
+        reverse: Go from the last step to the first.
+
+    Returns:
+        Hidden states `[N, T, H]`, entry t belonging to step t in both directions.
+
+    Raises:
+        ValueError: If a shape or a device is wrong.
+        TypeError: If a dtype is not floating point.
+    """
+    if x.dim() != 3:
+        raise ValueError(f"x must be [N, T, I], got {list(x.shape)}")
+    if w_hh.dim() != 2:
+        raise ValueError(f"w_hh must be [4H, H], got {list(w_hh.shape)}")
+    if x.shape[1] == 0:
+        raise ValueError(f"x must have at least one step, got {list(x.shape)}")
+    check_floating("x", x)
+    gates = 4 * w_hh.shape[1]
+    shapes = {"w_ih": [gates, x.shape[2]], "w_hh": [gates, w_hh.shape[1]], "b_ih": [gates], "b_hh": [gates]}
+    for (name, shape), parameter in zip(shapes.items(), (w_ih, w_hh, b_ih, b_hh), strict=True):
+        check_shape(name, parameter, shape)
+        check_floating(name, parameter)
+        check_device(name, parameter, x)
+    if not has_kernel(x):
+        return reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse)
+    projected = F.linear(x, w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype))
+    hidden: Tensor = _Recurrence.apply(projected.transpose(0, 1), w_hh.to(projected.dtype), reverse)
+    return hidden.transpose(0, 1)

@@ -1,0 +1,144 @@
+"""Triton kernels for the mean and variance of each feature map, safe for |mean| / std up to 100 and more.
+
+Stage one: each program writes (count, mean, M2) of its pixels, M2 = sum((x - mean)^2), from fp32 sums that are shifted
+by the mean of its first pixels. Stage two merges these by Chan's formula in fp64, in a fixed order: the same bits on
+every run. Stage one can write the maps that it reads to another place, so that a copy gives the moments for free.
+
+Maps are `[N, C, T, F]` of any strides; partial moments are fp32 `[3, C, P]`. Reads the maps once.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastser_kernels.launch import launch
+
+PIXELS, CHANNELS, NUM_WARPS = 64, 32, 8
+MAX_PROGRAMS = 1024
+"""Programs along the pixels at most: eight for each of the 132 multiprocessors of a large GPU."""
+
+FINISH_PARTIALS = 1024
+
+
+@triton.jit(
+    do_not_specialize=("pixels", "C", "T", "y_n", "y_t", "y_f", "steps"), do_not_specialize_on_alignment=("x_f",)
+)
+def maps_kernel(
+    x_ptr, y_ptr, partial_ptr, pixels, C, T, F, x_n, x_c, x_t, x_f, y_n, y_t, y_f, steps,
+    X_UNIT: tl.constexpr, UNIT: tl.constexpr, COPY: tl.constexpr, MOMENTS: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """C and the strides of y, channels_last, are given in UNITs; those of x but x_c in X_UNITs."""
+    c = tl.program_id(1) * BC + tl.arange(0, BC)
+    has_channel = c < C * UNIT
+    first = tl.program_id(0) * steps * BP
+    shift = tl.zeros((BC,), tl.float32)
+    sum1 = tl.zeros((BP, BC), tl.float32)
+    sum2 = tl.zeros((BP, BC), tl.float32)
+    for step in range(0, steps):
+        pixel = first + step * BP + tl.arange(0, BP)
+        n, t, f = (pixel // (T * F)).to(tl.int64), (pixel // F % T).to(tl.int64), (pixel % F).to(tl.int64)
+        inside = (pixel < pixels)[:, None] & has_channel[None, :]
+        source = (n * x_n + t * x_t + f * x_f) * X_UNIT
+        x = tl.load(x_ptr + source[:, None] + c.to(tl.int64)[None, :] * x_c, mask=inside, other=0.0)
+        if COPY:
+            target = (n * y_n + t * y_t + f * y_f) * UNIT
+            tl.store(y_ptr + target[:, None] + c[None, :], x, mask=inside)
+        if MOMENTS:
+            value = x.to(tl.float32)
+            if step == 0:
+                shift = tl.sum(value, 0) / tl.minimum(pixels - first, BP)
+            value = tl.where(inside, value - shift[None, :], 0.0)
+            sum1 += value
+            sum2 += value * value
+    if MOMENTS:
+        count = tl.minimum(pixels - first, steps * BP).to(tl.float32)
+        total = tl.sum(sum1, 0)
+        mean = total / count
+        programs = tl.num_programs(0)
+        target = partial_ptr + c.to(tl.int64) * programs + tl.program_id(0)
+        tl.store(target, tl.zeros_like(mean) + count, mask=has_channel)
+        tl.store(target + C * UNIT * programs, shift + mean, mask=has_channel)
+        tl.store(target + 2 * C * UNIT * programs, tl.sum(sum2, 0) - total * mean, mask=has_channel)
+
+
+@triton.jit(do_not_specialize=("C",))
+def finish_kernel(partial_ptr, mean_ptr, var_ptr, P, C, BP: tl.constexpr):
+    c = tl.program_id(0).to(tl.int64)
+    origin = tl.load(partial_ptr + (C + c) * P).to(tl.float64)
+    count = tl.zeros((BP,), tl.float64)
+    sum1 = tl.zeros((BP,), tl.float64)
+    sum2 = tl.zeros((BP,), tl.float64)
+    for first in range(0, P, BP):
+        program = first + tl.arange(0, BP)
+        inside = program < P
+        weight = tl.load(partial_ptr + c * P + program, mask=inside, other=0.0).to(tl.float64)
+        average = tl.load(partial_ptr + (C + c) * P + program, mask=inside, other=0.0).to(tl.float64)
+        squares = tl.load(partial_ptr + (2 * C + c) * P + program, mask=inside, other=0.0).to(tl.float64)
+        distance = average - origin
+        count += weight
+        sum1 += weight * distance
+        sum2 += squares + weight * distance * distance
+    total = tl.sum(count, 0)
+    distance = tl.sum(sum1, 0) / total
+    tl.store(mean_ptr + c, (origin + distance).to(tl.float32))
+    tl.store(var_ptr + c, tl.maximum(tl.sum(sum2, 0) / total - distance * distance, 0.0).to(tl.float32))
+
+
+def unit(*sizes: int) -> int:
+    """Common divisor, 8 or 1, of channel counts and strides; kernels get it as a constant.
+
+    They take sizes in this unit, so that 16-byte accesses are provable without one binary for each number of channels.
+    """
+    return 8 if all(size % 8 == 0 for size in sizes) else 1
+
+
+def partial_moments(x: Tensor) -> Tensor:
+    """Moments `[3, C, P]` of parts of `x` `[N, C, T, F]`: count, mean, M2."""
+    return _maps(x, None, moments=True)
+
+
+def copy_maps(x: Tensor, out: Tensor, *, moments: bool) -> Tensor:
+    """Copy `x` of any strides into `out`, maps or a slice of maps that lie channels_last in memory.
+
+    Args:
+        x: `[N, C, T, F]`.
+        out: The same shape and dtype.
+        moments: Whether the partial moments are wanted.
+
+    Returns:
+        Partial moments of `x`, `[3, C, P]`; `[0]` if not wanted.
+    """
+    return _maps(x, out, moments=moments)
+
+
+def finish_moments(partial: Tensor, mean: Tensor, var: Tensor) -> None:
+    """Merge `partial` `[3, C, P]` into `mean` and `var`, contiguous fp32 `[C]`; the variance is the biased one."""
+    _, C, P = partial.shape
+    launch(finish_kernel, (C,), partial, mean, var, P, C, BP=FINISH_PARTIALS)
+
+
+def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance, fp32 `[C]`, of `maps` `[N, C, T, F]`; any strides, two launches."""
+    mean, var = (torch.empty(maps.shape[1], device=maps.device) for _ in range(2))
+    finish_moments(partial_moments(maps), mean, var)
+    return mean, var
+
+
+def _maps(x: Tensor, out: Tensor | None, *, moments: bool) -> Tensor:
+    N, C, T, F = x.shape
+    y = x if out is None else out
+    x_n, x_c, x_t, x_f = x.stride()
+    y_n, _, y_t, y_f = y.stride()
+    x_unit, size = unit(x_n, x_t, x_f), unit(C, y_n, y_t, y_f)
+    blocks = triton.cdiv(N * T * F, PIXELS)
+    steps = max(triton.cdiv(blocks, MAX_PROGRAMS), 1)
+    programs = triton.cdiv(blocks, steps)
+    partial = torch.empty((3, C, programs) if moments else 0, dtype=torch.float32, device=x.device)
+    strides = (x_n // x_unit, x_c, x_t // x_unit, x_f // x_unit, y_n // size, y_t // size, y_f // size)
+    constants = {"X_UNIT": x_unit, "UNIT": size, "COPY": out is not None, "MOMENTS": moments}
+    tile = {"BP": PIXELS, "BC": CHANNELS, "num_warps": NUM_WARPS}
+    grid = (programs, triton.cdiv(C, CHANNELS))
+    launch(maps_kernel, grid, x, y, partial, N * T * F, C // size, T, F, *strides, steps, **constants, **tile)
+    return partial

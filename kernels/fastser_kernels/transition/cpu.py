@@ -1,0 +1,147 @@
+"""Normalise, ReLU and pool in ATen calls, on bands of rows that stay in the cache.
+
+Maps are seen as `[N, T, F, C]`, dense in that order; another layout is converted at the door, half precision to fp32.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+BAND = 2**19
+"""Values of a band: 2 MB in fp32."""
+
+
+def forward(
+    x: Tensor,
+    bn_weight: Tensor,
+    bn_bias: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pooled maps, and the batch's mean and variance (empty where the running ones hold)."""
+    maps = _maps(x)
+    scratch = maps.new_empty(0)
+    if training:
+        mean, var = batch = _moments(maps, scratch)
+    else:
+        mean, var = _running(running_mean, running_var, maps)
+        batch = maps.new_empty(0), maps.new_empty(0)
+    scale = torch.rsqrt(var + eps).mul_(bn_weight)
+    shift = torch.addcmul(bn_bias.to(maps.dtype), mean, scale, value=-1)
+    samples, times, bins, channels = maps.shape
+    shape = samples, channels, times // 2, bins // 2
+    pooled = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+    for (band,), result in _bands([maps], pooled.permute(0, 2, 3, 1)):
+        activated = torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape)).relu_()
+        torch.ops.aten.avg_pool2d.out(activated.permute(0, 3, 1, 2), [2, 2], out=result.permute(0, 3, 1, 2))
+    return pooled.to(x.dtype), *batch
+
+
+def backward(
+    grad_pooled: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    bn_weight: Tensor,
+    bn_bias: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    eps: float,
+    input_only: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Gradients of `x`, and of scale and shift unless only the former is asked for."""
+    maps = _maps(x)
+    if not training:
+        mean, var = _running(running_mean, running_var, maps)
+    rstd = torch.rsqrt(var + eps)
+    scale = rstd * bn_weight
+    bias = bn_bias.to(maps.dtype)
+    quadruple = grad_pooled.permute(0, 2, 3, 1).to(maps.dtype)
+    grad_x = torch.empty(x.shape, dtype=maps.dtype, memory_format=torch.channels_last)
+    grad = grad_x.permute(0, 2, 3, 1)
+    if not training and input_only:
+        shift = torch.addcmul(bias, mean, scale, value=-1)
+        for (band, z), shares in _bands([maps, grad], quadruple * (scale * 0.25)):
+            _spread_(torch.addcmul(shift, band, scale, out=z), shares)
+        return grad_x.to(x.dtype), []
+
+    # First the gradient dz of what the ReLU gets, four times, and its sums; then, in place, what comes of it.
+    scratch = maps.new_empty(0)
+    sum_dz, sum_dz_centred = torch.zeros_like(scale), torch.zeros_like(scale)
+    for (band, dz), shares in _bands([maps, grad], quadruple):
+        centred = torch.sub(band, mean, out=scratch.resize_(band.shape))
+        _spread_(torch.addcmul(bias, centred, scale, out=dz), shares)
+        sum_dz += dz.sum((0, 1, 2))
+        sum_dz_centred += centred.mul_(dz).sum((0, 1, 2))
+    grad_bias = sum_dz * 0.25
+    grad_weight = sum_dz_centred.mul_(rstd).mul_(0.25)
+    quarter_scale = scale * 0.25
+    if training:
+        per_value = scale * (-1 / (maps.numel() // maps.shape[3]))
+        slope = grad_weight * rstd * per_value
+        offset = (grad_bias * per_value).addcmul_(slope, mean, value=-1)
+    for (band, dz), _ in _bands([maps, grad], quadruple):
+        if training:
+            by_statistics = torch.addcmul(offset, band, slope, out=scratch.resize_(band.shape))
+            torch.addcmul(by_statistics, dz, quarter_scale, out=dz)
+        else:
+            dz.mul_(quarter_scale)
+    parameters = [] if input_only else [grad_weight.to(bn_weight.dtype), grad_bias.to(bn_bias.dtype)]
+    return grad_x.to(x.dtype), parameters
+
+
+def _maps(x: Tensor) -> Tensor:
+    """`x` as `[N, T, F, C]` in float32 or float64."""
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return x.to(dtype, memory_format=torch.channels_last).permute(0, 2, 3, 1)
+
+
+def _running(mean: Tensor | None, var: Tensor | None, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Running statistics in the dtype of the arithmetic; in eval mode both are given."""
+    assert mean is not None
+    assert var is not None
+    return mean.to(maps.dtype), var.to(maps.dtype)
+
+
+def _moments(maps: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel, in two passes."""
+    count = maps.numel() // maps.shape[3]
+    mean = maps.sum((0, 1, 2)).div_(count)
+    var = torch.zeros_like(mean)
+    for (band,), _ in _bands([maps], maps[:, : maps.shape[1] // 2]):
+        centred = torch.sub(band, mean, out=scratch.resize_(band.shape))
+        var += centred.mul_(centred).sum((0, 1, 2))
+    return mean, var.div_(count)
+
+
+def _bands(maps: list[Tensor], pooled: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Corresponding parts of maps of one shape and of pooled ones; an odd last row is in the last part of the maps."""
+    samples, times, bins, channels = maps[0].shape
+    if maps[0].numel() <= BAND:
+        yield maps, pooled
+        return
+    last = times // 2
+    step = min(last, max(1, BAND // (2 * bins * channels)))
+    together = max(1, BAND // (times * bins * channels)) if step == last else 1
+    for first in range(0, samples, together):
+        part = slice(first, first + together)
+        for row in range(0, last, step):
+            end = min(row + step, last)
+            rows = slice(2 * row, 2 * end if end < last else times)
+            yield [values[part, rows] for values in maps], pooled[part, row:end]
+
+
+def _spread_(z: Tensor, shares: Tensor) -> None:
+    """Overwrite `z`: the four values behind a pooled one get its share where they are positive, all others zero."""
+    samples, rows, bins, channels = shares.shape
+    kept = z[:, : 2 * rows, : 2 * bins]
+    pairs = kept.flatten(2).view(samples, rows, 2, 2 * bins * channels)
+    twice = torch.cat([shares, shares], dim=3).view(samples, rows, 1, 2 * bins * channels)
+    torch.ops.aten.threshold_backward.grad_input(twice.expand(pairs.shape), pairs, 0.0, grad_input=pairs)
+    if kept.shape != z.shape:
+        z[:, 2 * rows :] = 0.0
+        z[:, :, 2 * bins :] = 0.0

@@ -1,0 +1,333 @@
+"""The DenseBlock on every tier."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accuracy import CAPS, assert_accurate, relative_error
+from fastser_kernels import dense_block
+from fastser_kernels.dense_block import cpu, op, reference
+from torch import Tensor, nn
+from torch.library import opcheck
+
+from fastser.layers import DenseBlock
+
+EPS = 1e-5
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda x: x.contiguous(),
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "sliced": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
+    "expanded": lambda x: x[:, :, :1, :1].expand(x.shape),
+}
+FLIPPED = {torch.float32: CAPS[torch.float32], torch.float16: 0.1, torch.bfloat16: 0.3}
+"""Caps on gradients where ReLUs get values near zero: rounding in one layer flips the sign of a share of about one unit
+in the last place of what later ReLUs get, and each flip is an error as large as a gradient."""
+
+
+@dataclass
+class Case:
+    """A block and what it is given, in float64 but with values that its dtypes hold."""
+
+    x: Tensor
+    lists: list[list[Tensor]]  # bn_weight, bn_bias, running_mean, running_var, conv_weight
+    cotangent: Tensor
+    training: bool
+
+
+def _case(
+    shape: tuple[int, int, int, int],
+    growth_rate: int,
+    layers: int,
+    dtype: torch.dtype,
+    parameter_dtype: torch.dtype = torch.float32,
+    *,
+    training: bool,
+    mean: float = 0.0,
+    std: float = 1.0,
+    apart: bool = False,
+) -> Case:
+    """Normal maps, or maps and parameters that keep what every ReLU gets far `apart` from zero."""
+    x = torch.randn(shape)
+    if apart:
+        x = x.sign() * (1 + 0.2 * torch.rand(shape))
+    x = (x * std + mean).to(dtype).double()
+    lists: list[list[Tensor]] = [[] for _ in range(5)]
+    for i in range(layers):
+        channels = shape[1] + i * growth_rate
+        weight, bias = (torch.rand(channels) + 0.5) * torch.randn(channels).sign(), torch.randn(channels)
+        if apart:
+            bias *= 0.05
+            weight[shape[1] :] *= 0.3
+            bias[shape[1] :] = bias[shape[1] :].sign() * 4
+        kernel = torch.randn(growth_rate, channels, 3, 3) / (9 * channels) ** 0.5
+        for values, value in zip(
+            lists, (weight, bias, torch.zeros(channels), torch.ones(channels), kernel), strict=True
+        ):
+            values.append(value.to(parameter_dtype).double())
+    reference.dense_block(x, *lists, training=True, momentum=1.0, eps=EPS)
+    for running_mean, running_var in zip(*lists[2:4], strict=True):  # the block's own statistics, a little off
+        running_mean += 0.1 * running_var.sqrt() * torch.randn(running_var.shape)
+        running_var *= 0.8 + 0.4 * torch.rand(running_var.shape)
+    for running in (*lists[2], *lists[3]):
+        running.copy_(running.to(parameter_dtype))
+    cotangent = torch.randn(shape[0], shape[1] + layers * growth_rate, *shape[2:]).to(dtype).double()
+    return Case(x, lists, cotangent, training)
+
+
+def _run(
+    function: Callable[..., Tensor],
+    case: Case,
+    *dtypes: torch.dtype,
+    device: str,
+    of_maps: str = "channels_last",
+    of_kernels: str = "contiguous",
+    of_gradient: str = "contiguous",
+) -> dict[str, Tensor]:
+    """Result, gradients and running statistics; dtypes and layouts of the maps and of the parameters."""
+    x = LAYOUTS[of_maps](case.x.to(device, dtypes[0])).requires_grad_()
+    lists = [[value.to(device, dtypes[-1], copy=True) for value in values] for values in case.lists]
+    lists[4] = [LAYOUTS[of_kernels](kernel) for kernel in lists[4]]
+    learned = [value.requires_grad_() for i in (0, 1, 4) for value in lists[i]]
+    maps = function(x, *lists, training=case.training, momentum=0.1, eps=EPS)
+    cotangent = LAYOUTS[of_gradient](case.cotangent.to(device, dtypes[0]))
+    gradients = torch.autograd.grad(maps, [x, *learned], cotangent)
+    layers = range(len(lists[0]))
+    names = ["grad x", *(f"grad {name}[{i}]" for name in ("bn_weight", "bn_bias", "conv_weight") for i in layers)]
+    running = {f"{name}[{i}]": lists[j][i] for j, name in ((2, "running_mean"), (3, "running_var")) for i in layers}
+    return {"maps": maps, **running, **dict(zip(names, gradients, strict=True))}
+
+
+def _compare(case: Case, *dtypes: torch.dtype, device: str, gradient_cap: float | None = None) -> None:
+    actual = _run(dense_block, case, *dtypes, device=device)
+    eager = _run(reference.dense_block, case, *dtypes, device=device)
+    exact = _run(reference.dense_block, case, torch.float64, device=device)
+    assert actual["maps"].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(actual["maps"][:, : case.x.shape[1]].cpu(), case.x.to(dtypes[0]))
+    for name, value in actual.items():  # statistics and gradients of fp32 parameters come from maps of the dtype of x
+        cap = gradient_cap if gradient_cap and name.startswith("grad") else CAPS[dtypes[0]]
+        assert_accurate(value, eager[name], exact[name], name, cap)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize(
+    ("shape", "growth_rate", "layers"), [((2, 5, 7, 6), 3, 3), ((1, 16, 5, 33), 8, 2)], ids=["odd", "wide"]
+)
+def test_values_gradients_and_running_statistics(
+    shape: tuple[int, int, int, int], growth_rate: int, layers: int, training: bool, dtype: torch.dtype, device: str
+) -> None:
+    case = _case(shape, growth_rate, layers, dtype, training=training, mean=-2.3, std=0.5, apart=True)
+    _compare(case, dtype, torch.float32, device=device)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("normal", [(0.0, 1.0), (-2.3, 0.5)], ids=["standard", "shifted"])
+def test_normal_maps(normal: tuple[float, float], training: bool, dtype: torch.dtype, device: str) -> None:
+    case = _case((2, 6, 6, 7), 4, 2, dtype, dtype, training=training, mean=normal[0], std=normal[1])
+    _compare(case, dtype, device=device, gradient_cap=FLIPPED[dtype])
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("of_gradient", ["channels_last", "sliced", "expanded"])
+@pytest.mark.parametrize("of_maps", ["contiguous", "sliced"])
+def test_takes_any_layout(of_maps: str, of_gradient: str, device: str) -> None:
+    case = _case((2, 5, 6, 7), 3, 2, torch.float32, training=True, apart=True)
+    case.cotangent = LAYOUTS[of_gradient](case.cotangent)
+    plain = _run(dense_block, case, torch.float32, device=device)
+    layouts = {"of_maps": of_maps, "of_kernels": "channels_last", "of_gradient": of_gradient}
+    for name, value in _run(dense_block, case, torch.float32, device=device, **layouts).items():
+        torch.testing.assert_close(value, plain[name], msg=name)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_frozen_parameters_get_no_gradient_and_change_nothing(training: bool, device: str) -> None:
+    case = _case((2, 5, 6, 7), 3, 2, torch.float32, training=training, apart=True)
+    expected = _run(dense_block, case, torch.float32, device=device)["grad x"]
+    x = case.x.to(device, torch.float32).requires_grad_()
+    lists = [[value.to(device, torch.float32) for value in values] for values in case.lists]
+    maps = dense_block(x, *lists, training=training, momentum=0.1, eps=EPS)
+    actual = torch.autograd.grad(maps, x, case.cotangent.to(device, torch.float32))[0]
+    torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.kernel
+def test_statistics_are_safe_far_from_zero(device: str) -> None:
+    """x and the first layer's new maps have means of about 100 standard deviations."""
+    x = (torch.randn(4, 4, 16, 12) + 100.0).contiguous(memory_format=torch.channels_last)
+    kernels = [torch.zeros(3, 4, 3, 3), torch.randn(3, 7, 3, 3)]
+    for g in range(3):
+        kernels[0][g, g, 1, 1] = 1.0  # copies map g, which BN has moved to 100 and ReLU leaves alone
+    ones, zeros = [torch.ones(4), torch.ones(7)], [torch.zeros(4), torch.zeros(7)]
+    bias = [torch.full((4,), 100.0), torch.zeros(7)]
+    lists = [[v.to(device) for v in values] for values in (ones, bias, zeros, [o.clone() for o in ones], kernels)]
+    maps = dense_block(x.to(device), *lists, training=True, momentum=1.0, eps=EPS)
+    var, mean = torch.var_mean(maps[:, :7].double(), (0, 2, 3))
+    assert mean.min() > 50 * var.max().sqrt()
+    assert relative_error(lists[2][1], mean) < 1e-6
+    assert relative_error(lists[3][1], var) < 1e-5
+
+
+@pytest.mark.kernel
+def test_an_empty_batch_is_no_error_in_eval_mode(device: str) -> None:
+    case = _case((2, 5, 6, 4), 3, 2, torch.float32, training=False)
+    lists = [[value.to(device, torch.float32) for value in values] for values in case.lists]
+    x = torch.empty(0, 5, 6, 4, device=device, requires_grad=True)
+    maps = dense_block(x, *lists, training=False, momentum=0.1, eps=EPS)
+    assert maps.shape == (0, 11, 6, 4)
+    assert torch.autograd.grad(maps.sum(), x)[0].shape == x.shape
+
+
+@pytest.mark.parametrize(("band", "pixels"), [(1, 1), (40, 8), (2**18, 2048)])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_bands_make_no_difference(training: bool, band: int, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "BAND", band)
+    monkeypatch.setattr(cpu, "BAND_PIXELS", pixels)
+    case = _case((5, 3, 7, 5), 2, 3, torch.float64, torch.float64, training=training)
+    _compare(case, torch.float64, device="cpu")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
+    case = _case((2, 3, 5, 4), 2, 2, dtype, dtype, training=True)
+    x, cotangent = (LAYOUTS[layout](t.to(dtype)) for t in (case.x, case.cotangent))
+    lists = [[value.to(dtype) for value in values] for values in case.lists]
+    for training in (True, False):
+        running = [[], []] if training else lists[2:4]
+        arguments = (*lists[:2], *running, lists[4], training, EPS)
+        opcheck(op._forward, (x, *arguments))
+        saved = op._forward(x, *arguments)
+        opcheck(op._backward, (cotangent, *saved, *arguments, not training))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_gradcheck_and_compiled_equals_eager(training: bool) -> None:
+    case = _case((2, 3, 5, 4), 2, 2, torch.float64, torch.float64, training=training, apart=True)
+    learned = [value for i in (0, 1, 4) for value in case.lists[i]]
+
+    def run(x: Tensor, *learned: Tensor) -> Tensor:
+        running = [[value.clone() for value in case.lists[i]] for i in (2, 3)]
+        lists = (list(learned[:2]), list(learned[2:4]), *running, list(learned[4:]))
+        return dense_block(x, *lists, training=training, momentum=0.1, eps=EPS)
+
+    assert torch.autograd.gradcheck(run, [t.clone().requires_grad_() for t in (case.x, *learned)])
+    torch._dynamo.reset()
+    compiled = torch.compile(dense_block, fullgraph=True, backend="aot_eager")
+    actual = _run(compiled, case, torch.float64, device="cpu")
+    for name, expected in _run(reference.dense_block, case, torch.float64, device="cpu").items():
+        torch.testing.assert_close(actual[name], expected, msg=name)
+
+
+def test_only_the_maps_and_statistics_are_kept_for_backward() -> None:
+    block, x = DenseBlock(16, 8, 3), torch.randn(2, 16, 16, 12)
+    parameters = {parameter.data_ptr() for parameter in block.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in parameters:
+            kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        maps = block(x)
+    assert sum(kept.values()) == maps.nbytes + 2 * 4 * (16 + 2 * 8)
+
+
+def test_no_weight_gradient_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    backward = op._backward
+    monkeypatch.setattr(op, "_backward", lambda *args: asked.append(args[-1]) or backward(*args))
+    block, x = DenseBlock(3, 2, 2), torch.randn(2, 3, 4, 4, requires_grad=True)
+    block(x).sum().backward()
+    block.requires_grad_(False)(x).sum().backward()
+    assert asked == [False, True]
+
+
+class PlainBlock(nn.Module):
+    """The same block from plain modules."""
+
+    def __init__(self, channels: int, growth_rate: int, layers: int) -> None:
+        super().__init__()
+        sizes = [channels + i * growth_rate for i in range(layers)]
+        self.norms = nn.ModuleList(nn.BatchNorm2d(size) for size in sizes)
+        self.convs = nn.ModuleList(nn.Conv2d(size, growth_rate, 3, padding=1, bias=False) for size in sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = torch.cat([x, conv(F.relu(norm(x)))], dim=1)
+        return x
+
+
+def test_trains_as_plain_modules_do(device: str) -> None:
+    torch.manual_seed(0)
+    ours, plain = DenseBlock(6, 4, 3), PlainBlock(6, 4, 3)
+    for i in range(3):
+        layer = ours.get_submodule(f"denselayer{i + 1}")
+        plain.norms[i].load_state_dict(layer.norm.state_dict())
+        plain.convs[i].load_state_dict(layer.conv.state_dict())
+    x, target = (torch.randn(4, 6, 9, 8) - 2.3).to(device), torch.randn(4, 18, 9, 8).to(device)
+    losses = []
+    for model in (ours.to(device), plain.to(device)):
+        optimizer = torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)
+        for _ in range(50):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x)[:, 6:], target[:, 6:])
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] < 0.95 * F.mse_loss(torch.zeros_like(target[:, 6:]), target[:, 6:]).item()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for i in range(3):
+        layer = ours.get_submodule(f"denselayer{i + 1}")
+        for name, expected in plain.norms[i].state_dict().items():
+            torch.testing.assert_close(layer.norm.state_dict()[name], expected, rtol=1e-2, atol=1e-3, msg=name)
+
+
+@pytest.mark.gpu
+def test_bits_repeat_and_memory_is_the_maps_at_full_size() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    block = DenseBlock(48, 24, 6).cuda()
+    x = torch.randn(64, 48, 128, 64, device="cuda", dtype=torch.bfloat16)
+    cotangent = torch.randn(64, 192, 128, 64, device="cuda", dtype=torch.bfloat16)
+    results = []
+    for _ in range(2):
+        block.zero_grad()
+        given = x.clone().requires_grad_()
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        maps = block(given)
+        kept = torch.cuda.memory_allocated() - before
+        maps.backward(cotangent)
+        peak = torch.cuda.max_memory_allocated() - before
+        results.append([maps.detach(), given.grad, *(parameter.grad.clone() for parameter in block.parameters())])
+    assert kept < 1.05 * maps.nbytes
+    assert peak < 3.5 * maps.nbytes
+    for first, second in zip(*results, strict=True):
+        assert torch.equal(first, second)
+
+
+def test_wrong_arguments_are_named() -> None:
+    x, lists = torch.randn(2, 3, 4, 4), [[torch.ones(3)] for _ in range(4)] + [[torch.ones(2, 3, 3, 3)]]
+
+    def replaced(place: int, tensors: list[Tensor]) -> list[list[Tensor]]:
+        return [*lists[:place], tensors, *lists[place + 1 :]]
+
+    for wrong, error, sentence in [
+        ((x[0], *lists), ValueError, r"x must be \[N, C, T, F\], got \[3, 4, 4\]"),
+        ((x.long(), *lists), TypeError, r"x must be floating point, got torch\.int64"),
+        ((x[:1, :, :1, :1], *lists), ValueError, "x must hold at least 2 values per channel when training"),
+        ((x, *replaced(4, [])), ValueError, "conv_weight must hold at least one kernel"),
+        ((x, *replaced(4, [torch.ones(2, 4, 3, 3)])), ValueError, r"conv_weight\[0\] must be \[2, 3, 3, 3\]"),
+        ((x, *replaced(1, [torch.ones(3)] * 2)), ValueError, "bn_bias must hold 1 tensors as conv_weight does, got 2"),
+        ((x, *replaced(3, [torch.ones(2)])), ValueError, r"running_var\[0\] must be \[3\], got \[2\]"),
+        ((x, *replaced(0, [torch.ones(3).double()])), TypeError, r"bn_weight\[0\] must be float32, got float64"),
+        ((x, *replaced(2, [torch.ones(3, device="meta")])), ValueError, r"running_mean\[0\] must be on cpu as x"),
+    ]:
+        with pytest.raises(error, match=sentence):
+            dense_block(*wrong, training=True, momentum=0.1, eps=EPS)

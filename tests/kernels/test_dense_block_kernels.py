@@ -1,0 +1,109 @@
+"""What only the DenseBlock's Triton kernels can get wrong: tiles, bands, groups, neighbouring slices, moments."""
+
+import pytest
+import torch
+from accuracy import relative_error
+from fastser_kernels.dense_block import reference
+from fastser_kernels.registration import INTERPRETED
+from torch import Tensor
+
+pytest.importorskip("triton", reason="Triton is not installed")
+from fastser_kernels import moments_kernels
+from fastser_kernels.dense_block import backward_kernels, forward_kernels
+
+EPS = 1e-5
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(autouse=True)
+def only_where_kernels_run(device: str) -> None:
+    """Launchers take CPU tensors in Triton's interpreter only."""
+    if device == "cpu" and not INTERPRETED:
+        pytest.skip("kernels run on a GPU or in Triton's interpreter")
+
+
+def _lists(channels: int, growth_rate: int, layers: int, device: str) -> list[list[Tensor]]:
+    """bn_weight, bn_bias, running_mean, running_var, conv_weight; scales of both signs."""
+    lists: list[list[Tensor]] = [[] for _ in range(5)]
+    for i in range(layers):
+        C = channels + i * growth_rate
+        vectors = torch.rand(C) + 0.5, torch.randn(C), torch.randn(C), torch.rand(C) + 0.5
+        kernel = torch.randn(growth_rate, C, 3, 3) / (9 * C) ** 0.5
+        for values, value in zip(lists, (*vectors, kernel), strict=True):
+            values.append(value.to(device))
+    lists[0][-1].neg_()
+    return lists
+
+
+@pytest.mark.parametrize(
+    ("shape", "growth_rate", "layers"),
+    [((1, 3, 3, 150), 2, 2), ((1, 8, 4, 6), 40, 2), ((2, 3, 3, 4), 25, 1), ((3, 40, 5, 7), 8, 2), ((1, 1, 1, 1), 1, 2)],
+    ids=["wider than a tile", "groups of maps", "odd groups", "blocks of channels", "one of each"],
+)
+def test_tiles_and_groups(
+    shape: tuple[int, int, int, int], growth_rate: int, layers: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In eval, where no statistics hide an error; programs walk over several tiles."""
+    monkeypatch.setattr(backward_kernels, "PROGRAMS", 2)
+    x, lists = torch.randn(shape, device=device), _lists(shape[1], growth_rate, layers, device)
+    maps, mean, var = forward_kernels.forward(x, *lists, False, EPS)
+    assert mean.shape == var.shape == (0,)
+    cotangent = torch.randn(maps.shape, device=device)
+    actual = backward_kernels.backward(cotangent, maps, mean, var, *lists, False, EPS, False)
+    exact_x, exact = x.double().requires_grad_(), [[value.double() for value in values] for values in lists]
+    learned = [value.requires_grad_() for i in (0, 1, 4) for value in exact[i]]
+    expected = reference.dense_block(exact_x, *exact, training=False, momentum=0.1, eps=EPS)
+    assert relative_error(maps, expected) < 1e-6
+    gradients = torch.autograd.grad(expected, [exact_x, *learned], cotangent.double())
+    for ours, right in zip([actual[0], *actual[1], *actual[2], *actual[3]], gradients, strict=True):
+        assert relative_error(ours, right) < 2e-6
+
+
+def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str) -> None:
+    """Slices are not multiples of what a program stores at once."""
+    C, growth_rate, lists = 5, 3, _lists(5, 3, 1, device)
+    maps = torch.full((2, 6, 7, 12), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    maps[:, :C] = torch.randn(2, C, 6, 7)
+    norm = tuple(values[0] for values in lists[:4])
+    partial = forward_kernels._layer(maps, C, lists[4][0], norm, EPS, moments=True)
+    assert maps[:, : C + growth_rate].isfinite().all()
+    assert partial.isfinite().all()
+    assert maps[:, C + growth_rate :].isnan().all()
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "a slice of maps": lambda x: x.repeat(1, 3, 1, 1).contiguous(memory_format=torch.channels_last).chunk(3, 1)[1],
+    "every second bin": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
+    "expanded": lambda x: x[:1].expand(x.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_moments_and_copy_of_any_layout(
+    layout: str, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments_kernels, "MAX_PROGRAMS", 3)
+    x = LAYOUTS[layout](torch.randn(2, 40, 11, 17, device=device).to(dtype))
+    out = torch.full((2, 11, 17, 56), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    partial = moments_kernels.copy_maps(x, out[:, 8:48], moments=True)
+    assert torch.equal(out[:, 8:48], x)
+    assert out[:, :8].isnan().all()
+    assert out[:, 48:].isnan().all()
+    mean, var = torch.empty(2, 40, device=device)
+    moments_kernels.finish_moments(partial, mean, var)
+    exact_var, exact_mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)
+    assert (mean - exact_mean).abs().max() < 1e-6
+    assert relative_error(var, exact_var) < 1e-6
+    for ours, first in zip(moments_kernels.channel_moments(x), (mean, var), strict=True):
+        assert torch.equal(ours, first)
+
+
+def test_moments_are_safe_far_from_zero(device: str) -> None:
+    """A mean of 100 standard deviations: the variance from fp32 sums of squares would be off by 5e-4."""
+    x = 0.01 * torch.randn(2, 8, 32, 16, device=device) + 1.0
+    mean, var = moments_kernels.channel_moments(x)
+    exact_var, exact_mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)
+    assert ((mean - exact_mean).abs() / exact_var.sqrt()).max() < 1e-5
+    assert relative_error(var, exact_var) < 2e-6

@@ -1,0 +1,343 @@
+"""The log-spectrogram on every tier."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile as sf
+import torch
+import torch.nn.functional as F
+from accuracy import assert_accurate
+from fastser_kernels import log_spectrogram
+from fastser_kernels.log_spectrogram import reference
+from torch import Tensor
+from torch.library import opcheck
+
+forward_op = torch.ops.fastser_kernels.log_spectrogram.default
+backward_op = torch.ops.fastser_kernels.log_spectrogram_backward.default
+RATE, WINDOW, HOP, N_FFT = 16_000, 400, 160, 512
+
+
+@dataclass
+class Case:
+    """Arguments of one call, in the order of the operation."""
+
+    waveforms: Tensor
+    start: Tensor
+    num_frames: Tensor
+    window: Tensor
+    filterbank: Tensor | None
+    noise: Tensor | None
+    noise_start: Tensor | None
+    noise_gain: Tensor | None
+    hop_length: int
+    n_fft: int
+    num_bins: int
+    segment_frames: int
+    power_floor: float = 0.5
+    mean: float = -2.3
+    std: float = 0.5
+
+    def converted(self, convert: Callable[[Tensor], Tensor]) -> "Case":
+        """The same with all floating-point tensors converted."""
+        return Case(
+            *(convert(v) if isinstance(v, Tensor) and v.is_floating_point() else v for v in vars(self).values())
+        )
+
+    def to(self, device: str) -> "Case":
+        return Case(*(v.to(device) if isinstance(v, Tensor) else v for v in vars(self).values()))
+
+    def run(self) -> Tensor:
+        arguments = dict(vars(self))
+        tensors = [arguments.pop(name) for name in ("waveforms", "start", "num_frames", "window")]
+        return log_spectrogram(*tensors, **arguments)
+
+    def reference(self) -> Tensor:
+        return reference.log_spectrogram(*vars(self).values())
+
+
+SIZES = {  # window, hop, n_fft, bins or bands, whether through a filterbank, frames of a segment
+    "paper's window": (WINDOW, HOP, N_FFT, 40, False, 4),
+    "more frames than a tile": (20, 3, 32, 17, False, 70),
+    "odd window, many bins": (67, 30, 135, 68, False, 4),
+    "gaps between frames": (10, 12, 15, 8, False, 7),
+    "one sample": (1, 1, 1, 1, False, 3),
+    "bands": (20, 8, 70, 20, True, 5),
+    "many bands": (9, 4, 16, 130, True, 3),
+}
+
+
+def case(name: str = "odd window, many bins", *, mixed: bool = True, device: str = "cpu") -> Case:
+    """Segments that overlap, repeat, are short, empty, longer than asked for, and that end with the last sample."""
+    win_length, hop, n_fft, bins, banded, frames = SIZES[name]
+    num_frames = torch.tensor([frames, 1, frames, frames - 1, 0, frames + 9])
+    start = torch.tensor([0, 5, 0, hop + 1, 3, 20])
+    samples = 20 + (frames - 1) * hop + win_length
+    return Case(
+        torch.randn(samples), start, num_frames, torch.rand(win_length) + 0.1,
+        torch.rand(n_fft // 2 + 1, bins) if banded else None,
+        torch.randn(samples) if mixed else None, start.roll(1) if mixed else None, torch.rand(6) if mixed else None,
+        hop, n_fft, bins, frames,
+    ).to(device)  # fmt: skip
+
+
+def run_and_pull(run: Callable[[], Tensor], waveforms: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
+    out = run()
+    (grad,) = torch.autograd.grad(out, waveforms, cotangent.to(out.dtype))
+    return out.detach(), grad
+
+
+def assert_accurate_both_ways(ours: Case, cotangent: Tensor) -> None:
+    exact = ours.converted(Tensor.double)
+    for each in (ours, exact):
+        each.waveforms.requires_grad_()
+    out, grad = run_and_pull(ours.run, ours.waveforms, cotangent)
+    eager, exact_results = (run_and_pull(c.reference, c.waveforms, cotangent) for c in (ours, exact))
+    assert_accurate(out, eager[0], exact_results[0], "values")
+    assert_accurate(grad, eager[1], exact_results[1], "gradient of the waveforms")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("name", "mixed"), [*((name, True) for name in SIZES), ("bands", False), ("one sample", False)]
+)
+def test_values_and_gradients(name: str, mixed: bool, device: str) -> None:
+    ours = case(name, mixed=mixed, device=device)
+    assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins, device=device))
+
+
+@pytest.mark.kernel
+def test_any_layout(device: str) -> None:
+    ours = case("bands", device=device)
+    ours.waveforms = ours.waveforms.repeat_interleave(2)[::2]
+    ours.start, ours.num_frames = torch.stack([ours.start, ours.num_frames], dim=1).unbind(1)
+    assert ours.filterbank is not None
+    ours.filterbank = ours.filterbank.t().contiguous().t()
+    frames, bins = ours.segment_frames, ours.num_bins
+    assert_accurate_both_ways(ours, torch.randn(bins, frames, 6, device=device).permute(2, 1, 0))
+    assert_accurate_both_ways(ours, torch.randn(1, 1, bins, device=device).expand(6, frames, bins))
+
+
+@pytest.mark.kernel
+def test_noise_of_any_dtype(dtype: torch.dtype, device: str) -> None:
+    ours = case("bands", device=device)
+    assert ours.noise is not None
+    ours.noise = ours.noise.to(dtype)
+    out = ours.run()
+    assert out.dtype == torch.float32
+    assert_accurate(out, ours.reference(), ours.converted(Tensor.double).reference(), "values")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("name", ["odd window, many bins", "bands"])
+def test_nothing_beyond_a_segments_frames_is_looked_at(name: str, device: str) -> None:
+    ours = case(name, device=device)
+    count = (ours.num_frames[3] - 1) * ours.hop_length + ours.window.shape[0]
+    inside = torch.arange(len(ours.waveforms), device=device)
+    inside = (inside >= ours.start[3]) & (inside < ours.start[3] + count)
+    ours.num_frames[torch.arange(6, device=device) != 3] = 0
+    assert ours.noise is not None
+    assert ours.noise_start is not None
+    at = int(ours.noise_start[3])
+    ours.waveforms[~inside], ours.noise[:at], ours.noise[at + count :] = math.nan, math.nan, math.nan
+    ours.waveforms.requires_grad_()
+    out, grad = run_and_pull(ours.run, ours.waveforms, torch.randn(6, ours.segment_frames, ours.num_bins).to(device))
+    torch.testing.assert_close(out, ours.reference().detach(), rtol=1e-5, atol=1e-5)
+    assert (out[3, ours.segment_frames - 1] == 0).all()
+    assert (out[torch.arange(6) != 3] == 0).all()
+    assert torch.isfinite(grad).all()
+    assert (grad[~inside] == 0).all()
+    assert (grad[inside] != 0).all()
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("places", [[-3, 5, 30, 0], [-(2**40), 2**40, 2**62, -(2**62)], [-1000, 1000, 33, -50]])
+def test_places_outside_are_clamped(places: list[int], device: str) -> None:
+    """What the public function refuses on a CPU: on a GPU it would wait for the device to know."""
+    ours = case("gaps between frames", device=device)
+    start = torch.tensor(places, device=device)
+    guarded = torch.full((200,), math.nan, device=device)
+    guarded[60:100] = torch.randn(40, device=device)
+    ours.waveforms = guarded[60:100]
+    ours.start, ours.noise_start, ours.num_frames = start, start.flip(0), torch.tensor([7, 7, 7, 7], device=device)
+    ours.noise, ours.noise_gain = guarded[60:100].flip(0), torch.rand(4, device=device)
+    cotangent = torch.randn(4, 7, 8, device=device)
+    exact = ours.converted(Tensor.double)
+    exact.waveforms.requires_grad_()
+    expected, expected_grad = run_and_pull(exact.reference, exact.waveforms, cotangent)
+    arguments = list(vars(ours).values())
+    torch.testing.assert_close(forward_op(*arguments).double(), expected, rtol=1e-5, atol=1e-5)
+    grad = backward_op(cotangent, *arguments[:13], ours.std).double()
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("segments", [0, 2])
+def test_nothing_to_compute(segments: int, device: str) -> None:
+    ours = case(device=device)
+    for name in ("start", "num_frames", "noise_start", "noise_gain"):
+        setattr(ours, name, torch.zeros_like(getattr(ours, name)[:segments]))
+    ours.waveforms.requires_grad_()
+    shape = (segments, ours.segment_frames, ours.num_bins)
+    out, grad = run_and_pull(ours.run, ours.waveforms, torch.ones(shape, device=device))
+    assert torch.equal(out, torch.zeros(shape, device=device))
+    assert torch.equal(grad, torch.zeros_like(grad))
+
+
+def stft_power(waveform: Tensor) -> Tensor:
+    """Power by torch.stft in float64, [frames, bins]; the window is lengthened so that it is not centred in n_fft."""
+    window = F.pad(torch.hamming_window(WINDOW, dtype=torch.float64), (0, N_FFT - WINDOW)).to(waveform.device)
+    padded = F.pad(waveform.double(), (0, N_FFT - WINDOW))
+    return torch.stft(padded, N_FFT, HOP, N_FFT, window, center=False, return_complex=True).abs().square().T
+
+
+def assert_within_a_hundredth_of_a_decibel(waveform: Tensor, filterbank: Tensor | None = None) -> None:
+    """Down to 80 dB below the peak of the frame."""
+    power = stft_power(waveform)
+    power = power[:, :128] if filterbank is None else power @ filterbank.double()
+    expected = (power + 1e-10).log10() * 10
+    frames, bins = expected.shape
+    window = torch.hamming_window(WINDOW, dtype=torch.float64).to(waveform)
+    one = torch.ones(1, dtype=torch.int64, device=waveform.device)
+    out = log_spectrogram(
+        waveform, 0 * one, frames * one, window, hop_length=HOP, n_fft=N_FFT, num_bins=bins, segment_frames=frames,
+        power_floor=1e-10, filterbank=filterbank,
+    )  # fmt: skip
+    audible = expected > expected.amax(1, keepdim=True) - 80
+    assert audible.double().mean() > 0.4
+    assert float((out[0].double() - expected).abs()[audible].max()) < 0.01
+
+
+def vowel(frames: int) -> Tensor:
+    """Four partials over noise that stands 80 dB below them."""
+    time = torch.arange((frames - 1) * HOP + WINDOW, dtype=torch.float64) / RATE
+    partials = ((1, 180, 0), (0.5, 360, 1), (0.2, 540, 2), (0.05, 2500, 0.3))
+    tones = sum(a * torch.sin(2 * math.pi * f * time + phase) for a, f, phase in partials)
+    return (tones + 1e-4 * torch.randn_like(time)).float()
+
+
+@pytest.mark.kernel
+def test_decibels_of_a_vowel(device: str) -> None:
+    assert_within_a_hundredth_of_a_decibel(vowel(40).to(device))
+
+
+@pytest.mark.kernel
+def test_mel_bands_of_a_vowel(device: str, torchaudio_functional: Any) -> None:
+    filterbank = torchaudio_functional.melscale_fbanks(N_FFT // 2 + 1, 0.0, RATE / 2, 64, RATE)
+    assert_within_a_hundredth_of_a_decibel(vowel(10).to(device), filterbank.to(device))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_decibels_of_speech(number: int, shared_corpora: Path) -> None:
+    path = sorted((shared_corpora / "emodb").rglob("*.flac"))[number * 50]
+    assert_within_a_hundredth_of_a_decibel(torch.from_numpy(sf.read(path, dtype="float32")[0]))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("banded", [False, True])
+def test_real_sizes(banded: bool, torchaudio_functional: Any) -> None:
+    """The same bits each time, and no frame matrix or spectrum in memory."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    filterbank = torchaudio_functional.melscale_fbanks(N_FFT // 2 + 1, 0.0, RATE / 2, 64, RATE) if banded else None
+    frames, bins = 256, 64 if banded else 128
+    waveforms, start = torch.randn(3_000_000, requires_grad=True), torch.arange(64) * 20_000
+    ours = Case(
+        waveforms.detach(), start, torch.full((64,), frames), torch.hamming_window(WINDOW), filterbank,
+        torch.randn(3_000_000), start.flip(0), torch.rand(64), HOP, N_FFT, bins, frames, 1e-10, -40.0, 15.0,
+    ).to("cuda")  # fmt: skip
+    cotangent = torch.randn(64, frames, bins, device="cuda")
+    assert_accurate_both_ways(ours, cotangent)
+    first, again = (run_and_pull(ours.run, ours.waveforms, cotangent) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    ours.waveforms.requires_grad_(False)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    out = ours.run()
+    assert torch.cuda.max_memory_allocated() - before < 1.1 * out.numel() * out.element_size()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("name", "mixed"), [("odd window, many bins", False), ("bands", True)])
+def test_is_registered_rightly(name: str, mixed: bool, dtype: torch.dtype) -> None:
+    ours = case(name, mixed=mixed).converted(lambda tensor: tensor.to(dtype))
+    arguments = list(vars(ours).values())
+    opcheck(forward_op, arguments)
+    opcheck(backward_op, (torch.randn(6, ours.segment_frames, ours.num_bins, dtype=dtype), *arguments[:13], ours.std))
+
+
+@pytest.mark.parametrize("noise_dtype", [torch.float16, torch.bfloat16])
+def test_is_registered_rightly_with_halved_noise(noise_dtype: torch.dtype) -> None:
+    ours = case("bands")
+    assert ours.noise is not None
+    ours.noise = ours.noise.to(noise_dtype)
+    opcheck(forward_op, list(vars(ours).values()))
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "paper's window"])
+def test_gradients_are_those_of_the_values(name: str) -> None:
+    ours = case(name).converted(Tensor.double)
+
+    def run(waveforms: Tensor) -> Tensor:
+        ours.waveforms = waveforms
+        return ours.run()
+
+    assert torch.autograd.gradcheck(run, ours.waveforms.requires_grad_(), fast_mode=True)
+
+
+def test_compiles_without_a_graph_break() -> None:
+    ours = case("bands")
+    ours.waveforms.requires_grad_()
+    cotangent = torch.randn(6, ours.segment_frames, ours.num_bins)
+    expected = run_and_pull(ours.run, ours.waveforms, cotangent)
+    torch._dynamo.reset()
+    compiled = torch.compile(ours.run, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(run_and_pull(compiled, ours.waveforms, cotangent), expected)
+
+
+def test_wrong_arguments_are_named() -> None:
+    good = vars(case("bands"))
+
+    def run(**changed: Any) -> Tensor:
+        return Case(**(good | changed)).run()
+
+    with pytest.raises(TypeError, match="waveforms must be float32 or float64, got float16"):
+        run(waveforms=good["waveforms"].half())
+    with pytest.raises(TypeError, match="num_frames must be int64, got int32"):
+        run(num_frames=good["num_frames"].int())
+    with pytest.raises(TypeError, match=r"noise must be floating point, got torch\.int16"):
+        run(noise=good["noise"].short())
+    with pytest.raises(ValueError, match="noise_gain must be on cpu as waveforms, got meta"):
+        run(noise_gain=good["noise_gain"].to("meta"))
+    with pytest.raises(ValueError, match="hop_length must be at least 1, got 0"):
+        run(hop_length=0)
+    with pytest.raises(ValueError, match=r"window must be \[1 to n_fft = 70 samples\], got \[71\]"):
+        run(window=torch.ones(71))
+    with pytest.raises(ValueError, match=r"filterbank must be \[36, 20\], got \[20, 36\]"):
+        run(filterbank=good["filterbank"].t())
+    with pytest.raises(ValueError, match=r"noise needs noise_start and noise_gain, both \[6\] as start"):
+        run(noise_gain=None)
+    with pytest.raises(IndexError, match="noise_start and num_frames: a segment leaves the 0 samples"):
+        run(noise=good["noise"][:0])
+
+
+@pytest.mark.parametrize("name", ["window", "filterbank", "noise", "noise_gain"])
+def test_only_the_waveforms_have_a_gradient(name: str) -> None:
+    ours = case("bands")
+    getattr(ours, name).requires_grad_()
+    with pytest.raises(ValueError, match=f"{name} requires a gradient, but log_spectrogram has one for waveforms only"):
+        ours.run()
+    with torch.no_grad():
+        ours.run()
+
+
+def test_there_is_no_second_derivative() -> None:
+    ours = case("bands")
+    ours.waveforms.requires_grad_()
+    cotangent = torch.ones(6, ours.segment_frames, ours.num_bins, requires_grad=True)
+    (grad,) = torch.autograd.grad(ours.run(), ours.waveforms, cotangent, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()

@@ -1,0 +1,279 @@
+"""The transition on every tier."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accuracy import CAPS, assert_accurate, relative_error
+from fastser_kernels import transition
+from fastser_kernels.transition import cpu, op, reference
+from torch import Tensor, nn
+from torch.library import opcheck
+
+from fastser.layers import Transition
+
+EPS = 1e-5
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda x: x.contiguous(),
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "strided": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
+}
+SHAPES = [(2, 72, 7, 6), (3, 5, 4, 35)]
+"""Odd in rows and more than one block of channels; odd in columns and more than one block of them."""
+
+
+def _parameters(channels: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> list[Tensor]:
+    """Scale, shift, running mean, running variance, kernel."""
+    positive, any_sign = torch.rand(2, channels) + 0.5, torch.randn(2, channels)
+    kernel = torch.randn(4, channels, 1, 1)
+    return [t.to(device, dtype) for t in (positive[0], any_sign[0], any_sign[1], positive[1], kernel)]
+
+
+def _maps(
+    shape: tuple[int, ...], dtype: torch.dtype, parameters: list[Tensor], training: bool, **normal: float
+) -> Tensor:
+    """Maps that keep what the ReLU gets away from zero, where the gradient jumps."""
+    weight, bias, mean, var, _ = (p.cpu().double() for p in parameters)
+    x = torch.empty(shape).normal_(**normal).to(dtype)
+    for _ in range(4):
+        statistics = (None, None) if training else (mean, var)
+        z = F.batch_norm(x.double(), *statistics, weight, bias, training, 0.0, EPS)
+        x = torch.where(z.abs() < 1e-3, x + 0.06, x).to(dtype)
+    assert z.abs().min() > 1e-4
+    return x
+
+
+def _run(
+    function: Callable[..., Tensor], x: Tensor, parameters: list[Tensor], cotangent: Tensor, **modes: Any
+) -> dict[str, Tensor]:
+    """Result, gradients and running statistics."""
+    x = x.detach().requires_grad_()
+    weight, bias, mean, var, kernel = (p.detach().clone() for p in parameters)
+    learned = [p.requires_grad_() for p in (weight, bias, kernel)]
+    y = function(x, weight, bias, mean, var, kernel, momentum=0.1, eps=EPS, **modes)
+    gradients = torch.autograd.grad(y, [x, *learned], cotangent.to(y.dtype))
+    names = ("grad x", "grad bn_weight", "grad bn_bias", "grad conv_weight")
+    return {"y": y, "running_mean": mean, "running_var": var} | dict(zip(names, gradients, strict=True))
+
+
+def _compare(x: Tensor, parameters: list[Tensor], cotangent: Tensor, training: bool) -> None:
+    actual = _run(transition, x, parameters, cotangent, training=training)
+    eager = _run(reference.transition, x, parameters, cotangent, training=training)
+    exact = _run(
+        reference.transition, x.double(), [p.double() for p in parameters], cotangent.double(), training=training
+    )
+    assert actual["y"].is_contiguous(memory_format=torch.channels_last)
+    for name, value in actual.items():  # those of fp32 parameters too come from maps of the dtype of x
+        assert_accurate(value, eager[name], exact[name], name, cap=CAPS[x.dtype])
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("normal", [{"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}], ids=["standard", "shifted"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_gradients_and_running_statistics(
+    shape: tuple[int, ...], training: bool, normal: dict[str, float], dtype: torch.dtype, device: str
+) -> None:
+    parameters = _parameters(shape[1], device=device)
+    x = LAYOUTS["channels_last"](_maps(shape, dtype, parameters, training, **normal).to(device))
+    cotangent = torch.randn(shape[0], 4, shape[2] // 2, shape[3] // 2).to(device, dtype)
+    _compare(x, parameters, cotangent, training)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("layout", ["contiguous", "strided"])
+def test_takes_any_layout_and_parameters_of_its_own_dtype(layout: str, dtype: torch.dtype, device: str) -> None:
+    parameters = _parameters(5, dtype, device)
+    x = LAYOUTS[layout](_maps((2, 5, 6, 6), dtype, parameters, training=True).to(device))
+    _compare(x, parameters, LAYOUTS["strided"](torch.randn(2, 4, 3, 3)).to(device, dtype), training=True)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@pytest.mark.parametrize("of_gradient", ["contiguous", "expanded"])
+def test_backward_takes_any_layout_of_the_gradient(of_gradient: str, training: bool, device: str) -> None:
+    weight, bias, mean, var, _ = _parameters(8, device=device)
+    x = torch.randn(2, 8, 5, 7).to(device)
+    gradient = {"contiguous": torch.randn(2, 8, 2, 3), "expanded": torch.randn(2, 8, 1, 1).expand(2, 8, 2, 3)}
+    running = (None, None) if training else (mean, var)
+    _, *batch = op._forward(x, weight, bias, *running, training, EPS)
+    rest = x, *batch, weight, bias, *running, training, EPS, False
+    actual = op._backward(gradient[of_gradient].to(device), *rest)
+    expected = op._backward(LAYOUTS["channels_last"](gradient[of_gradient]).to(device), *rest)
+    torch.testing.assert_close(actual, expected)
+    input_only, nothing = op._backward(gradient[of_gradient].to(device), *rest[:-1], True)
+    assert nothing == []
+    torch.testing.assert_close(input_only, expected[0])
+
+
+@pytest.mark.kernel
+def test_programs_sum_several_rows(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = pytest.importorskip("fastser_kernels.transition.kernels", reason="Triton is not installed")
+    monkeypatch.setattr(kernels, "MAX_PROGRAMS", 4)
+    parameters = _parameters(5, device=device)
+    x = _maps((3, 5, 6, 4), torch.float32, parameters, training=True).to(device)
+    _compare(x, parameters, torch.randn(3, 4, 3, 2).to(device), training=True)
+
+
+@pytest.mark.kernel
+def test_statistics_are_safe_far_from_zero(device: str) -> None:
+    weight, bias, mean, var, kernel = _parameters(8, device=device)
+    x = (torch.randn(4, 8, 32, 16) + 100.0).to(device).contiguous(memory_format=torch.channels_last)
+    transition(x, weight, bias, mean, var, kernel, training=True, momentum=1.0, eps=EPS)
+    exact_var, exact_mean = torch.var_mean(x.double(), (0, 2, 3))
+    assert relative_error(mean, exact_mean) < 1e-7
+    assert relative_error(var, exact_var) < 1e-5
+
+
+@pytest.mark.kernel
+def test_an_empty_batch_is_no_error_in_eval_mode(device: str) -> None:
+    x = torch.empty(0, 5, 6, 4, device=device, requires_grad=True)
+    y = transition(x, *_parameters(5, device=device), training=False, momentum=0.1, eps=EPS)
+    assert y.shape == (0, 4, 3, 2)
+    assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
+
+
+@pytest.mark.parametrize("band", [1, 80, 2**19])
+@pytest.mark.parametrize("shape", [(5, 3, 7, 5), (4, 2, 6, 4)])
+def test_bands_make_no_difference(shape: tuple[int, ...], band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "BAND", band)
+    for training in (True, False):
+        parameters = _parameters(shape[1], torch.float64)
+        x = _maps(shape, torch.float64, parameters, training)
+        _compare(x, parameters, torch.randn(shape[0], 4, shape[2] // 2, shape[3] // 2), training)
+
+
+def test_running_statistics_follow_batch_norm() -> None:
+    norm, x = nn.BatchNorm2d(5, momentum=0.3), torch.randn(2, 5, 4, 6) * 3 + 1
+    _, _, mean, var, kernel = _parameters(5)
+    norm.running_mean, norm.running_var = mean.clone(), var.clone()
+    norm(x)
+    transition(x, norm.weight, norm.bias, mean, var, kernel, training=True, momentum=0.3, eps=EPS)
+    torch.testing.assert_close((mean, var), (norm.running_mean, norm.running_var))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
+    weight, bias, mean, var, _ = _parameters(3, dtype)
+    x, gradient = LAYOUTS[layout](torch.randn(2, 3, 5, 4).to(dtype)), torch.randn(2, 3, 2, 2).to(dtype)
+    for training, running in ((True, (None, None)), (False, (mean, var))):
+        forward = (x, weight, bias, *running, training, EPS)
+        opcheck(op._forward, forward)
+        _, *batch = op._forward(*forward)
+        opcheck(op._backward, (gradient, x, *batch, weight, bias, *running, training, EPS, not training))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradcheck_and_compiled_equals_eager(training: bool) -> None:
+    parameters = _parameters(3, torch.float64)
+    x = _maps((2, 3, 5, 4), torch.float64, parameters, training)
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor, kernel: Tensor) -> Tensor:
+        running = (p.clone() for p in parameters[2:4])
+        return transition(x, weight, bias, *running, kernel, training=training, momentum=0.1, eps=EPS)
+
+    inputs = [t.requires_grad_() for t in (x, parameters[0], parameters[1], parameters[4])]
+    assert torch.autograd.gradcheck(run, inputs)
+    torch._dynamo.reset()
+    compiled = torch.compile(transition, fullgraph=True, backend="aot_eager")
+    parameters, cotangent = [p.detach() for p in parameters], torch.randn(2, 4, 2, 2, dtype=torch.float64)
+    for eager in (transition, reference.transition):
+        expected = _run(eager, x, parameters, cotangent, training=training)
+        torch.testing.assert_close(_run(compiled, x, parameters, cotangent, training=training), expected)
+
+
+def test_only_maps_and_statistics_are_kept_for_backward() -> None:
+    weight, bias, mean, var, kernel = _parameters(64)
+    x = torch.randn(2, 64, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        transition(x, weight, bias, mean, var, kernel, training=True, momentum=0.1, eps=EPS)
+    pooled = x.nbytes // 4  # by the convolution
+    assert sum(kept.values()) == x.nbytes + pooled + 4 * weight.nbytes + kernel.nbytes
+
+
+def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    backward = op._backward
+    monkeypatch.setattr(op, "_backward", lambda *args: asked.append(args[-1]) or backward(*args))
+    layer, x = Transition(3, 2), torch.randn(2, 3, 4, 4, requires_grad=True)
+    layer(x).sum().backward()
+    layer.requires_grad_(False)(x).sum().backward()
+    assert asked == [False, True]
+
+
+def test_trains_as_plain_modules_do(device: str) -> None:
+    torch.manual_seed(0)
+    ours = Transition(12, 8)
+    plain = nn.Sequential(nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 8, 1, bias=False), nn.AvgPool2d(2))
+    plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
+    x, target = (torch.randn(8, 12, 12, 8) - 2.3).to(device), torch.randn(8, 8, 6, 4).to(device)
+    losses = []
+    for model in (ours.to(device), plain.to(device)):
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(50):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), target)
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] < 0.99 * F.mse_loss(torch.zeros_like(target), target).item()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for (name, actual), expected in zip(ours.state_dict().items(), plain.state_dict().values(), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-2, atol=1e-3, msg=name)
+
+
+@pytest.mark.gpu
+def test_bits_repeat_and_memory_is_the_results_at_full_size() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    parameters = _parameters(192, device="cuda")
+    maps = torch.randn(64, 192, 128, 64, device="cuda", dtype=torch.bfloat16)
+    x = maps.contiguous(memory_format=torch.channels_last)
+    cotangent = torch.randn(64, 4, 64, 32, device="cuda")
+    first = _run(transition, x, parameters, cotangent, training=True)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    second = _run(transition, x, parameters, cotangent, training=True)
+    assert torch.cuda.max_memory_allocated() - before < 1.8 * x.nbytes
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_wrong_arguments_are_named() -> None:
+    x, parameters = torch.randn(2, 3, 4, 4), _parameters(3)
+    modes = {"training": True, "momentum": 0.1, "eps": EPS}
+
+    def replaced(place: int, tensor: Tensor) -> list[Tensor]:
+        return [*parameters[:place], tensor, *parameters[place + 1 :]]
+
+    for wrong, error, sentence in [
+        ((x[0], *parameters), ValueError, r"x must be \[N, C, T, F\], got \[3, 4, 4\]"),
+        ((x.long(), *parameters), TypeError, r"x must be floating point, got torch\.int64"),
+        ((x[:1, :, :1, :1], *parameters), ValueError, r"x must hold more than 1 value per channel when training"),
+        ((x[:, :, :1], *parameters), ValueError, r"x must hold maps of at least 2 x 2, got \[2, 3, 1, 4\]"),
+        ((x, *replaced(0, torch.ones(2))), ValueError, r"bn_weight must be \[3\], got \[2\]"),
+        ((x, *replaced(2, torch.ones(3).double())), TypeError, "running_mean must be float32, got float64"),
+        ((x, *replaced(3, torch.ones(3, device="meta"))), ValueError, "running_var must be on cpu as x, got meta"),
+        (
+            (x, *replaced(4, torch.ones(2, 3, 3, 3))),
+            ValueError,
+            r"conv_weight must be \[D, 3, 1, 1\], got \[2, 3, 3, 3\]",
+        ),
+        (
+            (x.half(), *replaced(4, torch.ones(2, 3, 1, 1).double())),
+            TypeError,
+            "conv_weight must be float16 or float32",
+        ),
+    ]:
+        with pytest.raises(error, match=sentence):
+            transition(*wrong, **modes)
