@@ -22,6 +22,8 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """What the Triton kernels take; float64 on a GPU is the eager reference's."""
 
+_reference_only = False
+
 _LIBRARY = torch.library.Library("fastser_kernels", "FRAGMENT")
 
 
@@ -67,11 +69,27 @@ def has_kernel(x: Tensor) -> bool:
 
     A CUDA tensor where Triton is not installed is refused with one warning per process.
     """
+    if _reference_only:
+        return False
     if x.device.type == "cpu":
         return x.dtype in KERNEL_DTYPES or not INTERPRETED
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
     return _triton_installed()
+
+
+def cpu_eager(x: Tensor) -> bool:
+    """Whether `x` is about to be computed on a CPU, now: not interpreted, not traced by torch.compile.
+
+    There some references are faster than our operations at some sizes (`cpu.is_slower`), and are taken.
+    """
+    return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
+
+
+def use_reference(only: bool) -> None:
+    """Choose who computes from now on in this process: the eager references alone, or our operations (the default)."""
+    global _reference_only
+    _reference_only = only
 
 
 @cache

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from fastser_kernels.dense_block import op as dense_block
+from fastser_kernels.lstm import op as lstm
 from fastser_kernels.registration import INTERPRETED
+from fastser_kernels.transition import op as transition
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -28,6 +31,13 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     if INTERPRETED and request.param == torch.bfloat16:
         pytest.skip("Triton's interpreter truncates when it stores bf16, and multiplies its bit patterns")
     return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small maps on a CPU go to our operations too, not to the references that are faster there."""
+    for family in (dense_block, lstm, transition):
+        monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
 
 
 @pytest.fixture(autouse=True)

@@ -157,8 +157,8 @@ def test_gradcheck_and_compiled_equals_eager(reverse: bool) -> None:
 
 
 def test_no_weight_gradient_of_frozen_weights() -> None:
-    x = torch.randn(2, 3, 4, requires_grad=True)
-    hidden = lstm(x, *_parameters(4, 2), False)
+    x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    hidden = lstm(x, *_parameters(4, 2, torch.float64), False)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         torch.autograd.grad(hidden, x, torch.randn_like(hidden))
     assert sum(event.count for event in profile.key_averages() if event.key == "aten::mm") == 1

@@ -9,11 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastser_kernels.registration import cpu_eager
+
 BAND = 2**18
 """Values in a band: 1 MB of float32, about what a core's second-level cache holds."""
 
 BAND_PIXELS = 2048
 """Pixels in a band at least: each band pays for rearranging the layer's kernel."""
+
+
+SMALL = 2**18
+"""Values of a block's maps below which the reference is faster: all of it stays in cache, and each call costs."""
+
+
+def is_slower(x: Tensor, out_channels: int) -> bool:
+    """Whether the reference is faster for a block on `x` `[N, C0, T, F]` with so many maps."""
+    return x.numel() // x.shape[1] * out_channels < SMALL and cpu_eager(x)
 
 
 def forward(

@@ -117,7 +117,7 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
         check_shape(name, parameter, shape)
         check_floating(name, parameter)
         check_device(name, parameter, x)
-    if not has_kernel(x):
+    if not has_kernel(x) or cpu.is_slower(x):
         return reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse)
     projected = F.linear(x, w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype))
     hidden: Tensor = _Recurrence.apply(projected.transpose(0, 1), w_hh.to(projected.dtype), reverse)

@@ -1,19 +1,13 @@
-"""One direction of one LSTM layer as a loop over time."""
+"""One direction of one LSTM layer as PyTorch computes it."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reverse: bool) -> Tensor:
-    """What `fastser_kernels.lstm` computes, differentiable; the cell in float32 or wider."""
-    steps = F.linear(x, w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype)).unbind(1)
-    h = x.new_zeros(x.shape[0], w_hh.shape[1])
-    cell = h.to(torch.promote_types(x.dtype, torch.float32))
-    hidden = []
-    for step in reversed(steps) if reverse else steps:
-        i, f, g, o = (step + F.linear(h, w_hh.to(x.dtype))).chunk(4, dim=1)
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        h = (o.sigmoid() * cell.tanh()).to(x.dtype)
-        hidden.append(h)
-    return torch.stack(hidden[::-1] if reverse else hidden, dim=1)
+    """What `fastser_kernels.lstm` computes, by the function that nn.LSTM calls; parameters in the dtype of `x`."""
+    state = x.new_zeros(1, x.shape[0], w_hh.shape[1])
+    parameters = [parameter.to(x.dtype) for parameter in (w_ih, w_hh, b_ih, b_hh)]
+    steps = x.flip(1) if reverse else x
+    hidden, _, _ = torch.lstm(steps, (state, state), parameters, True, 1, 0.0, True, False, True)
+    return hidden.flip(1) if reverse else hidden

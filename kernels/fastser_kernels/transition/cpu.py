@@ -8,8 +8,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from fastser_kernels.registration import cpu_eager
+
 BAND = 2**19
 """Values of a band: 2 MB in fp32."""
+
+
+SMALL = 2**21
+"""Values of the maps below which the reference is faster: all of it stays in cache, and each call costs."""
+
+
+def is_slower(x: Tensor) -> bool:
+    """Whether the reference is faster for maps `x`."""
+    return x.numel() < SMALL and cpu_eager(x)
 
 
 def forward(

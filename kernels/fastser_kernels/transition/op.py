@@ -171,7 +171,7 @@ def transition(
     for name, tensor in (vectors | {"conv_weight": conv_weight}).items():
         check_dtype(name, tensor, dtypes)
         check_device(name, tensor, x)
-    if not has_kernel(x):
+    if not has_kernel(x) or cpu.is_slower(x):
         arguments = bn_weight, bn_bias, running_mean, running_var, conv_weight
         return reference.transition(x, *arguments, training=training, momentum=momentum, eps=eps)
     running = (None, None) if training else (running_mean, running_var)
