@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from fastser_kernels.dense_block import op as dense_block
+from fastser_kernels.lstm import op as lstm
+from fastser_kernels.transition import op as transition
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -17,6 +20,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder of its own for one test."""
     monkeypatch.setenv("FASTSER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small maps on a CPU go to our operations too, not to the references that are faster there."""
+    for family in (dense_block, lstm, transition):
+        monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,7 @@ class _Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.usefixtures("own_operations")
 @pytest.mark.parametrize("name", ["proposed", "densenet"])
 def test_no_operation_computes_a_weight_gradient(name: str) -> None:
     model, (x, y) = _model(name), _batch()

@@ -169,10 +169,10 @@ def test_more_segments_than_a_chunk_are_computed_alike() -> None:
 @pytest.mark.parametrize(
     ("start", "frames", "noise_start", "message"),
     [
-        (-1, 20, 0, "^start and num_frames: a segment leaves the 10000 samples"),
-        (6_560 + 1, 20, 0, "^start and num_frames: a segment leaves the 10000 samples"),
-        (0, 20, -1, "^noise_start and num_frames: a segment leaves the 5000 samples"),
-        (0, 20, 1_561, "^noise_start and num_frames: a segment leaves the 5000 samples"),
+        (-1, 20, 0, r"^start\[0\] = -1 with 20 frames leaves the waveforms of 10000 samples$"),
+        (6_560 + 1, 20, 0, r"^start\[0\] = 6561 with 20 frames leaves the waveforms of 10000 samples$"),
+        (0, 20, -1, r"^noise_start\[0\] = -1 with 20 frames leaves the noise of 5000 samples$"),
+        (0, 20, 1_561, r"^noise_start\[0\] = 1561 with 20 frames leaves the noise of 5000 samples$"),
     ],
 )
 def test_a_start_out_of_range_is_refused(start: int, frames: int, noise_start: int, message: str) -> None:
@@ -195,7 +195,7 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
     analysis, one = Analysis.create(SMALL, RATE), torch.tensor([0])
     with pytest.raises(ValueError, match=r"waveforms must be \[samples\]"):
         analysis(torch.ones(2, 9_000), one, one + 1)
-    with pytest.raises(ValueError, match="start and num_frames must be"):
+    with pytest.raises(ValueError, match="start and num_frames must both be"):
         analysis(torch.ones(9_000), one, torch.tensor([1, 1]))
     with pytest.raises(ValueError, match="noise needs noise_start and noise_gain"):
         analysis(torch.ones(9_000), one, one + 1, noise=torch.ones(9_000))

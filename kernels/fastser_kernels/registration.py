@@ -64,6 +64,11 @@ def _without_autocast(implementation: Callable[..., Any], device_type: str) -> C
     return run
 
 
+def accumulation_dtype(x: Tensor) -> torch.dtype:
+    """What sums over values of `x`, and statistics of it, are computed in: float32, of float64 float64."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def has_kernel(x: Tensor) -> bool:
     """Whether our operations take `x`; what they do not take (other devices, float64 on a GPU) is the reference's.
 
@@ -90,6 +95,11 @@ def use_reference(only: bool) -> None:
     """Choose who computes from now on in this process: the eager references alone, or our operations (the default)."""
     global _reference_only
     _reference_only = only
+
+
+def uses_reference() -> bool:
+    """Whether the eager references alone compute."""
+    return _reference_only
 
 
 @cache

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from fastser_kernels.dense_block import op as dense_block
-from fastser_kernels.lstm import op as lstm
 from fastser_kernels.registration import INTERPRETED
-from fastser_kernels.transition import op as transition
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -34,10 +31,8 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 
 
 @pytest.fixture(autouse=True)
-def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small maps on a CPU go to our operations too, not to the references that are faster there."""
-    for family in (dense_block, lstm, transition):
-        monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
+def own_operations_in_all(own_operations: None) -> None:
+    """Every test here is about our operations."""
 
 
 @pytest.fixture(autouse=True)

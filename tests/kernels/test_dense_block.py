@@ -320,10 +320,19 @@ def test_wrong_arguments_are_named() -> None:
 
     for wrong, error, sentence in [
         ((x[0], *lists), ValueError, r"x must be \[N, C, T, F\], got \[3, 4, 4\]"),
-        ((x.long(), *lists), TypeError, r"x must be floating point, got torch\.int64"),
-        ((x[:1, :, :1, :1], *lists), ValueError, "x must hold at least 2 values per channel when training"),
+        ((x.long(), *lists), TypeError, r"x must be floating point, got int64"),
+        ((x[:, :, :0], *lists), ValueError, r"x must hold maps of at least 1 x 1, got \[2, 3, 0, 4\]"),
+        ((x[..., :0], *lists), ValueError, r"x must hold maps of at least 1 x 1, got \[2, 3, 4, 0\]"),
+        ((x[:, :0], *lists), ValueError, r"x must hold maps of at least 1 x 1, got \[2, 0, 4, 4\]"),
+        (
+            (x[:1, :, :1, :1], *lists),
+            ValueError,
+            r"x must hold more than 1 value per channel when training, got \[1, 3, 1, 1\]",
+        ),
         ((x, *replaced(4, [])), ValueError, "conv_weight must hold at least one kernel"),
-        ((x, *replaced(4, [torch.ones(2, 4, 3, 3)])), ValueError, r"conv_weight\[0\] must be \[2, 3, 3, 3\]"),
+        ((x, *replaced(4, [torch.ones(2, 4, 3, 3)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got"),
+        ((x, *replaced(4, [torch.tensor(1.0)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got \[\]"),
+        ((x, *replaced(4, [torch.ones(2)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got \[2\]"),
         ((x, *replaced(1, [torch.ones(3)] * 2)), ValueError, "bn_bias must hold 1 tensors as conv_weight does, got 2"),
         ((x, *replaced(3, [torch.ones(2)])), ValueError, r"running_var\[0\] must be \[3\], got \[2\]"),
         ((x, *replaced(0, [torch.ones(3).double()])), TypeError, r"bn_weight\[0\] must be float32, got float64"),

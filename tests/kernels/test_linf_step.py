@@ -69,5 +69,9 @@ def test_wrong_arguments_are_named() -> None:
         linf_step(x, x.double(), x, *STEP, None)
     with pytest.raises(ValueError, match="grad must be on cpu as x_adv, got meta"):
         linf_step(x, x, x.to("meta"), *STEP, None)
-    with pytest.raises(TypeError, match=r"x_adv must be floating point, got torch\.int64"):
+    with pytest.raises(TypeError, match=r"x_adv must be floating point, got int64"):
         linf_step(x.long(), x, x, *STEP, None)
+    with pytest.raises(ValueError, match=r"eps must not be negative, got -0\.1"):
+        linf_step(x, x, x, 0.1, -0.1, None)
+    with pytest.raises(ValueError, match=r"bounds must be \(low, high\) with low < high, got \(1\.0, -1\.0\)"):
+        linf_step(x, x, x, *STEP, (1.0, -1.0))

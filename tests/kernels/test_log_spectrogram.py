@@ -308,7 +308,7 @@ def test_wrong_arguments_are_named() -> None:
         run(waveforms=good["waveforms"].half())
     with pytest.raises(TypeError, match="num_frames must be int64, got int32"):
         run(num_frames=good["num_frames"].int())
-    with pytest.raises(TypeError, match=r"noise must be floating point, got torch\.int16"):
+    with pytest.raises(TypeError, match="noise must be floating point, got int16"):
         run(noise=good["noise"].short())
     with pytest.raises(ValueError, match="noise_gain must be on cpu as waveforms, got meta"):
         run(noise_gain=good["noise_gain"].to("meta"))
@@ -320,8 +320,28 @@ def test_wrong_arguments_are_named() -> None:
         run(filterbank=good["filterbank"].t())
     with pytest.raises(ValueError, match=r"noise needs noise_start and noise_gain, both \[6\] as start"):
         run(noise_gain=None)
-    with pytest.raises(IndexError, match="noise_start and num_frames: a segment leaves the 0 samples"):
-        run(noise=good["noise"][:0])
+    with pytest.raises(ValueError, match=r"noise_start and noise_gain need noise, got None"):
+        run(noise=None, noise_gain=None)
+    with pytest.raises(ValueError, match=r"noise must be \[samples\], got \[2, 50\]"):
+        run(noise=torch.ones(2, 50))
+    for name in ("waveforms", "noise"):
+        with pytest.raises(ValueError, match=rf"{name} must hold at least one sample, got \[0\]"):
+            run(**{name: good[name][:0]})
+    with pytest.raises(IndexError, match=r"start\[2\] = 0 with -1 frames leaves the waveforms of \d+ samples"):
+        run(num_frames=torch.tensor([1, 1, -1, 1, 1, 1]))
+
+
+@pytest.mark.parametrize(("start", "frames"), [(-5, 2), (53, 1), (2**63 - 1, 1), (-(2**63), 1)])
+def test_a_place_outside_is_named(start: int, frames: int) -> None:
+    """Of 72 samples, of which a frame takes 20."""
+    ours, places, zeros = case("bands", mixed=False), torch.tensor([0, start]), torch.zeros(2, dtype=torch.int64)
+    ours.waveforms, ours.start, ours.num_frames = torch.randn(72), places, torch.tensor([1, frames])
+    sentence = rf"\[1\] = {start} with {frames} frames leaves the"
+    with pytest.raises(IndexError, match=f"^start{sentence} waveforms of 72 samples$"):
+        ours.run()
+    ours.start, ours.noise, ours.noise_start, ours.noise_gain = zeros, ours.waveforms, places, torch.ones(2)
+    with pytest.raises(IndexError, match=f"^noise_start{sentence} noise of 72 samples$"):
+        ours.run()
 
 
 @pytest.mark.parametrize("name", ["window", "filterbank", "noise", "noise_gain"])

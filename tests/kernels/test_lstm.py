@@ -199,12 +199,13 @@ def test_wrong_arguments_are_named() -> None:
     for wrong, error, sentence in [
         ((x[0], *parameters), ValueError, r"x must be \[N, T, I\], got \[3, 4\]"),
         ((x[:, :0], *parameters), ValueError, r"x must have at least one step, got \[1, 0, 4\]"),
-        ((x.long(), *parameters), TypeError, r"x must be floating point, got torch\.int64"),
+        ((x.long(), *parameters), TypeError, r"x must be floating point, got int64"),
         ((x[..., :3], *parameters), ValueError, r"w_ih must be \[8, 3\], got \[8, 4\]"),
         ((x, *replaced(1, torch.ones(8))), ValueError, r"w_hh must be \[4H, H\], got \[8\]"),
         ((x, *replaced(1, torch.ones(6, 2))), ValueError, r"w_hh must be \[8, 2\], got \[6, 2\]"),
         ((x, *replaced(3, torch.ones(7))), ValueError, r"b_hh must be \[8\], got \[7\]"),
-        ((x, *replaced(2, torch.ones(8, dtype=torch.int32))), TypeError, "b_ih must be floating point"),
+        ((x, *replaced(2, torch.ones(8, dtype=torch.int32))), TypeError, "b_ih must be float32, got int32"),
+        ((x.half(), *replaced(2, torch.ones(8).double())), TypeError, "b_ih must be float16 or float32, got float64"),
         ((x, *replaced(0, torch.ones(8, 4, device="meta"))), ValueError, "w_ih must be on cpu as x, got meta"),
     ]:
         with pytest.raises(error, match=sentence):

@@ -1,5 +1,6 @@
 """What runs where: without Triton, in autocast, and at import."""
 
+import importlib
 import subprocess
 import sys
 import warnings
@@ -7,7 +8,10 @@ import warnings
 import pytest
 import torch
 from fastser_kernels import highway, registration
+from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
+
+from fastser.layers import LSTM, DenseBlock, Transition
 
 
 def test_import_needs_no_triton_and_loads_none() -> None:
@@ -46,6 +50,33 @@ def test_who_has_a_kernel() -> None:
         assert not registration.has_kernel(on_gpu.double())
         assert registration.has_kernel(torch.empty(2, dtype=torch.float64))
         assert not registration.has_kernel(torch.empty(2, device="meta"))
+
+
+@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
+@pytest.mark.parametrize(
+    ("family", "module", "small", "large"),
+    [
+        ("dense_block", DenseBlock(3, 2, 2), torch.randn(2, 3, 4, 4), torch.randn(2, 3, 140, 140)),
+        ("lstm", LSTM(4, 2), torch.randn(2, 3, 4), torch.randn(2, 3, 4).bfloat16()),
+        ("transition", Transition(64, 2), torch.randn(2, 64, 4, 4), torch.randn(8, 64, 64, 64)),
+    ],
+    ids=["dense_block", "lstm", "transition"],
+)
+def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
+    family: str, module: nn.Module, small: Tensor, large: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # what conftest.py does for all other tests
+    op = importlib.import_module(f"fastser_kernels.{family}.op")
+
+    def refuse(*args: object, **modes: object) -> None:
+        raise AssertionError("the reference was called")
+
+    monkeypatch.setattr(op.reference, family, refuse)
+    with pytest.raises(AssertionError, match="the reference was called"):
+        module(small)
+    module.to(large.dtype)(large)
+    torch._dynamo.reset()
+    torch.compile(module.float(), fullgraph=True, backend="aot_eager")(small)
 
 
 def test_autocast_does_not_reach_into_an_operation() -> None:

@@ -258,9 +258,15 @@ def test_wrong_arguments_are_named() -> None:
 
     for wrong, error, sentence in [
         ((x[0], *parameters), ValueError, r"x must be \[N, C, T, F\], got \[3, 4, 4\]"),
-        ((x.long(), *parameters), TypeError, r"x must be floating point, got torch\.int64"),
-        ((x[:1, :, :1, :1], *parameters), ValueError, r"x must hold more than 1 value per channel when training"),
+        ((x.long(), *parameters), TypeError, r"x must be floating point, got int64"),
         ((x[:, :, :1], *parameters), ValueError, r"x must hold maps of at least 2 x 2, got \[2, 3, 1, 4\]"),
+        ((x[:, :0], *parameters), ValueError, r"x must hold maps of at least 2 x 2, got \[2, 0, 4, 4\]"),
+        (
+            (x[:0], *parameters),
+            ValueError,
+            r"x must hold more than 1 value per channel when training, got \[0, 3, 4, 4\]",
+        ),
+        ((x, *replaced(4, torch.tensor(1.0))), ValueError, r"conv_weight must be \[D, 3, 1, 1\], got \[\]"),
         ((x, *replaced(0, torch.ones(2))), ValueError, r"bn_weight must be \[3\], got \[2\]"),
         ((x, *replaced(2, torch.ones(3).double())), TypeError, "running_mean must be float32, got float64"),
         ((x, *replaced(3, torch.ones(3, device="meta"))), ValueError, "running_var must be on cpu as x, got meta"),

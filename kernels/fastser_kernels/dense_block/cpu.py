@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastser_kernels.registration import cpu_eager
+from fastser_kernels.batch_statistics import moments
+from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND = 2**18
 """Values in a band: 1 MB of float32, about what a core's second-level cache holds."""
 
 BAND_PIXELS = 2048
 """Pixels in a band at least: each band pays for rearranging the layer's kernel."""
-
 
 SMALL = 2**18
 """Values of a block's maps below which the reference is faster: all of it stays in cache, and each call costs."""
@@ -38,7 +38,7 @@ def forward(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maps of the whole block; when training, mean and biased variance of those that a layer reads."""
-    (n, channels, t, f), growth_rate, exact = x.shape, conv_weight[0].shape[0], _computed_in(x)
+    (n, channels, t, f), growth_rate, exact = x.shape, conv_weight[0].shape[0], accumulation_dtype(x)
     read = channels + (len(conv_weight) - 1) * growth_rate
     maps = torch.empty((n, read + growth_rate, t, f), dtype=x.dtype, memory_format=torch.channels_last)
     mean, var = (torch.empty(read if training else 0, dtype=exact) for _ in range(2))
@@ -47,7 +47,8 @@ def forward(
     new = pixels.narrow(3, 0, channels).copy_(x.permute(0, 2, 3, 1))
     for i, kernel in enumerate(conv_weight):
         if training:
-            _measure(new.to(exact), mean[channels - new.shape[3] : channels], var[channels - new.shape[3] : channels])
+            own = slice(channels - new.shape[3], channels)
+            moments(new.to(exact), mean[own], var[own])
             average, variance = mean[:channels], var[:channels]
         else:
             average, variance = running_mean[i].to(exact), running_var[i].to(exact)
@@ -79,7 +80,7 @@ def backward(
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients of x and of the parameters; `offset` and `slope` are A and B / std of the formula in `op.py`."""
-    (n, channels, t, f), growth_rate, exact = maps.shape, conv_weight[0].shape[0], _computed_in(maps)
+    (n, channels, t, f), growth_rate, exact = maps.shape, conv_weight[0].shape[0], accumulation_dtype(maps)
     if grad_maps.stride(1) != 1:
         grad_maps = grad_maps.contiguous(memory_format=torch.channels_last)
     pixels, before = maps.permute(0, 2, 3, 1), grad_maps.permute(0, 2, 3, 1)
@@ -142,10 +143,6 @@ def backward(
     return grad_x, grad_weight[::-1], grad_bias[::-1], grad_kernel[::-1]
 
 
-def _computed_in(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
-
-
 def _bands(n: int, t: int, f: int, channels: int) -> list[tuple[slice, slice]]:
     """Images and rows of each band."""
     pixels = torch.get_num_threads() * max(BAND_PIXELS, BAND // channels)
@@ -162,12 +159,6 @@ def _scale_shift(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tu
     """Normalisation as `scale * x + shift`."""
     scale = rstd * weight
     return scale, torch.addcmul(bias, mean, scale, value=-1)
-
-
-def _measure(values: Tensor, mean: Tensor, var: Tensor) -> None:
-    """Mean and biased variance over all axes but the last, in two passes."""
-    torch.mean(values, (0, 1, 2), out=mean)
-    torch.mean((values - mean).square_(), (0, 1, 2), out=var)
 
 
 def _nothing(kernel: Tensor) -> list[Tensor]:

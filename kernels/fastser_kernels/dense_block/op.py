@@ -25,9 +25,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels import batch_statistics
+from fastser_kernels.checks import (
+    check_floating,
+    check_number,
+    check_parameter,
+    check_shape,
+    check_values_per_channel,
+)
 from fastser_kernels.dense_block import cpu, reference
-from fastser_kernels.registration import has_kernel, register
+from fastser_kernels.registration import accumulation_dtype, has_kernel, register
 
 
 def _channels_last(shape: Sequence[Any], like: Tensor) -> Tensor:
@@ -47,7 +54,7 @@ def _fake_forward(
     n, channels, t, f = x.shape
     read = channels + (len(conv_weight) - 1) * conv_weight[0].shape[0]
     maps = _channels_last((n, read + conv_weight[0].shape[0], t, f), x)
-    mean, var = (x.new_empty(read if training else 0, dtype=_statistics_dtype(x)) for _ in range(2))
+    mean, var = (x.new_empty(read if training else 0, dtype=accumulation_dtype(x)) for _ in range(2))
     return maps, mean, var
 
 
@@ -88,10 +95,6 @@ _backward = register(
     triton="dense_block.backward_kernels:backward",
     fake=_fake_backward,
 )
-
-
-def _statistics_dtype(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 class _DenseBlock(torch.autograd.Function):
@@ -184,14 +187,13 @@ def dense_block(
         `[N, C0 + L*G, T, F]`, x first, channels_last in memory.
 
     Raises:
-        ValueError: If a tensor has the wrong shape or device, the lists are empty or differ in length, or there are
-            fewer than two values per channel when training.
-        TypeError: If a dtype does not fit.
+        ValueError: If a tensor has the wrong shape or device, there are no maps of at least 1 x 1, the lists are empty
+            or differ in length, or there are fewer than two values per channel when training.
+        TypeError: If a tensor has the wrong dtype.
     """
     _check(x, bn_weight, bn_bias, running_mean, running_var, conv_weight)
-    values = x.numel() // x.shape[1]
-    if training and values < 2:
-        raise ValueError(f"x must hold at least 2 values per channel when training, got {list(x.shape)}")
+    if training:
+        check_values_per_channel(x)
     out_channels = x.shape[1] + len(conv_weight) * conv_weight[0].shape[0]
     if not has_kernel(x) or cpu.is_slower(x, out_channels):
         lists = (bn_weight, bn_bias, running_mean, running_var, conv_weight)
@@ -199,10 +201,8 @@ def dense_block(
     running = [] if training else [*running_mean, *running_var]
     maps, mean, var = _DenseBlock.apply(x, training, eps, *bn_weight, *bn_bias, *running, *conv_weight)
     if training:
-        with torch.no_grad():
-            pairs = [(mean, r) for r in running_mean] + [(var * (values / (values - 1)), r) for r in running_var]
-            batch = [statistics[: r.shape[0]].to(r.dtype) for statistics, r in pairs]
-            torch._foreach_lerp_([*running_mean, *running_var], batch, momentum)
+        count = x.numel() // x.shape[1]
+        batch_statistics.update_running(running_mean, running_var, mean, var, count, momentum)
     result: Tensor = maps
     return result
 
@@ -215,20 +215,19 @@ def _check(
     running_var: list[Tensor],
     conv_weight: list[Tensor],
 ) -> None:
-    if x.dim() != 4:
-        raise ValueError(f"x must be [N, C, T, F], got {list(x.shape)}")
+    check_shape("x", x, ["N", "C", "T", "F"])
     check_floating("x", x)
+    if 0 in x.shape[1:]:
+        raise ValueError(f"x must hold maps of at least 1 x 1, got {list(x.shape)}")
     if not conv_weight:
         raise ValueError("conv_weight must hold at least one kernel")
-    lists = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
-    for name, tensors in lists.items():
-        if len(tensors) != len(conv_weight):
-            raise ValueError(f"{name} must hold {len(conv_weight)} tensors as conv_weight does, got {len(tensors)}")
-    dtypes = [x.dtype, torch.float32] if x.itemsize == 2 else [x.dtype]
+    check_shape("conv_weight[0]", conv_weight[0], ["G", x.shape[1], 3, 3])
     growth_rate = conv_weight[0].shape[0]
-    for name, tensors in (lists | {"conv_weight": conv_weight}).items():
+    vectors = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
+    for name, tensors in vectors.items():
+        check_number(name, tensors, len(conv_weight), of="conv_weight")
+    for name, tensors in (vectors | {"conv_weight": conv_weight}).items():
         for i, tensor in enumerate(tensors):
             channels = x.shape[1] + i * growth_rate
-            check_shape(f"{name}[{i}]", tensor, [growth_rate, channels, 3, 3] if name == "conv_weight" else [channels])
-            check_dtype(f"{name}[{i}]", tensor, dtypes)
-            check_device(f"{name}[{i}]", tensor, x)
+            shape = (growth_rate, channels, 3, 3) if name == "conv_weight" else (channels,)
+            check_parameter(f"{name}[{i}]", tensor, x, shape)

@@ -8,6 +8,8 @@ with w_a = lam / std and w_b = (1 - lam) / std where a frame is real, and 0 wher
 import torch
 from torch import Tensor
 
+from fastser_kernels.registration import accumulation_dtype
+
 
 def segments(
     frames: Tensor,
@@ -20,7 +22,7 @@ def segments(
 ) -> Tensor:
     """One window per segment."""
     mean, std = moments.tolist() if moments is not None else (mean, std)
-    weight = torch.ones(len(start), dtype=torch.promote_types(frames.dtype, torch.float32)).div_(std)
+    weight = torch.ones(len(start), dtype=accumulation_dtype(frames)).div_(std)
     return _weighted_sum(frames, start[None], length[None], weight[None], mean, segment_frames)
 
 
@@ -38,7 +40,7 @@ def mixup(
 ) -> Tensor:
     """Two windows per segment."""
     mean, std = moments.tolist() if moments is not None else (mean, std)
-    lam = lam.to(torch.promote_types(frames.dtype, torch.float32))
+    lam = lam.to(accumulation_dtype(frames))
     start, length = torch.stack([start_a, start_b]), torch.stack([length_a, length_b])
     return _weighted_sum(frames, start, length, torch.stack([lam, 1 - lam]).div_(std), mean, segment_frames)
 
@@ -52,7 +54,7 @@ def _weighted_sum(
     rows = (start[:, :, None] + offset).clamp_(0, len(frames) - 1)
     weights = (offset < length[:, :, None]) * weight[:, :, None]
     # Bag by bag, as embedding_bag wants them: [B * segment_frames * windows].
-    row, row_weight = (torch.stack(tensor.unbind(0), dim=2).flatten() for tensor in (rows, weights))
+    row, row_weight = (tensor.permute(1, 2, 0).flatten() for tensor in (rows, weights))
     bank = frames
     if frames.dtype != weights.dtype:
         bank, row = frames.index_select(0, row).to(weights.dtype), torch.arange(len(row))

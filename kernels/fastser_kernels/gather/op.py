@@ -11,12 +11,20 @@ on a GPU. Frames and lam get no gradient. Source of the mixture: Zhang et al. 20
 import torch
 from torch import Tensor
 
-from fastser_kernels.checks import check_device, check_dtype, check_floating
+from fastser_kernels.checks import (
+    check_device,
+    check_dtype,
+    check_floating,
+    check_inside,
+    check_positive,
+    check_shape,
+    known_at_once,
+)
 from fastser_kernels.gather import cpu, reference
-from fastser_kernels.registration import has_kernel, register
+from fastser_kernels.registration import accumulation_dtype, has_kernel, register
 
 
-def _segments_fake(
+def _fake_segments(
     frames: Tensor,
     start: Tensor,
     length: Tensor,
@@ -28,7 +36,7 @@ def _segments_fake(
     return frames.new_empty(start.shape[0], segment_frames, frames.shape[1])
 
 
-def _mixup_fake(
+def _fake_mixup(
     frames: Tensor,
     start_a: Tensor,
     length_a: Tensor,
@@ -40,23 +48,23 @@ def _mixup_fake(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
-    return _segments_fake(frames, start_a, length_a, mean, std, moments, segment_frames)
+    return _fake_segments(frames, start_a, length_a, mean, std, moments, segment_frames)
 
 
-# `moments`, the mean and the standard deviation [2] on the device of `frames`, goes before `mean` and `std`.
+# `moments`, the mean and the standard deviation [2] on the device of `frames`, replaces `mean` and `std`.
 _segments = register(
     "gather_segments(Tensor frames, Tensor start, Tensor length, float mean, float std, Tensor? moments, "
     "SymInt segment_frames) -> Tensor",
     cpu=cpu.segments,
     triton="gather.kernels:segments",
-    fake=_segments_fake,
+    fake=_fake_segments,
 )
 _mixup = register(
     "gather_mixup(Tensor frames, Tensor start_a, Tensor length_a, Tensor start_b, Tensor length_b, Tensor lam, "
     "float mean, float std, Tensor? moments, SymInt segment_frames) -> Tensor",
     cpu=cpu.mixup,
     triton="gather.kernels:mixup",
-    fake=_mixup_fake,
+    fake=_fake_mixup,
 )
 
 
@@ -82,7 +90,7 @@ def gather_segments(
         `[B, segment_frames, bins]` in the dtype of `frames`.
 
     Raises:
-        ValueError: If a shape or device is wrong.
+        ValueError: If a shape or device is wrong, or `segment_frames` is below 1.
         TypeError: If a dtype is wrong.
         IndexError: If a segment leaves the bank and `start` is on the CPU. On other devices, where asking would wait
             for the device, indices are clamped to the bank.
@@ -92,7 +100,8 @@ def gather_segments(
     frames = frames.detach()
     if not has_kernel(frames):
         return reference.gather_segments(frames, start, length, mean, std, segment_frames)
-    return _segments(frames, start, length, *_moments(frames, mean, std), segment_frames)  # type: ignore[no-any-return]
+    result: Tensor = _segments(frames, start, length, *_moments(frames, mean, std), segment_frames)
+    return result
 
 
 def gather_mixup(
@@ -138,12 +147,14 @@ def gather_mixup(
     frames, lam, windows = frames.detach(), lam.detach(), (start_a, length_a, start_b, length_b)
     if not has_kernel(frames):
         return reference.gather_mixup(frames, *windows, lam, mean, std, segment_frames)
-    return _mixup(frames, *windows, lam, *_moments(frames, mean, std), segment_frames)  # type: ignore[no-any-return]
+    result: Tensor = _mixup(frames, *windows, lam, *_moments(frames, mean, std), segment_frames)
+    return result
 
 
 def _check_bank(frames: Tensor, mean: float | Tensor, std: float | Tensor) -> None:
-    if frames.dim() != 2 or frames.shape[0] == 0:
-        raise ValueError(f"frames must be [F_total, bins] with at least one frame, got {list(frames.shape)}")
+    check_shape("frames", frames, ["F_total", "bins"])
+    if frames.shape[0] == 0:
+        raise ValueError(f"frames must hold at least one frame, got {list(frames.shape)}")
     check_floating("frames", frames)
     for name, value in (("mean", mean), ("std", std)):
         if isinstance(value, Tensor) and value.dim() != 0:
@@ -152,6 +163,7 @@ def _check_bank(frames: Tensor, mean: float | Tensor, std: float | Tensor) -> No
 
 def _check_windows(frames: Tensor, start: Tensor, length: Tensor, segment_frames: int, suffix: str = "") -> None:
     """Check the indices named start and length with this suffix; their range only where that waits for nothing."""
+    check_positive(segment_frames=segment_frames)
     names = f"start{suffix}", f"length{suffix}"
     if start.dim() != 1 or start.shape != length.shape:
         raise ValueError(
@@ -160,20 +172,16 @@ def _check_windows(frames: Tensor, start: Tensor, length: Tensor, segment_frames
     for name, tensor in zip(names, (start, length), strict=True):
         check_dtype(name, tensor, [torch.int64])
         check_device(name, tensor, frames, of="frames")
-    if start.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    num_frames = frames.shape[0]
-    for i, (first, count) in enumerate(zip(start.tolist(), length.tolist(), strict=True)):
-        used = count if count < segment_frames else segment_frames
-        if first < 0 or used < 0 or first + used > num_frames:
-            raise IndexError(f"{names[0]}[{i}] = {first} with {used} frames leaves the bank of {num_frames} frames")
+    if known_at_once(start):
+        used = length.clamp(max=segment_frames)
+        check_inside(names[0], start, used, used, "bank", frames.shape[0])
 
 
 def _moments(frames: Tensor, mean: float | Tensor, std: float | Tensor) -> tuple[float, float, Tensor | None]:
     """Numbers as they are; where there is a tensor, both as one on the device, without waiting for it."""
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         return float(mean), float(std), None
-    dtype = torch.promote_types(frames.dtype, torch.float32)
+    dtype = accumulation_dtype(frames)
     pair = [
         value.to(frames.device, dtype)
         if isinstance(value, Tensor)

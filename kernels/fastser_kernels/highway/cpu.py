@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fastser_kernels.registration import accumulation_dtype
+
 Tensors = list[Tensor]
 
 _relu_backward = torch.ops.aten.threshold_backward.default
@@ -15,7 +17,7 @@ def _all_to(dtype: torch.dtype, *lists: Tensors) -> list[Tensors]:
 
 def forward(x: Tensor, w_h: Tensors, b_h: Tensors, w_t: Tensors, b_t: Tensors) -> tuple[Tensors, Tensors, Tensors]:
     """Result, hidden units and gates `[N, U]` of every layer."""
-    dtype, computed = x.dtype, torch.promote_types(x.dtype, torch.float32)
+    dtype, computed = x.dtype, accumulation_dtype(x)
     if not dtype == w_h[0].dtype == computed:
         x, (w_h, b_h, w_t, b_t) = x.to(computed), _all_to(computed, w_h, b_h, w_t, b_t)
     results, all_hidden, gates = [], [], []
@@ -36,7 +38,7 @@ def backward(
 ) -> tuple[Tensor, Tensors, Tensors, Tensors, Tensors]:
     """Gradients of x and, unless `input_only`, of w_h, b_h, w_t and b_t."""
     dtype, parameter_dtype = grad.dtype, w_h[0].dtype
-    computed = torch.promote_types(dtype, torch.float32)
+    computed = accumulation_dtype(grad)
     if not dtype == parameter_dtype == computed:
         inputs, hidden, gates, w_h, w_t = _all_to(computed, inputs, hidden, gates, w_h, w_t)
         grad = grad.to(computed)

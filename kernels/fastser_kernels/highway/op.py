@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels.checks import check_floating, check_number, check_parameter, check_shape
 from fastser_kernels.highway import cpu, reference
 from fastser_kernels.registration import has_kernel, register
 
 
-def _forward_fake(
+def _fake_forward(
     x: Tensor,
     w_h: list[Tensor],
     b_h: list[Tensor],
@@ -32,7 +33,7 @@ def _forward_fake(
     return results, hidden, gates
 
 
-def _backward_fake(
+def _fake_backward(
     grad: Tensor,
     inputs: list[Tensor],
     hidden: list[Tensor],
@@ -51,14 +52,14 @@ _forward = register(
     "-> (Tensor[] results, Tensor[] hidden, Tensor[] gates)",
     cpu=cpu.forward,
     triton="highway.kernels:forward",
-    fake=_forward_fake,
+    fake=_fake_forward,
 )
 _backward = register(
     "highway_backward(Tensor grad, Tensor[] inputs, Tensor[] hidden, Tensor[] gates, Tensor[] w_h, Tensor[] w_t, "
     "bool input_only) -> (Tensor grad_x, Tensor[] grad_w_h, Tensor[] grad_b_h, Tensor[] grad_w_t, Tensor[] grad_b_t)",
     cpu=cpu.backward,
     triton="highway.kernels:backward",
-    fake=_backward_fake,
+    fake=_fake_backward,
 )
 
 
@@ -84,10 +85,11 @@ class _Highway(torch.autograd.Function):
         results, hidden, gates = _forward(x, w_h, b_h, w_t, b_t)
         ctx.save_for_backward(x, *results[:-1], *hidden, *gates, *w_h, *w_t)
         ctx.layers = layers
-        return results[-1]  # type: ignore[no-any-return]
+        result: Tensor = results[-1]
+        return result
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         layers, saved = ctx.layers, ctx.saved_tensors
         input_only = not any(ctx.needs_input_grad[2:])
@@ -101,10 +103,11 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
 
     Args:
         x: Features `[N, U]`, floating point.
-        w_h: Weights `[U, U]` of the hidden units, of the dtype of `x` or float32.
-        b_h: Biases `[U]` of the hidden units, of the weights' dtype.
-        w_t: Weights `[U, U]` of the transform gates, likewise.
-        b_t: Biases `[U]` of the transform gates, likewise.
+        w_h: Weights `[U, U]` of the hidden units, of the dtype of `x` or, where that is float16 or bfloat16, float32;
+            as all that follow.
+        b_h: Biases `[U]` of the hidden units.
+        w_t: Weights `[U, U]` of the transform gates.
+        b_t: Biases `[U]` of the transform gates.
 
     Returns:
         `[N, U]` in the dtype of `x`.
@@ -113,24 +116,18 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
         ValueError: If a tensor has the wrong shape or device, or the lists differ in length.
         TypeError: If a tensor has the wrong dtype.
     """
-    if x.dim() != 2:
-        raise ValueError(f"x must be [N, U], got {list(x.shape)}")
+    check_shape("x", x, ["N", "U"])
     check_floating("x", x)
-    for name, tensors in {"b_h": b_h, "w_t": w_t, "b_t": b_t}.items():
-        if len(tensors) != len(w_h):
-            raise ValueError(f"{name} must hold {len(w_h)} tensors as w_h does, got {len(tensors)}")
+    lists = {"w_h": w_h, "b_h": b_h, "w_t": w_t, "b_t": b_t}
+    units = x.shape[1]
+    for name, tensors in lists.items():
+        check_number(name, tensors, len(w_h), of="w_h")
+        shape = (units, units) if name[0] == "w" else (units,)
+        for i, tensor in enumerate(tensors):
+            check_parameter(f"{name}[{i}]", tensor, x, shape)
     if not w_h:
         return x
-    check_dtype("w_h[0]", w_h[0], [x.dtype, torch.float32])
-    units, dtype, device = x.shape[1], w_h[0].dtype, x.device
-    square, vector = torch.Size([units, units]), torch.Size([units])
-    for name, tensors in {"w_h": w_h, "b_h": b_h, "w_t": w_t, "b_t": b_t}.items():
-        shape = square if name[0] == "w" else vector
-        for i, tensor in enumerate(tensors):
-            if tensor.shape != shape or tensor.dtype != dtype or tensor.device != device:
-                check_shape(f"{name}[{i}]", tensor, shape)
-                check_dtype(f"{name}[{i}]", tensor, [dtype])
-                check_device(f"{name}[{i}]", tensor, x)
     if not has_kernel(x):
         return reference.highway(x, w_h, b_h, w_t, b_t)
-    return _Highway.apply(x, len(w_h), *w_h, *b_h, *w_t, *b_t)  # type: ignore[no-any-return]
+    result: Tensor = _Highway.apply(x, len(w_h), *w_h, *b_h, *w_t, *b_t)
+    return result

@@ -15,14 +15,14 @@ from fastser_kernels.linf_step import cpu, reference
 from fastser_kernels.registration import has_kernel, register
 
 
-def _fake(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None: ...
+def _fake_step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None: ...
 
 
 _step = register(
     "linf_step(Tensor(a!) x_adv, Tensor x0, Tensor grad, float alpha, float eps, float low, float high) -> ()",
     cpu=cpu.step,
     triton="linf_step.kernels:step",
-    fake=_fake,
+    fake=_fake_step,
 )
 
 
@@ -46,10 +46,14 @@ def linf_step(
         bounds: Smallest and largest value an input may take, or None.
 
     Raises:
-        ValueError: If shapes or devices differ.
+        ValueError: If shapes or devices differ, eps is negative, or bounds are empty.
         TypeError: If a dtype is not floating point, or dtypes differ.
     """
     check_floating("x_adv", x_adv)
+    if eps < 0:
+        raise ValueError(f"eps must not be negative, got {eps}")
+    if bounds is not None and bounds[0] >= bounds[1]:
+        raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
     for name, tensor in (("x0", x0), ("grad", grad)):
         check_shape(name, tensor, x_adv.shape)
         check_dtype(name, tensor, [x_adv.dtype])

@@ -21,7 +21,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
+from fastser_kernels.checks import (
+    check_device,
+    check_dtype,
+    check_floating,
+    check_inside,
+    check_positive,
+    check_shape,
+    known_at_once,
+)
 from fastser_kernels.log_spectrogram import cpu, reference
 from fastser_kernels.registration import has_kernel, register
 
@@ -60,7 +68,8 @@ class _LogSpectrogram(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         ctx.save_for_backward(*arguments[:8])
         ctx.sizes = (*arguments[8:13], arguments[14])
-        return _forward(*arguments)  # type: ignore[no-any-return]
+        result: Tensor = _forward(*arguments)
+        return result
 
     @staticmethod
     @once_differentiable
@@ -122,46 +131,54 @@ def log_spectrogram(
     Raises:
         ValueError: If an argument's shape or device does not fit, or one other than `waveforms` requires a gradient.
         TypeError: If an argument's dtype does not fit.
-        IndexError: If a segment leaves the waveforms or the noise and they are on the CPU. On other devices, where
-            asking would wait for the device, and under torch.compile, places are clamped.
+        IndexError: If a segment leaves the waveforms or the noise, or has fewer than no frames, and they are on the
+            CPU. On other devices, where asking would wait for the device, and under torch.compile, places are clamped.
     """
-    _check_shapes(waveforms, start, num_frames, window, n_fft)
-    for name, size in (("hop_length", hop_length), ("num_bins", num_bins), ("segment_frames", segment_frames)):
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+    _check_signal("waveforms", waveforms)
+    if start.dim() != 1 or start.shape != num_frames.shape:
+        raise ValueError(
+            f"start and num_frames must both be [segments], got {list(start.shape)} and {list(num_frames.shape)}"
+        )
+    if window.dim() != 1 or not 0 < window.shape[0] <= n_fft:
+        raise ValueError(f"window must be [1 to n_fft = {n_fft} samples], got {list(window.shape)}")
+    check_positive(hop_length=hop_length, num_bins=num_bins, segment_frames=segment_frames)
     if filterbank is None and num_bins > n_fft // 2 + 1:
         raise ValueError(f"num_bins must be at most n_fft // 2 + 1 = {n_fft // 2 + 1}, got {num_bins}")
     if filterbank is not None:
         check_shape("filterbank", filterbank, (n_fft // 2 + 1, num_bins))
     if noise is None:
-        noise_start, noise_gain = None, None
+        if noise_start is not None or noise_gain is not None:
+            raise ValueError("noise_start and noise_gain need noise, got None")
     elif noise_start is None or noise_gain is None or not noise_start.shape == noise_gain.shape == start.shape:
         raise ValueError(f"noise needs noise_start and noise_gain, both {list(start.shape)} as start")
+    else:
+        _check_signal("noise", noise)
     check_dtype("waveforms", waveforms, [torch.float32, torch.float64])
     places = {"start": start, "num_frames": num_frames, "noise_start": noise_start}
     weights = {"window": window, "filterbank": filterbank, "noise": noise, "noise_gain": noise_gain}
     _check_kinds(waveforms, places, weights)
-    frames = num_frames.clamp(max=segment_frames), window.shape[0], hop_length
-    _check_reach(waveforms, start, *frames, "start and num_frames")
-    if noise is not None and noise_start is not None:
-        _check_reach(noise, noise_start, *frames, "noise_start and num_frames")
-        noise = noise.contiguous()
+    if known_at_once(start):
+        frames = num_frames.clamp(max=segment_frames)
+        length = reference.num_samples(frames, window.shape[0], hop_length)
+        check_inside("start", start, frames, length, "waveforms", waveforms.shape[0], "samples")
+        if noise is not None and noise_start is not None:
+            check_inside("noise_start", noise_start, frames, length, "noise", noise.shape[0], "samples")
+    noise = None if noise is None else noise.contiguous()
     tensors = (waveforms.contiguous(), start, num_frames, window, filterbank, noise, noise_start, noise_gain)
     sizes = (hop_length, n_fft, num_bins, segment_frames, power_floor, mean, std)
     if not has_kernel(waveforms):
         return reference.log_spectrogram(*tensors, *sizes)
     if torch.is_grad_enabled() and waveforms.requires_grad:
-        return _LogSpectrogram.apply(*tensors, *sizes)  # type: ignore[no-any-return]
-    return _forward(*tensors, *sizes)  # type: ignore[no-any-return]
+        result: Tensor = _LogSpectrogram.apply(*tensors, *sizes)
+    else:
+        result = _forward(*tensors, *sizes)
+    return result
 
 
-def _check_shapes(waveforms: Tensor, start: Tensor, num_frames: Tensor, window: Tensor, n_fft: int) -> None:
-    if waveforms.dim() != 1:
-        raise ValueError(f"waveforms must be [samples], packed end to end, got {list(waveforms.shape)}")
-    if start.dim() != 1 or start.shape != num_frames.shape:
-        raise ValueError(f"start and num_frames must be [segments], got {list(start.shape)}, {list(num_frames.shape)}")
-    if window.dim() != 1 or not 0 < window.shape[0] <= n_fft:
-        raise ValueError(f"window must be [1 to n_fft = {n_fft} samples], got {list(window.shape)}")
+def _check_signal(name: str, signal: Tensor) -> None:
+    check_shape(name, signal, ["samples"])
+    if signal.shape[0] == 0:
+        raise ValueError(f"{name} must hold at least one sample, got [0]")
 
 
 def _check_kinds(waveforms: Tensor, places: dict[str, Tensor | None], weights: dict[str, Tensor | None]) -> None:
@@ -176,17 +193,3 @@ def _check_kinds(waveforms: Tensor, places: dict[str, Tensor | None], weights: d
         check_floating(name, tensor)
         if tensor.requires_grad and torch.is_grad_enabled():
             raise ValueError(f"{name} requires a gradient, but log_spectrogram has one for waveforms only: detach it")
-
-
-def _check_reach(
-    signal: Tensor, start: Tensor, num_frames: Tensor, win_length: int, hop_length: int, names: str
-) -> None:
-    """Refuse segments that leave the signal, where asking does not wait for a device."""
-    if start.numel() == 0:
-        return
-    outside = signal.shape[0] == 0
-    if signal.device.type == "cpu" and not torch.compiler.is_compiling():
-        end = start + reference.num_samples(num_frames, win_length, hop_length)
-        outside = outside or int(start.min()) < 0 or int(end.max()) > signal.shape[0]
-    if outside:
-        raise IndexError(f"{names}: a segment leaves the {signal.shape[0]} samples")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastser_kernels.registration import cpu_eager
+from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 
 def is_slower(x: Tensor) -> bool:
@@ -23,7 +23,7 @@ def _order(per_step: Tensor, reverse: bool) -> Iterable[Tensor]:
 def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Hidden states, gates and cells of all steps."""
     num_steps, batch, units = projected.shape[0], projected.shape[1], w_hh.shape[1]
-    dtype = torch.promote_types(projected.dtype, torch.float32)
+    dtype = accumulation_dtype(projected)
     gates = projected.to(dtype, copy=True, memory_format=torch.contiguous_format)
     hidden, cell, candidates = (gates.new_empty(num_steps, batch, units) for _ in range(3))
     h, c, w = gates.new_zeros(batch, units), gates.new_zeros(batch, units), w_hh.to(dtype).t()

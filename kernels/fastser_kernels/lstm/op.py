@@ -20,19 +20,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from fastser_kernels.checks import check_device, check_floating, check_shape
+from fastser_kernels.checks import check_floating, check_parameter, check_shape
 from fastser_kernels.lstm import cpu, reference
-from fastser_kernels.registration import has_kernel, register
+from fastser_kernels.registration import accumulation_dtype, has_kernel, register
 
 
-def _forward_fake(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
     hidden = projected.new_empty(projected.shape[0], projected.shape[1], w_hh.shape[1])
-    cell = hidden.new_empty(hidden.shape, dtype=torch.promote_types(hidden.dtype, torch.float32))
+    cell = hidden.new_empty(hidden.shape, dtype=accumulation_dtype(hidden))
     return hidden, projected.new_empty(projected.shape), cell
 
 
-def _backward_fake(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
+def _fake_backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
     return gates.new_empty(gates.shape)
 
 
@@ -40,13 +41,13 @@ _forward = register(
     "lstm_recurrence(Tensor projected, Tensor w_hh, bool reverse) -> (Tensor hidden, Tensor gates, Tensor cell)",
     cpu=cpu.forward,
     triton="lstm.kernels:forward",
-    fake=_forward_fake,
+    fake=_fake_forward,
 )
 _backward = register(
     "lstm_recurrence_backward(Tensor grad_hidden, Tensor w_hh, Tensor gates, Tensor cell, bool reverse) -> Tensor",
     cpu=cpu.backward,
     triton="lstm.kernels:backward",
-    fake=_backward_fake,
+    fake=_fake_backward,
 )
 
 
@@ -69,13 +70,14 @@ def ideal_flops(shape: tuple[int, int, int]) -> int:
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, w_hh: Tensor, reverse: bool) -> Tensor:
+        hidden: Tensor
         hidden, gates, cell = _forward(projected, w_hh, reverse)
         ctx.save_for_backward(w_hh, hidden, gates, cell)
         ctx.reverse = reverse
-        return hidden  # type: ignore[no-any-return]
+        return hidden
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor, Tensor | None, None]:
         w_hh, hidden, gates, cell = ctx.saved_tensors
         grad_projected = _backward(grad_hidden, w_hh, gates, cell, ctx.reverse)
@@ -91,10 +93,11 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
 
     Args:
         x: Sequences `[N, T, I]`, floating point, of at least one step.
-        w_ih: `[4H, I]`.
+        w_ih: `[4H, I]`, of the dtype of `x` or, where that is float16 or bfloat16, float32; as all that follow. All are
+            used in the dtype of `x`.
         w_hh: `[4H, H]`.
         b_ih: `[4H]`.
-        b_hh: `[4H]`; like the other parameters in any floating dtype, they are used in that of `x`.
+        b_hh: `[4H]`.
         reverse: Go from the last step to the first.
 
     Returns:
@@ -102,21 +105,18 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
 
     Raises:
         ValueError: If a shape or a device is wrong.
-        TypeError: If a dtype is not floating point.
+        TypeError: If a tensor has the wrong dtype.
     """
-    if x.dim() != 3:
-        raise ValueError(f"x must be [N, T, I], got {list(x.shape)}")
-    if w_hh.dim() != 2:
-        raise ValueError(f"w_hh must be [4H, H], got {list(w_hh.shape)}")
+    check_shape("x", x, ["N", "T", "I"])
+    check_floating("x", x)
     if x.shape[1] == 0:
         raise ValueError(f"x must have at least one step, got {list(x.shape)}")
-    check_floating("x", x)
+    check_shape("w_hh", w_hh, ["4H", "H"])
     gates = 4 * w_hh.shape[1]
-    shapes = {"w_ih": [gates, x.shape[2]], "w_hh": [gates, w_hh.shape[1]], "b_ih": [gates], "b_hh": [gates]}
-    for (name, shape), parameter in zip(shapes.items(), (w_ih, w_hh, b_ih, b_hh), strict=True):
-        check_shape(name, parameter, shape)
-        check_floating(name, parameter)
-        check_device(name, parameter, x)
+    check_parameter("w_ih", w_ih, x, (gates, x.shape[2]))
+    check_parameter("w_hh", w_hh, x, (gates, w_hh.shape[1]))
+    check_parameter("b_ih", b_ih, x, (gates,))
+    check_parameter("b_hh", b_hh, x, (gates,))
     if not has_kernel(x) or cpu.is_slower(x):
         return reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse)
     projected = F.linear(x, w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype))

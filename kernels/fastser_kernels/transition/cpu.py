@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fastser_kernels.registration import cpu_eager
+from fastser_kernels.batch_statistics import moments
+from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND = 2**19
 """Values of a band: 2 MB in fp32."""
-
 
 SMALL = 2**21
 """Values of the maps below which the reference is faster: all of it stays in cache, and each call costs."""
@@ -36,7 +36,8 @@ def forward(
     maps = _maps(x)
     scratch = maps.new_empty(0)
     if training:
-        mean, var = batch = _moments(maps, scratch)
+        mean, var = batch = maps.new_empty(maps.shape[3]), maps.new_empty(maps.shape[3])
+        moments(maps, mean, var)
     else:
         mean, var = _running(running_mean, running_var, maps)
         batch = maps.new_empty(0), maps.new_empty(0)
@@ -107,8 +108,7 @@ def backward(
 
 def _maps(x: Tensor) -> Tensor:
     """`x` as `[N, T, F, C]` in float32 or float64."""
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.to(dtype, memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    return x.to(accumulation_dtype(x), memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
 
 def _running(mean: Tensor | None, var: Tensor | None, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,17 +116,6 @@ def _running(mean: Tensor | None, var: Tensor | None, maps: Tensor) -> tuple[Ten
     assert mean is not None
     assert var is not None
     return mean.to(maps.dtype), var.to(maps.dtype)
-
-
-def _moments(maps: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel, in two passes."""
-    count = maps.numel() // maps.shape[3]
-    mean = maps.sum((0, 1, 2)).div_(count)
-    var = torch.zeros_like(mean)
-    for (band,), _ in _bands([maps], maps[:, : maps.shape[1] // 2]):
-        centred = torch.sub(band, mean, out=scratch.resize_(band.shape))
-        var += centred.mul_(centred).sum((0, 1, 2))
-    return mean, var.div_(count)
 
 
 def _bands(maps: list[Tensor], pooled: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:

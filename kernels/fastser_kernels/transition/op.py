@@ -19,13 +19,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
-from fastser_kernels.registration import has_kernel, register
+from fastser_kernels import batch_statistics
+from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
+from fastser_kernels.registration import accumulation_dtype, has_kernel, register
 from fastser_kernels.transition import cpu, reference
 
 
-def _forward_fake(
+def _fake_forward(
     x: Tensor,
     bn_weight: Tensor,
     bn_bias: Tensor,
@@ -37,12 +39,11 @@ def _forward_fake(
     N, C, T, F = x.shape
     shape = N, C, T // 2, F // 2
     pooled = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    statistics = torch.float64 if x.dtype == torch.float64 else torch.float32
-    mean, var = (x.new_empty(C if training else 0, dtype=statistics) for _ in range(2))
+    mean, var = (x.new_empty(C if training else 0, dtype=accumulation_dtype(x)) for _ in range(2))
     return pooled, mean, var
 
 
-def _backward_fake(
+def _fake_backward(
     grad_pooled: Tensor,
     x: Tensor,
     mean: Tensor,
@@ -64,7 +65,7 @@ _forward = register(
     "bool training, float eps) -> (Tensor pooled, Tensor mean, Tensor var)",
     cpu=cpu.forward,
     triton="transition.kernels:forward",
-    fake=_forward_fake,
+    fake=_fake_forward,
 )
 _backward = register(
     "transition_pool_backward(Tensor grad_pooled, Tensor x, Tensor mean, Tensor var, Tensor bn_weight, "
@@ -72,7 +73,7 @@ _backward = register(
     "-> (Tensor grad_x, Tensor[] parameters)",
     cpu=cpu.backward,
     triton="transition.kernels:backward",
-    fake=_backward_fake,
+    fake=_fake_backward,
 )
 
 
@@ -113,7 +114,7 @@ class _Pool(torch.autograd.Function):
         return pooled, mean, var
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         input_only = not any(ctx.needs_input_grad[1:3])
         grad_x, parameters = _backward(grad_pooled, *ctx.saved_tensors, ctx.training, ctx.eps, input_only)
@@ -150,34 +151,26 @@ def transition(
         `[N, D, T//2, F//2]`.
 
     Raises:
-        ValueError: If a tensor has the wrong shape or device, a map is smaller than 2 x 2, or there are fewer than two
-            values per channel to take statistics of.
+        ValueError: If a tensor has the wrong shape or device, there are no maps of at least 2 x 2, or fewer than two
+            values per channel when training.
         TypeError: If a tensor has the wrong dtype.
     """
-    if x.dim() != 4:
-        raise ValueError(f"x must be [N, C, T, F], got {list(x.shape)}")
+    check_shape("x", x, ["N", "C", "T", "F"])
     check_floating("x", x)
-    count = x.shape[0] * x.shape[2] * x.shape[3]
-    if training and count < 2:
-        raise ValueError(f"x must hold more than 1 value per channel when training, got {list(x.shape)}")
-    if min(x.shape[2:]) < 2:
+    if x.shape[1] == 0 or min(x.shape[2:]) < 2:
         raise ValueError(f"x must hold maps of at least 2 x 2, got {list(x.shape)}")
-    if list(conv_weight.shape[1:]) != [x.shape[1], 1, 1]:
-        raise ValueError(f"conv_weight must be [D, {x.shape[1]}, 1, 1], got {list(conv_weight.shape)}")
+    if training:
+        check_values_per_channel(x)
     vectors = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
     for name, vector in vectors.items():
-        check_shape(name, vector, [x.shape[1]])
-    dtypes = [x.dtype, torch.float32] if x.itemsize == 2 else [x.dtype]
-    for name, tensor in (vectors | {"conv_weight": conv_weight}).items():
-        check_dtype(name, tensor, dtypes)
-        check_device(name, tensor, x)
+        check_parameter(name, vector, x, x.shape[1:2])
+    check_parameter("conv_weight", conv_weight, x, ("D", x.shape[1], 1, 1))
     if not has_kernel(x) or cpu.is_slower(x):
         arguments = bn_weight, bn_bias, running_mean, running_var, conv_weight
         return reference.transition(x, *arguments, training=training, momentum=momentum, eps=eps)
     running = (None, None) if training else (running_mean, running_var)
     pooled, mean, var = _Pool.apply(x, bn_weight, bn_bias, *running, training, eps)
     if training:
-        with torch.no_grad():
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((var * (count / (count - 1))).to(running_var.dtype), momentum)
+        count = x.numel() // x.shape[1]
+        batch_statistics.update_running([running_mean], [running_var], mean, var, count, momentum)
     return F.conv2d(pooled, conv_weight.to(pooled.dtype))
