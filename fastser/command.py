@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from fastser_kernels.registration import use_reference
 from rich.console import Console
 
 from fastser.cache import cache_dir, sweep
@@ -52,6 +53,7 @@ class Request:
     folds: int | None
     repeats: int | None
     device: str
+    kernels: str
     seed: int
     out: Path
     changes: tuple[str, ...]
@@ -77,6 +79,7 @@ def run(request: Request) -> int:
     augmentations = _chosen("--augmentations", request.augmentations, AUGMENTATIONS)
     settings = _settings(request)
     device = _device(request.device)
+    use_reference(request.kernels == "eager")
     store = None if request.dry_run else ResultStore(request.out)
 
     if request.source is request.target is request.noise is None:

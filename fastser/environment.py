@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from fastser_kernels.registration import uses_reference
 
 from fastser import __version__
 
 
-@cache
 def environment(device: str) -> dict[str, str]:
     """Names and texts that a result carries, in the order in which a report prints them."""
     facts = {
@@ -26,6 +26,7 @@ def environment(device: str) -> dict[str, str]:
         "soundfile": version("soundfile"),
         "soxr": version("soxr"),
         "fastser": __version__,
+        "kernels": "eager (references in plain PyTorch)" if uses_reference() else "fused",
         "commit": _commit() or "unknown (not run from a git checkout)",
     }
     if device.startswith("cuda"):
@@ -42,6 +43,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or "unknown processor"
 
 
+@cache
 def _commit() -> str | None:
     """Commit of the checkout this package lies in, with "+" if tracked files were changed; None where there is none."""
     root = Path(__file__).parents[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastser_kernels.registration import uses_reference
 
 from fastser.corpora.base import EMOTIONS, CorpusError
 from fastser.datasets import Dataset, Subset
@@ -102,6 +103,8 @@ class Experiment:
                 depends += [settings.noise, self.noise.waveforms.key, self.noise.scenes]
         if cell.task == "cross":
             depends.append(settings.protocol.cross_corpus_validation)
+        if uses_reference():
+            depends.append("kernels: eager")
         return TrainingId(**asdict(cell), corpus=" -> ".join(titles), key=digest(*depends))
 
     def subsets(self, cell: Cell) -> tuple[Subset, Subset, Subset]:

@@ -20,6 +20,13 @@ class ScaleName(enum.StrEnum):
     QUICK = "quick"
 
 
+class KernelsName(enum.StrEnum):
+    """Values of `--kernels`."""
+
+    FUSED = "fused"
+    EAGER = "eager"
+
+
 SOURCE = "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ..."
 TARGET = "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ..."
 NOISE = "Noise recordings: demand=PATH or folder=PATH."
@@ -27,6 +34,7 @@ SCALE = "The published sizes, or everything made small. Default: quick for stand
 FOLDS = "Only so many test speakers, evenly spread."
 REPEATS = "How often each training is repeated with another seed."
 DEVICE = "cpu, cuda or cuda:1; auto takes a GPU if there is one."
+KERNELS = "Compute with fastser's own operations, or with their references in plain PyTorch (to compare)."
 OUT = "Folder for tables, figure, report and finished trainings."
 CHANGE = "Change a setting of the protocol, such as augmentation.mixup_alpha=0.4; may be given again."
 BAD = "Go on even if more than 5 % of a corpus' files are unusable."
@@ -51,6 +59,7 @@ def reproduce(
     folds: Annotated[int | None, Option(metavar="N", help=FOLDS, min=1)] = None,
     repeats: Annotated[int | None, Option(metavar="N", help=REPEATS, min=1)] = None,
     device: Annotated[str, Option(metavar="NAME", help=DEVICE)] = "auto",
+    kernels: Annotated[KernelsName, Option(help=KERNELS)] = KernelsName.FUSED,
     seed: Annotated[int, Option(metavar="N", help="Seed from which all others are derived.", min=0)] = 0,
     out: Annotated[Path, Option(metavar="DIR", help=OUT)] = Path("results"),
     change: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=CHANGE)] = None,
@@ -85,6 +94,7 @@ def reproduce(
                 folds=folds,
                 repeats=repeats,
                 device=device,
+                kernels=kernels.value,
                 seed=seed,
                 out=out,
                 changes=tuple(change or ()),
