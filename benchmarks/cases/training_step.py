@@ -1,0 +1,102 @@
+"""One training step of each model: forward, backward and Adam on a batch with mixup.
+
+"eager" is the same architecture of plain PyTorch modules. On a GPU all run with bfloat16 activations, and "fastser" is
+compiled, as the main job does it. Dropout is off, so that all compute the same.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.compiled import COMPILED, compiled
+from benchmarks.eager_models import eager_model
+from benchmarks.gate import check_accuracy
+from benchmarks.work import Call, Case, Work
+from fastser.models import build_model
+from fastser.protocol import MODELS
+from fastser.settings import SCALES
+from fastser.training_step import batch_loss, loss_function
+
+
+def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:
+    settings = SCALES[scale]
+    widths = settings.widths.model_copy(update={"dropout": 0.0})
+    shape = batch, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
+    torch.manual_seed(0)
+    model = build_model(name, widths=widths, segment_frames=shape[1], num_bins=shape[2]).to(device)
+
+    def inputs() -> tuple[Any, ...]:
+        own, other = torch.randint(4, (2, batch), device=device)
+        return torch.randn(shape, device=device), own, other, torch.rand(batch, device=device)
+
+    def step(of: nn.Module, loss: Callable[..., Tensor]) -> Callable[..., Call]:
+        on_gpu = device.type == "cuda"
+        optimizer = torch.optim.Adam(of.parameters(), lr=1e-4, foreach=not on_gpu, fused=on_gpu)
+
+        def prepare(*given: Any) -> Call:
+            first = True
+
+            def call() -> Sequence[Tensor]:
+                """The first call also returns the gradients, for the gate."""
+                nonlocal first
+                value = loss(of, *given)
+                value.backward()
+                gradients = _gradients(of) if first else []
+                first = False
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                return [value.detach(), *gradients]
+
+            return call
+
+        return prepare
+
+    def provider(loss: Callable[..., Tensor]) -> Callable[..., Call]:
+        return step(eager_model(model), loss)
+
+    def exact(x: Tensor, own: Tensor, other: Tensor, lam: Tensor) -> Sequence[Tensor]:
+        wide = eager_model(model).double().cpu()
+        logits = wide(x.double().cpu())
+        by_own, by_other = (F.cross_entropy(logits, labels.cpu(), reduction="none") for labels in (own, other))
+        loss = torch.lerp(by_other, by_own, lam.double().cpu()).mean()
+        loss.backward()
+        return [value.detach().to(device) for value in (loss, *_gradients(wide))]
+
+    providers: dict[str, Callable[..., Call]] = {"eager": provider(batch_loss)}
+    if device.type == "cuda":
+        more, missing = compiled(batch_loss, provider, device)
+    else:
+        more, missing = {}, dict.fromkeys(COMPILED, "compiling a whole model takes a minute on a CPU")
+    providers |= more | {"fastser": step(model, loss_function(device))}
+    return Work(
+        dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+        inputs=inputs,
+        providers=providers,
+        exact=exact,
+        missing=missing,
+        gate=partial(check_accuracy, gradients_from=1),
+        capturable=False,
+    )
+
+
+def _gradients(model: nn.Module) -> list[Tensor]:
+    """All of them as one vector; the order of parameters differs between a model and its plain twin, their norm not."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return [torch.stack([gradient.norm() for gradient in gradients]).sort().values]
+
+
+def _case(name: str, scale: str, batch: int, device: str) -> Case:
+    build = partial(_work, name=name, scale=scale, batch=batch)
+    shape = f"{MODELS[name]}, {scale} scale, {batch} segments"
+    return Case("training step", shape, ("eager", *COMPILED, "fastser"), build, (device,))
+
+
+CASES = [
+    *(_case(name, "paper", 8, "cpu") for name in MODELS),
+    *(_case(name, "quick", 16, "cpu") for name in MODELS),
+    *(_case(name, "paper", 64, "cuda") for name in MODELS),
+]

@@ -1,0 +1,59 @@
+"""Every case and provider as one row; the times are those of `measurement.py`, in which providers take turns."""
+
+from typing import Any
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.cases import all_cases
+from benchmarks.gate import WrongResultError
+from benchmarks.measurement import measured
+from benchmarks.work import Case
+
+
+class Replay:
+    """A clock that stands still while a target runs and then moves by the next of some measured times."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.times: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def target(self) -> None:
+        """Let one measured time pass."""
+        self.now += self.times.pop(0) if self.times else 0.0
+
+
+CLOCK = Replay()
+
+
+def _rows() -> list[Any]:
+    return [
+        pytest.param(case, provider, device, id=f"{case.group}; {case.shape}; {device}; {provider}")
+        for case in all_cases()
+        for device in case.devices
+        for provider in case.providers
+    ]
+
+
+@pytest.mark.benchmark(timer=CLOCK)
+@pytest.mark.parametrize(("case", "provider", "device"), _rows())
+def test_operation(benchmark: BenchmarkFixture, case: Case, provider: str, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    rows = measured(case, torch.device(device))
+    if isinstance(rows, Exception):
+        raise rows
+    row = rows.get(provider, "does not run on this device")
+    if isinstance(row, str):
+        pytest.skip(f"{provider}: {row}")
+    if isinstance(row, WrongResultError):
+        raise row
+    benchmark.group = f"{case.group}, {case.shape}, {device}"
+    CLOCK.times = list(row.seconds)
+    benchmark.pedantic(CLOCK.target, rounds=len(row.seconds))
+    benchmark.extra_info |= row.facts | {"provider": provider, "shape": case.shape, "operation": case.group}
+    benchmark.extra_info |= {"device": device, "threads": torch.get_num_threads()}
