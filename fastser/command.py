@@ -20,6 +20,7 @@ from fastser.datasets import Dataset, prepare, prepare_noise
 from fastser.environment import environment
 from fastser.estimate import CostModel, spoken
 from fastser.execution import serial
+from fastser.execution.job import Job
 from fastser.experiment import Experiment
 from fastser.noise import NoiseError
 from fastser.overview import overview
@@ -110,9 +111,10 @@ def run(request: Request) -> int:
     began = time.perf_counter()
     display = Display(len(cells), seconds, settings.training.max_epochs, console)
     failures: list[tuple[TrainingId, str]] = []
+    job = Job(experiment, store, request.out if request.keep_models else None)
     try:
         with display.shown():
-            for outcome in serial.run(experiment, cells, store, display, request.out if request.keep_models else None):
+            for outcome in serial.run(job, cells, display):
                 display.finished(outcome)
                 if outcome.failure is not None:
                     failures.append((outcome.training, outcome.failure))
