@@ -7,6 +7,7 @@ from multiprocessing import get_context
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.gate import WrongResultError
@@ -63,7 +64,10 @@ def measure(case: Case, device: torch.device) -> dict[str, Row]:
     del exact, eager, results
     samples = interleaved({name: _timed(work, name, call, device) for name, call in calls.items()})
     for name, call in calls.items():
+        low, high = (float(q) for q in np.quantile(samples[name], (0.2, 0.8)))
         facts = {
+            "p20": low,
+            "p80": high,
             "first_call_seconds": round(compiling[name], 3),
             "peak_bytes": peak_bytes(call, device),
             "saved_bytes": _saved(work, name, inputs),

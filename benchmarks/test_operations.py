@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.cases import all_cases
 from benchmarks.gate import WrongResultError
-from benchmarks.measurement import measured
+from benchmarks.measurement import Measurement, measured
 from benchmarks.work import Case
 
 
@@ -56,4 +56,5 @@ def test_operation(benchmark: BenchmarkFixture, case: Case, provider: str, devic
     CLOCK.times = list(row.seconds)
     benchmark.pedantic(CLOCK.target, rounds=len(row.seconds))
     benchmark.extra_info |= row.facts | {"provider": provider, "shape": case.shape, "operation": case.group}
-    benchmark.extra_info |= {"device": device, "threads": torch.get_num_threads()}
+    without = {name: str(other) for name, other in rows.items() if not isinstance(other, Measurement)}
+    benchmark.extra_info |= {"device": device, "threads": torch.get_num_threads(), "without": without}

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from fastser.estimate import spoken
+from fastser.estimate import CostModel, spoken
 from fastser.experiment import Experiment
-from fastser.protocol import Cell
+from fastser.protocol import TABLES, Cell, tables_of
 
 _TITLES = {
     "source": "leave-one-speaker-out on",
@@ -46,6 +46,38 @@ def overview(
             "that is days on a CPU: --scale quick fills the same tables with small models; "
             "--models, --augmentations, --folds and --repeats narrow the grid"
         )
+    return lines
+
+
+def cost_lines(experiment: Experiment, seconds: Mapping[Cell, float], cost: CostModel) -> list[str]:
+    """Lines that say what each table costs here, what of that was measured and what is assumed.
+
+    Args:
+        experiment: Settings and data.
+        seconds: Estimated seconds of each training that is still to be run.
+        cost: What was measured.
+    """
+    settings = experiment.settings
+    lines = [
+        f"measured just now on this machine ({experiment.device}), milliseconds per segment, batches of {cost.batch}:"
+    ]
+    lines.append(f"  {'':14}{'training step':>15}{'forward pass':>15}{'attack step':>15}")
+    for name, pace in cost.pace.items():
+        cells = "".join(f"{1000 * value:15.2f}" for value in (pace.training, pace.forward, pace.attack))
+        lines.append(f"  {name:14}{cells}")
+    epochs, limit = cost.epochs(settings), settings.training.max_epochs
+    ends = "the limit" if epochs == limit else f"the limit is {limit}; where early stopping ends a training is assumed"
+    lines += [
+        f"extrapolated from it: {epochs:.0f} epochs a training ({ends}), times the segments of each part; "
+        f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",
+        "what each table costs if it is made alone:",
+    ]
+    for table in TABLES:
+        own = [duration for cell, duration in seconds.items() if table in tables_of(cell)]
+        if own:
+            lines.append(f"  {table:8} {_count(len(own), 'training'):>15}, about {spoken(sum(own))}")
+    shared = "trainings that several tables share counted once"
+    lines.append(f"  all      {_count(len(seconds), 'training'):>15}, about {spoken(sum(seconds.values()))}; {shared}")
     return lines
 
 

@@ -218,24 +218,20 @@ def plan(
         comparisons.
     """
     wanted = set(tables)
-    pairs: dict[str, set[tuple[str, str]]] = {task: set() for task in TASKS}
-    everything = {(m, a) for m in models for a in augmentations}
-    if "table1" in wanted:
-        plain = {(m, a) for m, a in everything if a == "none"}
-        pairs["source"] |= plain
-        pairs["target"] |= plain
-    if wanted & {"table2", "table3"}:
-        pairs["source"] |= everything
-    if "table4" in wanted:
-        pairs["cross"] |= {(m, a) for m, a in everything if m == "proposed"}
-    if "figure2" in wanted:
-        pairs["cross"] |= everything
-    return tuple(
+    grid = (
         Cell(task, model, augmentation, fold, repeat)
         for repeat in range(1, repeats + 1)
         for task in TASKS
         for fold in fold_names.get(task, ())
         for model in models
         for augmentation in augmentations
-        if (model, augmentation) in pairs[task]
     )
+    return tuple(cell for cell in grid if wanted & tables_of(cell))
+
+
+def tables_of(cell: Cell) -> frozenset[str]:
+    """Which of `TABLES` a training fills."""
+    if cell.task == "cross":
+        return frozenset({"figure2", "table4"} if cell.model == "proposed" else {"figure2"})
+    plain = {"table1"} if cell.augmentation == "none" else set()
+    return frozenset(plain | {"table2", "table3"} if cell.task == "source" else plain)

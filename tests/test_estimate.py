@@ -1,0 +1,77 @@
+"""What a run is said to cost before it starts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+from fastser import estimate
+from fastser.corpora import read_corpus, read_noise
+from fastser.corpora.synthetic import generate
+from fastser.datasets import prepare, prepare_noise
+from fastser.estimate import CostModel, Pace
+from fastser.experiment import Experiment
+from fastser.overview import cost_lines
+from fastser.protocol import Cell
+from fastser.settings import PAPER, QUICK
+
+SETTINGS = QUICK.override(["training.max_epochs=5", "attack.bim_steps=7", "noise.snr_db=0,10", "noise.scenes=park"])
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder: Path = tmp_path_factory.mktemp("stand-ins")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTSER_CACHE", str(folder / "cache"))
+        stand_ins = generate(folder, utterances_per_class=1)
+        source = prepare(read_corpus("iemocap", stand_ins.iemocap), SETTINGS)
+        target = prepare(read_corpus("msp-improv", stand_ins.msp_improv), SETTINGS)
+        noise = prepare_noise(read_noise("demand", stand_ins.demand), SETTINGS)
+        return Experiment(SETTINGS, 0, source, target, noise, torch.device("cpu"))
+
+
+def test_a_training_costs_its_steps_and_its_tests(experiment: Experiment) -> None:
+    cost, source = CostModel({"cnn": Pace(100.0, 10.0, 1.0)}, 8), Cell("source", "cnn", "none", "Ses01F", 1)
+    train, validation, test = (len(part.segments) for part in experiment.subsets(source))
+    epochs = 5 * (100 * train + 10 * validation)
+    forwards = 1 + 2 + 2  # clean, the two attacks, one scene at two SNRs
+    assert cost.seconds(experiment, source) == epochs + test * (10 * forwards + (1 + 7))
+    cross = replace(source, task="cross", fold="all")
+    train, validation, test = (len(part.segments) for part in experiment.subsets(cross))
+    assert cost.seconds(experiment, cross) == 5 * (100 * train + 10 * validation) + 10 * test
+    assert cost.epochs(PAPER) == 60
+
+
+def test_every_pace_is_measured_on_batches_of_the_model_s_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that counts its readings makes every call last one second."""
+    monkeypatch.setattr(estimate.time, "perf_counter", count().__next__)
+    cost = CostModel.measure(["cnn", "proposed"], SETTINGS, torch.device("cpu"))
+    assert cost.batch == SETTINGS.training.batch_size
+    pace = Pace(1 / cost.batch, 1 / cost.batch, 1 / cost.batch / estimate.ATTACK_STEPS)
+    assert cost.pace == {"cnn": pace, "proposed": pace}
+
+
+@pytest.fixture
+def lines(experiment: Experiment) -> Callable[[dict[Cell, float]], list[str]]:
+    return lambda seconds: cost_lines(experiment, seconds, CostModel({"cnn": Pace(0.002, 0.001, 0.0015)}, 8))
+
+
+def test_shared_trainings_count_in_each_table_and_once_in_all(lines: Callable[[dict[Cell, float]], list[str]]) -> None:
+    said = lines({Cell("source", "cnn", "none", "Ses01F", 1): 40.0, Cell("source", "cnn", "mixup", "Ses01F", 1): 20.0})
+    assert [line.split(maxsplit=1) for line in said if line.startswith("  table")] == [
+        ["table1", "1 training, about 40 s"],
+        ["table2", "2 trainings, about 60 s"],
+        ["table3", "2 trainings, about 60 s"],
+    ]
+    assert said[-1].split()[:6] == ["all", "2", "trainings,", "about", "60", "s;"]
+    assert [line.split() for line in said if line.startswith("  cnn ")] == [["cnn", "2.00", "1.00", "1.50"]]
+
+
+def test_what_is_assumed_is_said(lines: Callable[[dict[Cell, float]], list[str]]) -> None:
+    said = " ".join(lines({}))
+    assert "measured just now on this machine (cpu), milliseconds per segment, batches of 8" in said
+    assert "extrapolated from it: 5 epochs a training (the limit)" in said
+    assert "7 steps of BIM" in said
