@@ -2,9 +2,14 @@
 
 from typing import Any
 
+import pytest
 import torch
 
 from fastser.environment import environment
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole-main-job", action="store_true", help="benchmark all 70 trainings of the main job too")
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
@@ -16,3 +21,21 @@ def pytest_benchmark_update_commit_info(commit_info: dict[str, Any]) -> None:
     kept = {name: commit_info.get(name) for name in ("id", "time", "dirty")}
     commit_info.clear()
     commit_info |= kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print, for every case, how many times faster ours is than what a user would otherwise have."""
+    medians: dict[str, dict[str, float]] = {}
+    for benchmark in config._benchmarksession.benchmarks:  # type: ignore[attr-defined]
+        if "provider" in benchmark.extra_info:
+            medians.setdefault(benchmark.group, {})[benchmark.extra_info["provider"]] = benchmark.stats.median
+    if not medians:
+        return
+    terminalreporter.section("fastser against the others: times faster (medians)")
+    for group, by_provider in medians.items():
+        if "fastser" in by_provider:
+            others = {
+                name: median / by_provider["fastser"] for name, median in by_provider.items() if name != "fastser"
+            }
+            ratios = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in others.items())
+            terminalreporter.line(f"{group}: {ratios or 'nobody else runs here'}")

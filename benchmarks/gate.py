@@ -52,3 +52,35 @@ def check_accuracy(
         if not error <= limit:
             sentence = f"result {number} is {error:.1e} from float64, allowed {limit:.1e}: not timed"
             raise WrongResultError(f"{provider}: {sentence}")
+
+
+ALLOWED_DECIBELS, BELOW_PEAK = 0.01, 80.0
+
+
+def check_decibels(
+    provider: str,
+    results: Sequence[Tensor],
+    eager: Sequence[Tensor],  # noqa: ARG001
+    exact: Sequence[Tensor],
+    *,
+    scale: float,
+) -> None:
+    """Compare log-spectrograms `[..., frames, bins]` with float64: 0.01 dB, down to 80 dB below each frame's peak.
+
+    Args:
+        provider: Its name.
+        results: One tensor, which it computed.
+        eager: Not looked at.
+        exact: The same in float64.
+        scale: Decibels in one unit of the tensors.
+
+    Raises:
+        WrongResultError: If a value is further away.
+    """
+    if results[0].shape != exact[0].shape:
+        raise WrongResultError(f"{provider}: {list(results[0].shape)} is not {list(exact[0].shape)}: not timed")
+    decibels = exact[0] * scale
+    audible = decibels > decibels.amax(-1, keepdim=True) - BELOW_PEAK
+    error = float(((results[0].double() * scale - decibels).abs() * audible).max())
+    if not error <= ALLOWED_DECIBELS:
+        raise WrongResultError(f"{provider}: {error:.3f} dB from float64, allowed {ALLOWED_DECIBELS}: not timed")

@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+COMMAND = "pytest benchmarks --benchmark-only --benchmark-json=RUN.json && python -m benchmarks.table RUN.json"
+
 Row = dict[str, Any]
 """One benchmark of a saved run, as pytest-benchmark writes it."""
 
@@ -63,19 +65,19 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "peak MB": lambda row: megabytes(row["extra_info"].get("peak_bytes")),
     "saved MB": lambda row: megabytes(row["extra_info"].get("saved_bytes")),
     "launches": _number("launches", "d"),
-    "first call": lambda row: seconds(row["extra_info"]["first_call_seconds"])
-    if "first_call_seconds" in row["extra_info"]
-    else "",
+    "first call": lambda row: (
+        seconds(row["extra_info"]["first_call_seconds"]) if "first_call_seconds" in row["extra_info"] else ""
+    ),
 }
 """Every column and what it shows of a row. A column that is empty for a whole table is left out."""
 
 NOTES = """
 Times are medians over rounds in which all providers take turns; `x eager` and `x compile` are medians, over the rounds,
 of how many times faster than these a provider was in the same round (above 1: faster). GB/s and GFLOP/s are what the
-operation *must* move and do (functions `ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit` is
-the larger of both shares of what a large copy and a large matrix product reached in the same process. `peak MB` is what a
-call allocates at once; `saved MB` what its forward pass keeps for the backward pass; `first call` includes compilation.
-A provider whose result is further from float64 than allowed gets no time.
+operation *must* move and do (functions `ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit`
+is the larger of both shares of what a large copy and a large matrix product reached in the same process. `peak MB` is
+what a call allocates at once; `saved MB` what its forward pass keeps for the backward pass; `first call` includes
+compilation. A provider whose result is further from float64 than allowed gets no time.
 """
 
 
@@ -85,6 +87,11 @@ def table(rows: Sequence[Row]) -> list[str]:
     shown = {title: column for title, column in cells.items() if any(column)}
     lines = [f"| {' | '.join(shown)} |", f"| --- {'| ---: ' * (len(shown) - 1)}|"]
     return lines + [f"| {' | '.join(row)} |" for row in zip(*shown.values(), strict=True)]
+
+
+def _shape(row: Row) -> str:
+    facts = row["extra_info"]
+    return f"{facts['shape']}, {facts['device']}" if "shape" in facts else ""
 
 
 def _without(rows: Iterable[Row]) -> list[str]:
@@ -107,7 +114,7 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
         "",
         *(f"- {name}: {text}" for name, text in machine.items() if name != "machine"),
         f"- date of the commit: {str(commit.get('time'))[:10]}",
-        "- command: `pytest benchmarks --benchmark-only --benchmark-json=RUN.json && python -m benchmarks.table RUN.json`",
+        f"- command: `{COMMAND}`",
         NOTES,
     ]
     rows = [row for run in runs for row in run["benchmarks"]]
@@ -115,7 +122,7 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
     rows.sort(key=lambda row: not row["extra_info"].get("operation"))
     for operation, of_operation in groupby(rows, key=lambda row: row["extra_info"].get("operation", "other")):
         lines += ["", f"## {operation[0].upper()}{operation[1:]}"]
-        for shape, of_case in groupby(of_operation, key=lambda row: row["extra_info"].get("shape", "")):
+        for shape, of_case in groupby(of_operation, key=_shape):
             case = list(of_case)
             lines += ["", *([f"{shape}:", ""] if shape else []), *table(case)]
             lines += ["", *_without(case)] if _without(case) else []

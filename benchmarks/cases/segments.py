@@ -1,6 +1,6 @@
 """Log-spectrogram segments from waveforms: torch.stft, power, decibels and crop, against one operation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastser_kernels.log_spectrogram.op import ideal_bytes, ideal_flops
 from torch import Tensor
 
 from benchmarks.compiled import COMPILED, compiled
-from benchmarks.gate import WrongResultError
+from benchmarks.gate import check_decibels
 from benchmarks.peers import peer, torchaudio_functional
 from benchmarks.work import Call, Case, Work, once
 from fastser.settings import PAPER, QUICK, Spectrogram
@@ -19,16 +19,6 @@ from fastser.spectrogram import mel_filterbank
 
 RATE, MEAN, STD = PAPER.audio.sample_rate, -40.0, 15.0
 MEL_64 = PAPER.spectrogram.model_copy(update={"kind": "log-mel", "num_bins": 64})
-ALLOWED_DECIBELS, BELOW_PEAK = 0.01, 80.0
-
-
-def _check(provider: str, results: Sequence[Tensor], eager: Sequence[Tensor], exact: Sequence[Tensor]) -> None:  # noqa: ARG001
-    """At most 0.01 dB from float64, down to 80 dB below each frame's peak."""
-    decibels = exact[0] * STD
-    audible = decibels > decibels.amax(2, keepdim=True) - BELOW_PEAK
-    error = float(((results[0].double() * STD - decibels).abs() * audible).max())
-    if not error <= ALLOWED_DECIBELS:
-        raise WrongResultError(f"{provider}: {error:.3f} dB from float64, allowed {ALLOWED_DECIBELS}: not timed")
 
 
 def _work(device: torch.device, segments: int, settings: Spectrogram, noisy: bool) -> Work:
@@ -101,7 +91,7 @@ def _work(device: torch.device, segments: int, settings: Spectrogram, noisy: boo
         ideal_bytes=ideal_bytes(segments, samples, frames * settings.num_bins),
         ideal_flops=ideal_flops(segments * frames, win, dft_bins),
         missing=missing,
-        gate=_check,
+        gate=partial(check_decibels, scale=STD),
     )
 
 

@@ -1,0 +1,106 @@
+"""From audio files to log-spectrograms, end to end: one file after the other, or ours.
+
+Ours also hashes the files and writes the result to the cache, from which it is read the second time.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.gate import check_decibels
+from benchmarks.peers import peer
+from benchmarks.work import Call, Case, Work
+from fastser.datasets import prepare
+from fastser.roles import read_roles
+from fastser.settings import PAPER
+
+RATE, ANALYSIS = PAPER.audio.sample_rate, PAPER.spectrogram
+
+
+def _decode(path: Path) -> Tensor:
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(1)
+    return torch.from_numpy(mono if rate == RATE else soxr.resample(mono, rate, RATE))
+
+
+def _decibels(waveform: Tensor, window: Tensor) -> Tensor:
+    """`[frames, bins]` of one utterance."""
+    missing = max(ANALYSIS.win_length - len(waveform), 0)
+    padded = F.pad(waveform, (0, missing + ANALYSIS.n_fft - ANALYSIS.win_length))
+    long_window = F.pad(window, (0, ANALYSIS.n_fft - ANALYSIS.win_length)).to(waveform.dtype)
+    spectrum = torch.stft(
+        padded, ANALYSIS.n_fft, ANALYSIS.hop_length, ANALYSIS.n_fft, long_window, center=False, return_complex=True
+    )
+    power = torch.view_as_real(spectrum[: ANALYSIS.num_bins].t()).square().sum(-1)
+    return (power + ANALYSIS.power_floor).log10() * 10.0
+
+
+def _work(device: torch.device, utterances: int) -> Work:  # noqa: ARG001
+    roles = read_roles(None, None, None)
+    assert roles.target is not None
+    corpus = roles.target
+    paths = [utterance.path for utterance in corpus.utterances[:utterances]]
+    window = torch.hamming_window(ANALYSIS.win_length)
+
+    def eager() -> Sequence[Tensor]:
+        return [torch.cat([_decibels(_decode(path), window) for path in paths])]
+
+    def ours() -> Sequence[Tensor]:
+        before = os.environ.get("FASTSER_CACHE")
+        with TemporaryDirectory() as folder:
+            os.environ["FASTSER_CACHE"] = folder
+            try:
+                return [prepare(corpus, PAPER).bank.frames.clone()]
+            finally:
+                del os.environ["FASTSER_CACHE"]
+                if before is not None:
+                    os.environ["FASTSER_CACHE"] = before
+
+    providers: dict[str, Callable[..., Call]] = {"eager": lambda: eager, "fastser": lambda: ours}
+    librosa, missing = peer("librosa")
+    if librosa is not None:
+
+        def by_librosa() -> Sequence[Tensor]:
+            frames = []
+            for path in paths:
+                samples, _ = librosa.load(path, sr=RATE, res_type="soxr_hq")
+                padded = np.pad(samples, (0, ANALYSIS.n_fft - ANALYSIS.win_length))
+                long_window = np.pad(window.numpy(), (0, ANALYSIS.n_fft - ANALYSIS.win_length))
+                spectrum = librosa.stft(
+                    padded, n_fft=ANALYSIS.n_fft, hop_length=ANALYSIS.hop_length, window=long_window, center=False
+                )
+                power = abs(spectrum[: ANALYSIS.num_bins].T) ** 2
+                frames.append(10.0 * np.log10(power + ANALYSIS.power_floor))
+            return [torch.from_numpy(np.concatenate(frames))]
+
+        providers["librosa"] = lambda: by_librosa
+    return Work(
+        dtype=torch.float32,
+        inputs=tuple,
+        providers=providers,
+        exact=lambda: [torch.cat([_decibels(_decode(path).double(), window) for path in paths])],
+        missing=missing,
+        gate=partial(check_decibels, scale=1.0),
+        capturable=False,
+    )
+
+
+UTTERANCES = 192
+CASES = [
+    Case(
+        "corpus to spectrograms",
+        f"{UTTERANCES} synthetic utterances, WAV, nothing cached",
+        ("eager", "fastser", "librosa"),
+        partial(_work, utterances=UTTERANCES),
+        ("cpu",),
+    )
+]
