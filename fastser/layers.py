@@ -33,16 +33,19 @@ class _BatchNorm2d(nn.BatchNorm2d):
 
 
 class DenseLayer(nn.Module):
-    """BN, ReLU and 3x3 convolution whose result is appended to the input: `[N, C, T, F]` -> `[N, C + G, T, F]`.
-
-    Source: Latif et al. 2020, section 3.1.
+    """BN, ReLU and 3x3 convolution whose result is appended to the input.
 
     Args:
         in_channels: C.
         growth_rate: G, the number of new feature maps.
 
+    Shape:
+        `[N, C, T, F]` -> `[N, C + G, T, F]`, channels_last in memory.
+
     Raises:
         ValueError: If an argument is below 1.
+
+    Source: Latif et al. 2020, section 3.1; Huang et al. 2017.
     """
 
     def __init__(self, in_channels: int, growth_rate: int) -> None:
@@ -57,10 +60,9 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """L dense layers as one operation: `[N, C, T, F]` -> `[N, C + L*G, T, F]`, the input first.
+    """L dense layers as one operation.
 
     The BatchNorms of a block are trained or frozen together: the `training` flag of the first holds for all.
-    Source: Latif et al. 2020, sections 3.1 and 4.4.
 
     Args:
         in_channels: C.
@@ -70,8 +72,13 @@ class DenseBlock(nn.Module):
     Attributes:
         out_channels: C + L*G.
 
+    Shape:
+        `[N, C, T, F]` -> `[N, C + L*G, T, F]`, the input first, channels_last in memory.
+
     Raises:
         ValueError: If an argument is below 1.
+
+    Source: Latif et al. 2020, sections 3.1 and 4.4; Huang et al. 2017.
     """
 
     def __init__(self, in_channels: int, growth_rate: int, num_layers: int) -> None:
@@ -112,16 +119,19 @@ def _run_dense_layers(x: Tensor, layers: list[DenseLayer]) -> Tensor:
 
 
 class Transition(nn.Module):
-    """BN, ReLU, 1x1 convolution and 2x2 average pooling: `[N, C, T, F]` -> `[N, D, T//2, F//2]`.
-
-    Source: Latif et al. 2020, sections 3.1 and 4.4.
+    """BN, ReLU, 1x1 convolution and 2x2 average pooling.
 
     Args:
         in_channels: C.
         out_channels: D.
 
+    Shape:
+        `[N, C, T, F]` -> `[N, D, T//2, F//2]`, channels_last in memory.
+
     Raises:
         ValueError: If an argument is below 1.
+
+    Source: Latif et al. 2020, sections 3.1 and 4.4; Huang et al. 2017.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -154,17 +164,20 @@ class Transition(nn.Module):
 
 
 class Highway(nn.Module):
-    """Highway network with ReLU units and coupled gates: `[N, U]` -> `[N, U]`.
-
-    Source: Srivastava et al. 2015; Latif et al. 2020, section 4.4.
+    """Highway network with ReLU units and coupled gates.
 
     Args:
         units: U.
         num_layers: Number of layers.
         transform_bias: First value of the gates' biases; below zero, the layers start by carrying their input.
 
+    Shape:
+        `[N, U]` -> `[N, U]`.
+
     Raises:
         ValueError: If `units` or `num_layers` is below 1.
+
+    Source: Latif et al. 2020, section 4.4; Srivastava et al. 2015.
     """
 
     def __init__(self, units: int, num_layers: int, transform_bias: float = -1.0) -> None:
@@ -198,7 +211,7 @@ class Highway(nn.Module):
 
 
 class LSTM(nn.Module):
-    """One LSTM layer, batch first, zero initial state: `[N, T, I]` -> `[N, T, H]`, or `[N, T, 2H]` bidirectional.
+    """One LSTM layer, batch first, zero initial state.
 
     Parameters, their names and their initialisation are those of `nn.LSTM`; unlike it, it compiles with
     `fullgraph=True` and gives gradients in eval mode on every device.
@@ -208,8 +221,13 @@ class LSTM(nn.Module):
         hidden_size: H.
         bidirectional: Append the states of a second direction that runs from the last step to the first.
 
+    Shape:
+        `[N, T, I]` -> `[N, T, H]`, or `[N, T, 2H]` bidirectional.
+
     Raises:
         ValueError: If `input_size` or `hidden_size` is below 1.
+
+    Source: Latif et al. 2020, sections 3.2 and 4.4; Hochreiter and Schmidhuber 1997.
     """
 
     def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False) -> None:
@@ -261,11 +279,10 @@ class LSTM(nn.Module):
 
 
 class LogSpectrogram(nn.Module):
-    """Waveforms `[N, samples]` -> log-power spectrograms `[N, frames, bins]` in decibels, differentiable.
+    """Log-power spectrograms of waveforms, in decibels, differentiable.
 
     Frames are not centred: there are `1 + (samples - win_length) // hop_length` of them, and the window is padded to
     `n_fft` on the right. The defaults are the paper's segments: 25 ms Hamming, 10 ms shift, lowest 128 bins at 16 kHz.
-    Source: Latif et al. 2020, section 4.2.
 
     Args:
         win_length: Samples of the (periodic) Hamming window.
@@ -274,8 +291,13 @@ class LogSpectrogram(nn.Module):
         num_bins: Lowest bins that are kept.
         power_floor: Added to the power before the logarithm.
 
+    Shape:
+        `[N, samples]` -> `[N, frames, num_bins]`.
+
     Raises:
         ValueError: If an argument is below 1, or `win_length` or `num_bins` does not fit `n_fft`.
+
+    Source: Latif et al. 2020, section 4.2.
     """
 
     window: Tensor

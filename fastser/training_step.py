@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LossFunction = Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+"""What `batch_loss` is: model, segments, labels, labels of the mixup partners, weight of the former -> loss."""
+
 _MAX_GRAPHS = 64
 """Compiled variants that are kept: five architectures, with and without mixup, and a last batch of one segment."""
 
@@ -35,8 +38,8 @@ def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, l
     return torch.lerp(by_other, by_own, lam).mean()
 
 
-def loss_function(device: torch.device) -> Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]:
-    """`batch_loss` as it runs fastest on a device: compiled on a GPU, as it is on a CPU.
+def loss_function(device: torch.device) -> LossFunction:
+    """`batch_loss` as it runs fastest on a device: compiled on a GPU, eager on a CPU.
 
     Compiling takes longer than a short CPU run. One compiled function serves all trainings of a process: another model
     of the same architecture, or another batch size, compiles nothing anew.
@@ -45,7 +48,7 @@ def loss_function(device: torch.device) -> Callable[[nn.Module, Tensor, Tensor, 
 
 
 @cache
-def _compiled(backend: str) -> Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]:
+def _compiled(backend: str) -> LossFunction:
     compiled = torch.compile(batch_loss, fullgraph=True, backend=backend)
 
     def run(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, lam: Tensor | None) -> Tensor:

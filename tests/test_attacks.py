@@ -7,13 +7,14 @@ from typing import Any
 import foolbox
 import pytest
 import torch
+from cases import OperationsSeen, on_gpu
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from fastser import attacks
+from fastser import attacks, step_graphs
 from fastser.attacks import BIM, FGSM
 from fastser.models import build_model
 from fastser.settings import QUICK
+from fastser.step_graphs import CannotCapture
 
 EPS, ALPHA, STEPS = 0.08, 0.08 / 20.4, 24
 
@@ -95,23 +96,11 @@ def test_only_the_input_gradient_is_computed() -> None:
     assert seen == [(False, False)] * 3
 
 
-class _Operations(TorchDispatchMode):
-    """Lists the operations that run, with their arguments."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[str, tuple[Any, ...]]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.append((func.name(), args))
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.usefixtures("own_operations")
 @pytest.mark.parametrize("name", ["proposed", "densenet"])
 def test_no_operation_computes_a_weight_gradient(name: str) -> None:
     model, (x, y) = _model(name), _batch()
-    with _Operations() as operations:
+    with OperationsSeen() as operations:
         BIM(model, EPS, ALPHA, 1)(x, y)
     backward = [(name, args) for name, args in operations.seen if name.endswith("_backward")]
     blocks = {name: args[-1] for name, args in backward if name.startswith("fastser_kernels::")}
@@ -131,7 +120,7 @@ class _Recorder:
         self.step: Callable[[], None]
 
     def record(self, step: Callable[[], None]) -> Any:
-        for _ in range(attacks.WARM_UP_STEPS):
+        for _ in range(step_graphs.WARM_UP_STEPS):
             step()
         _Recorder.recorded += 1
         graph = copy.copy(self)
@@ -145,8 +134,8 @@ class _Recorder:
 @pytest.fixture
 def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
     """Attacks take the way of the GPU on CPU tensors."""
-    monkeypatch.setattr(attacks, "_on_gpu", lambda x: True)
-    monkeypatch.setattr(attacks, "_Recorder", _Recorder)
+    monkeypatch.setattr(attacks, "replayable", lambda x: True)
+    monkeypatch.setattr(step_graphs, "Recorder", _Recorder)
     monkeypatch.setattr(_Recorder, "recorded", 0)
     return _Recorder
 
@@ -154,7 +143,7 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
 def _loop(attack: BIM, x: Tensor, y: Tensor) -> Tensor:
     """The attack without graphs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attacks, "_on_gpu", lambda x: False)
+        patch.setattr(attacks, "replayable", lambda x: False)
         return attack(x, y)
 
 
@@ -166,14 +155,14 @@ def test_replays_equal_the_loop_and_are_captured_once_for_each_kind_of_batch(wit
     assert without_cuda.recorded == 3
     assert torch.equal(copy.deepcopy(attack)(x, y), attack(x, y))
     assert without_cuda.recorded == 4
-    for size in range(1, attacks.MAX_GRAPHS + 2):  # 2 and 6 are known; the transposed batch is used longest ago
+    for size in range(1, step_graphs.MAX_GRAPHS + 2):  # 2 and 6 are known; the transposed batch is used longest ago
         attack(x.repeat(2, 1, 1)[:size], y.repeat(2)[:size])
-    assert len(attack._graphs.by_kind) == attacks.MAX_GRAPHS
-    assert without_cuda.recorded == 4 + attacks.MAX_GRAPHS - 1
+    assert len(attack._graphs) == step_graphs.MAX_GRAPHS
+    assert without_cuda.recorded == 4 + step_graphs.MAX_GRAPHS - 1
     attack(x.mT.contiguous().mT, y)
     FGSM(attack.model, EPS)(x, y)
-    BIM(attack.model, EPS, ALPHA, attacks.WARM_UP_STEPS)(x, y)
-    assert without_cuda.recorded == 4 + attacks.MAX_GRAPHS
+    BIM(attack.model, EPS, ALPHA, step_graphs.WARM_UP_STEPS)(x, y)
+    assert without_cuda.recorded == 4 + step_graphs.MAX_GRAPHS
 
 
 def test_graphs_are_captured_anew_where_the_model_has_moved(without_cuda: type[_Recorder]) -> None:
@@ -203,7 +192,12 @@ def test_a_model_that_cannot_be_captured_is_attacked_step_by_step(
 ) -> None:
     attack, (x, y) = BIM(_model("cnn"), EPS, ALPHA, 4), _batch()
     record = without_cuda.record
-    monkeypatch.setattr(without_cuda, "record", lambda self, step: record(self, step) and "it waits")
+
+    def refuse(self: _Recorder, step: Callable[[], None]) -> None:
+        record(self, step)
+        raise CannotCapture("it waits")
+
+    monkeypatch.setattr(without_cuda, "record", refuse)
     with pytest.warns(UserWarning, match="without a CUDA graph, since its step cannot be captured: it waits") as caught:
         assert torch.equal(attack(x, y), _loop(attack, x, y))
     assert caught[0].filename == __file__
@@ -222,13 +216,8 @@ class _Branch(nn.Module):
         return scores if scores.sum() > 1e9 else 2 * scores
 
 
-@pytest.mark.gpu
+@on_gpu
 class TestOnGPU:
-    @pytest.fixture(autouse=True)
-    def _device(self) -> None:
-        if not torch.cuda.is_available():
-            pytest.skip("no CUDA device here")
-
     @pytest.mark.parametrize("name", ["cnn", "densenet", "proposed", "cnn-lstm"])
     def test_replays_equal_the_loop_bit_for_bit_and_never_wait(self, name: str) -> None:
         model, batch = _model(name).cuda(), tuple(t.cuda() for t in _batch())

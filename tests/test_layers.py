@@ -1,34 +1,11 @@
 """Modules: state dicts shared with plain PyTorch modules, training flags, representation, errors."""
 
-from collections import OrderedDict
-
 import pytest
 import torch
+from cases import PlainDenseBlock, plain_transition
 from torch import Tensor, nn
 
 from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, LogSpectrogram, Transition
-
-
-class EagerDenseBlock(nn.Module):
-    """The same block from plain modules, with torchvision's names."""
-
-    def __init__(self, in_channels: int, growth_rate: int, num_layers: int) -> None:
-        super().__init__()
-        for i in range(num_layers):
-            channels = in_channels + i * growth_rate
-            norm, conv = nn.BatchNorm2d(channels), nn.Conv2d(channels, growth_rate, 3, padding=1, bias=False)
-            layer = nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv))
-            self.add_module(f"denselayer{i + 1}", layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.children():
-            x = torch.cat([x, layer(x)], dim=1)
-        return x
-
-
-def _eager_transition(in_channels: int, out_channels: int) -> nn.Module:
-    norm, conv = nn.BatchNorm2d(in_channels), nn.Conv2d(in_channels, out_channels, 1, bias=False)
-    return nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv, pool=nn.AvgPool2d(2)))
 
 
 def _train(model: nn.Module, x: Tensor, target: Tensor) -> list[float]:
@@ -46,9 +23,9 @@ def _train(model: nn.Module, x: Tensor, target: Tensor) -> list[float]:
 @pytest.mark.parametrize(
     ("ours", "plain", "out_shape"),
     [
-        (DenseBlock(4, 3, 2), EagerDenseBlock(4, 3, 2), (2, 10, 6, 8)),
-        (DenseLayer(4, 3), EagerDenseBlock(4, 3, 1), (2, 7, 6, 8)),
-        (Transition(4, 5), _eager_transition(4, 5), (2, 5, 3, 4)),
+        (DenseBlock(4, 3, 2), PlainDenseBlock(4, 3, 2), (2, 10, 6, 8)),
+        (DenseLayer(4, 3), PlainDenseBlock(4, 3, 1), (2, 7, 6, 8)),
+        (Transition(4, 5), plain_transition(4, 5), (2, 5, 3, 4)),
     ],
     ids=["DenseBlock", "DenseLayer", "Transition"],
 )

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import on_gpu
 from torch import Tensor, nn
 
 from fastser.models import ARCHITECTURES, build_model
@@ -68,11 +69,9 @@ def test_models_take_autocast(name: str) -> None:
     assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
 
 
-@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_compiled_loss_on_a_gpu_is_near_float32(name: str) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
     model, batch = _model(name).cuda().eval(), [t.cuda() for t in _batch(6)]
     compiled = loss_function(torch.device("cuda"))(model, *batch)
     exact = batch_loss(_model(name).eval(), *_batch(6))

@@ -1,5 +1,6 @@
 """The hot paths of fastser as functions of tensors: torch only, usable without the rest of fastser.
 
+One folder per family. On a GPU they are Triton kernels, on a CPU calls of ATen in blocks that stay in its caches.
 Feature maps are `[N, C, T, F]` (time before frequency) and, for speed, channels_last in memory.
 """
 

@@ -22,6 +22,9 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """What the Triton kernels take; float64 on a GPU is the eager reference's."""
 
+LAUNCHERS: dict[str, Callable[..., Any]] = {}
+"""The Triton launcher of each operation by its name; Triton is imported when it is called."""
+
 _reference_only = False
 
 _LIBRARY = torch.library.Library("fastser_kernels", "FRAGMENT")
@@ -45,6 +48,7 @@ def register(schema: str, *, cpu: Callable[..., Any], triton: str, fake: Callabl
     def launcher(*args: Any) -> Any:
         return getattr(importlib.import_module(f"fastser_kernels.{module}"), function)(*args)
 
+    LAUNCHERS[name] = launcher
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _LIBRARY.impl(name, _without_autocast(launcher, "cuda"), "CUDA")
     _LIBRARY.impl(name, _without_autocast(launcher if INTERPRETED else cpu, "cpu"), "CPU")

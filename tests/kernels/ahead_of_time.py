@@ -18,11 +18,9 @@ from typing import Any
 import torch
 import triton
 from fastser_kernels.launch import Launch, fp32_precision, launch_options, recorded
+from launches import all_launches
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-
-sys.path.append(str(Path(__file__).parent))
-from launches import all_launches
 
 RESOURCES = Path(__file__).with_name("resources.json")
 TARGETS = {
@@ -32,23 +30,28 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "sm_100": 227 * 1024, "gfx942": 64 * 1024}
-_POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int64: "*i64"} | {
-    torch.float64: "*fp64",
-    torch.int32: "*i32",
-    torch.bool: "*i1",
-}
+_POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int64: "*i64"}
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one compiled kernel needs, per thread (registers, stack) or block (shared), and what its code contains."""
+    """What one compiled kernel needs, per thread (registers, stack) or block (shared), and what its code contains.
+
+    A program's products are its `tl.dot`s, "rows x columns x depth of the tile, dtype of the operands". On NVIDIA they
+    become instructions of a warp (HMMA) or of a group of four warps (HGMMA on sm_90, UTCMMA on sm_100), on AMD of a
+    wavefront (MFMA).
+    """
 
     registers: int
     stack: int
     spills: int
     shared: int
-    matrix_instructions: int
     wide_accesses: int
+    products: str
+    hmma: int
+    hgmma: int
+    utcmma: int
+    mfma: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def specialise(launch: Launch) -> Specialisation:
             signature[name] = _POINTER[value.dtype]
             if value.storage_offset() * value.element_size() % 16 == 0:
                 divisible.append(place)
-        elif parameter.is_constexpr or value is None or (value == 1 and not parameter.do_not_specialize):
+        elif parameter.is_constexpr or value is None or (_is_one(value) and not parameter.do_not_specialize):
             signature[name] = "constexpr"
             constexprs[name] = value
         elif isinstance(value, int):
@@ -88,6 +91,10 @@ def specialise(launch: Launch) -> Specialisation:
     kernel = launch.kernel.fn
     items = tuple(signature.items()), tuple(constexprs.items()), tuple(divisible)
     return Specialisation(kernel.__module__, kernel.__name__, *items, launch.num_warps, launch.num_stages)
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, int) and value == 1
 
 
 def compile_for(specialisation: Specialisation, target: str) -> Resources:
@@ -109,12 +116,14 @@ def compile_for(specialisation: Specialisation, target: str) -> Resources:
         attrs={(place,): [["tt.divisibility", 16]] for place in specialisation.divisible},
     )
     compiled = triton.compile(source, target=TARGETS[target], options=options)
+    product = r"tt\.dot .*: tensor<(\d+)x(\d+)x(\w+)> \* tensor<\d+x(\d+)x"
+    products = ", ".join(f"{m}x{n}x{k} {dtype}" for m, k, dtype, n in re.findall(product, compiled.asm["ttir"]))
     if on_amd:
-        return _amd_resources(compiled.asm["amdgcn"], compiled.metadata.shared)
-    return _nvidia_resources(compiled.asm["cubin"], compiled.metadata.shared)
+        return _amd_resources(compiled.asm["amdgcn"], compiled.metadata.shared, products)
+    return _nvidia_resources(compiled.asm["cubin"], compiled.metadata.shared, products)
 
 
-def _amd_resources(assembly: str, shared: int) -> Resources:
+def _amd_resources(assembly: str, shared: int, products: str) -> Resources:
     def number(key: str) -> int:
         found = re.search(rf"\.{key}:\s*(\d+)", assembly)
         return int(found.group(1)) if found else 0
@@ -124,12 +133,16 @@ def _amd_resources(assembly: str, shared: int) -> Resources:
         stack=number("private_segment_fixed_size"),
         spills=number("vgpr_spill_count"),  # scalar registers spill into vector registers, not into memory
         shared=shared,
-        matrix_instructions=len(re.findall(r"\bv_mfma_", assembly)),
         wide_accesses=len(re.findall(r"\b(?:global|buffer)_(?:load|store)_dwordx4", assembly)),
+        products=products,
+        hmma=0,
+        hgmma=0,
+        utcmma=0,
+        mfma=len(re.findall(r"\bv_mfma_", assembly)),
     )
 
 
-def _nvidia_resources(cubin: bytes, shared: int) -> Resources:
+def _nvidia_resources(cubin: bytes, shared: int, products: str) -> Resources:
     tool = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
@@ -144,15 +157,24 @@ def _nvidia_resources(cubin: bytes, shared: int) -> Resources:
         stack=counts["STACK"],
         spills=len(re.findall(r"\b(?:LDL|STL)\b", code)),
         shared=shared,
-        matrix_instructions=len(re.findall(r"\b(?:HGMMA|HMMA|IMMA|DMMA|UTC\w*MMA)\b", code)),
         wide_accesses=len(re.findall(r"\b(?:LDG|STG|LDGSTS)\.\S*128|\bUTMA(?:LDG|STG)", code)),
+        products=products,
+        hmma=len(re.findall(r"\bHMMA\b", code)),
+        hgmma=len(re.findall(r"\bHGMMA\b", code)),
+        utcmma=len(re.findall(r"\bUTC\w*MMA\b", code)),
+        mfma=0,
     )
 
 
-def specialisations(only: str = "") -> dict[Specialisation, str]:
-    """Every different binary that the launches need, with the name of the first launch that needs it."""
+def specialisations(only: str = "", batch: int | None = None) -> dict[Specialisation, str]:
+    """Every different binary that the launches need, with the name of the first launch that needs it.
+
+    Args:
+        only: How the names of the launches begin: a family.
+        batch: Segments of a batch, where it is not what the settings say.
+    """
     found: dict[Specialisation, str] = {}
-    for name, run in all_launches():
+    for name, run in all_launches(batch):
         if name.startswith(only):
             with recorded() as launched:
                 run()
@@ -162,20 +184,25 @@ def specialisations(only: str = "") -> dict[Specialisation, str]:
 
 
 def label(specialisation: Specialisation, name: str) -> str:
-    """One line that names a specialisation: launch, kernel, constants."""
+    """One line that names a specialisation: launch, kernel, constants, sizes that are divisible by 16."""
     constants = ", ".join(f"{key}={value}" for key, value in specialisation.constexprs)
     configuration = f"{specialisation.num_warps} warps, {specialisation.num_stages} stages"
-    return f"{name} | {specialisation.kernel} | {constants} | {configuration}"
+    arguments = [specialisation.signature[place] for place in specialisation.divisible]
+    divisible = ", ".join(argument for argument, kind in arguments if not kind.startswith("*")) or "none"
+    return f"{name} | {specialisation.kernel} | {constants} | {configuration} | by 16: {divisible}"
 
 
 def compile_all(only: str = "") -> dict[str, dict[str, Resources]]:
     """Resources by label and target, on all cores."""
-    jobs = [(spec, name, target) for spec, name in specialisations(only).items() for target in TARGETS]
-    table: dict[str, dict[str, Resources]] = {}
+    needed = specialisations(only)
+    labelled = {label(specialisation, name): specialisation for specialisation, name in needed.items()}
+    assert len(labelled) == len(needed), "two binaries have one label"
+    jobs = [(row, target) for row in labelled for target in TARGETS]
+    table: dict[str, dict[str, Resources]] = {row: {} for row in labelled}
     with ProcessPoolExecutor() as pool:
-        compiled = pool.map(compile_for, [job[0] for job in jobs], [job[2] for job in jobs])
-        for (spec, name, target), resources in zip(jobs, compiled, strict=True):
-            table.setdefault(label(spec, name), {})[target] = resources
+        compiled = pool.map(compile_for, [labelled[row] for row, _ in jobs], [target for _, target in jobs])
+        for (row, target), resources in zip(jobs, compiled, strict=True):
+            table[row][target] = resources
     return table
 
 

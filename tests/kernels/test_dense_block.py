@@ -2,11 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from accuracy import CAPS, assert_accurate, relative_error
+from cases import (
+    DTYPES,
+    LAYOUTS,
+    PlainDenseBlock,
+    assert_refused,
+    assert_trains_alike,
+    bytes_kept_for_backward,
+    compiled,
+    input_only_asked,
+    normal,
+    on_gpu,
+    replaced,
+    training_and_eval,
+)
 from fastser_kernels import dense_block
 from fastser_kernels.dense_block import cpu, op, reference
 from torch import Tensor, nn
@@ -15,12 +30,6 @@ from torch.library import opcheck
 from fastser.layers import DenseBlock
 
 EPS = 1e-5
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "contiguous": lambda x: x.contiguous(),
-    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "sliced": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
-    "expanded": lambda x: x[:, :, :1, :1].expand(x.shape),
-}
 FLIPPED = {torch.float32: CAPS[torch.float32], torch.float16: 0.1, torch.bfloat16: 0.3}
 """Caps on gradients where ReLUs get values near zero: rounding in one layer flips the sign of a share of about one unit
 in the last place of what later ReLUs get, and each flip is an error as large as a gradient."""
@@ -111,11 +120,11 @@ def _compare(case: Case, *dtypes: torch.dtype, device: str, gradient_cap: float 
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@training_and_eval
 @pytest.mark.parametrize(
     ("shape", "growth_rate", "layers"), [((2, 5, 7, 6), 3, 3), ((1, 16, 5, 33), 8, 2)], ids=["odd", "wide"]
 )
-def test_values_gradients_and_running_statistics(
+def test_values_and_gradients(
     shape: tuple[int, int, int, int], growth_rate: int, layers: int, training: bool, dtype: torch.dtype, device: str
 ) -> None:
     case = _case(shape, growth_rate, layers, dtype, training=training, mean=-2.3, std=0.5, apart=True)
@@ -123,10 +132,10 @@ def test_values_gradients_and_running_statistics(
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
-@pytest.mark.parametrize("normal", [(0.0, 1.0), (-2.3, 0.5)], ids=["standard", "shifted"])
-def test_normal_maps(normal: tuple[float, float], training: bool, dtype: torch.dtype, device: str) -> None:
-    case = _case((2, 6, 6, 7), 4, 2, dtype, dtype, training=training, mean=normal[0], std=normal[1])
+@training_and_eval
+@normal
+def test_normal_maps(normal: dict[str, float], training: bool, dtype: torch.dtype, device: str) -> None:
+    case = _case((2, 6, 6, 7), 4, 2, dtype, dtype, training=training, **normal)
     _compare(case, dtype, device=device, gradient_cap=FLIPPED[dtype])
 
 
@@ -143,8 +152,8 @@ def test_takes_any_layout(of_maps: str, of_gradient: str, device: str) -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
-def test_frozen_parameters_get_no_gradient_and_change_nothing(training: bool, device: str) -> None:
+@training_and_eval
+def test_frozen_parameters_get_no_gradient(training: bool, device: str) -> None:
     case = _case((2, 5, 6, 7), 3, 2, torch.float32, training=training, apart=True)
     expected = _run(dense_block, case, torch.float32, device=device)["grad x"]
     x = case.x.to(device, torch.float32).requires_grad_()
@@ -172,7 +181,7 @@ def test_statistics_are_safe_far_from_zero(device: str) -> None:
 
 
 @pytest.mark.kernel
-def test_an_empty_batch_is_no_error_in_eval_mode(device: str) -> None:
+def test_an_empty_batch_is_no_error(device: str) -> None:
     case = _case((2, 5, 6, 4), 3, 2, torch.float32, training=False)
     lists = [[value.to(device, torch.float32) for value in values] for values in case.lists]
     x = torch.empty(0, 5, 6, 4, device=device, requires_grad=True)
@@ -182,7 +191,7 @@ def test_an_empty_batch_is_no_error_in_eval_mode(device: str) -> None:
 
 
 @pytest.mark.parametrize(("band", "pixels"), [(1, 1), (40, 8), (2**18, 2048)])
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@training_and_eval
 def test_bands_make_no_difference(training: bool, band: int, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "BAND", band)
     monkeypatch.setattr(cpu, "BAND_PIXELS", pixels)
@@ -191,7 +200,7 @@ def test_bands_make_no_difference(training: bool, band: int, pixels: int, monkey
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
     case = _case((2, 3, 5, 4), 2, 2, dtype, dtype, training=True)
     x, cotangent = (LAYOUTS[layout](t.to(dtype)) for t in (case.x, case.cotangent))
@@ -204,8 +213,8 @@ def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
         opcheck(op._backward, (cotangent, *saved, *arguments, not training))
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
-def test_gradcheck_and_compiled_equals_eager(training: bool) -> None:
+@training_and_eval
+def test_gradcheck(training: bool) -> None:
     case = _case((2, 3, 5, 4), 2, 2, torch.float64, torch.float64, training=training, apart=True)
     learned = [value for i in (0, 1, 4) for value in case.lists[i]]
 
@@ -215,82 +224,43 @@ def test_gradcheck_and_compiled_equals_eager(training: bool) -> None:
         return dense_block(x, *lists, training=training, momentum=0.1, eps=EPS)
 
     assert torch.autograd.gradcheck(run, [t.clone().requires_grad_() for t in (case.x, *learned)])
-    torch._dynamo.reset()
-    compiled = torch.compile(dense_block, fullgraph=True, backend="aot_eager")
-    actual = _run(compiled, case, torch.float64, device="cpu")
+
+
+@training_and_eval
+def test_compiled_equals_eager(training: bool) -> None:
+    case = _case((2, 3, 5, 4), 2, 2, torch.float64, torch.float64, training=training, apart=True)
+    actual = _run(compiled(dense_block), case, torch.float64, device="cpu")
     for name, expected in _run(reference.dense_block, case, torch.float64, device="cpu").items():
         torch.testing.assert_close(actual[name], expected, msg=name)
 
 
-def test_only_the_maps_and_statistics_are_kept_for_backward() -> None:
+def test_only_maps_and_statistics_are_kept_for_backward() -> None:
     block, x = DenseBlock(16, 8, 3), torch.randn(2, 16, 16, 12)
-    parameters = {parameter.data_ptr() for parameter in block.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in parameters:
-            kept[tensor.data_ptr()] = tensor.nbytes
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        maps = block(x)
-    assert sum(kept.values()) == maps.nbytes + 2 * 4 * (16 + 2 * 8)
+    kept = bytes_kept_for_backward(partial(block, x), *block.parameters())
+    assert kept == block(x).nbytes + 2 * 4 * (16 + 2 * 8)
 
 
-def test_no_weight_gradient_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-    backward = op._backward
-    monkeypatch.setattr(op, "_backward", lambda *args: asked.append(args[-1]) or backward(*args))
+def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = input_only_asked(op, monkeypatch)
     block, x = DenseBlock(3, 2, 2), torch.randn(2, 3, 4, 4, requires_grad=True)
     block(x).sum().backward()
     block.requires_grad_(False)(x).sum().backward()
     assert asked == [False, True]
 
 
-class PlainBlock(nn.Module):
-    """The same block from plain modules."""
-
-    def __init__(self, channels: int, growth_rate: int, layers: int) -> None:
-        super().__init__()
-        sizes = [channels + i * growth_rate for i in range(layers)]
-        self.norms = nn.ModuleList(nn.BatchNorm2d(size) for size in sizes)
-        self.convs = nn.ModuleList(nn.Conv2d(size, growth_rate, 3, padding=1, bias=False) for size in sizes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = torch.cat([x, conv(F.relu(norm(x)))], dim=1)
-        return x
-
-
 def test_trains_as_plain_modules_do(device: str) -> None:
-    torch.manual_seed(0)
-    ours, plain = DenseBlock(6, 4, 3), PlainBlock(6, 4, 3)
-    for i in range(3):
-        layer = ours.get_submodule(f"denselayer{i + 1}")
-        plain.norms[i].load_state_dict(layer.norm.state_dict())
-        plain.convs[i].load_state_dict(layer.conv.state_dict())
-    x, target = (torch.randn(4, 6, 9, 8) - 2.3).to(device), torch.randn(4, 18, 9, 8).to(device)
-    losses = []
-    for model in (ours.to(device), plain.to(device)):
-        optimizer = torch.optim.SGD(model.parameters(), 0.5, momentum=0.9)
-        for _ in range(50):
-            optimizer.zero_grad()
-            loss = F.mse_loss(model(x)[:, 6:], target[:, 6:])
-            loss.backward()
-            optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] < 0.95 * F.mse_loss(torch.zeros_like(target[:, 6:]), target[:, 6:]).item()
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    for i in range(3):
-        layer = ours.get_submodule(f"denselayer{i + 1}")
-        for name, expected in plain.norms[i].state_dict().items():
-            torch.testing.assert_close(layer.norm.state_dict()[name], expected, rtol=1e-2, atol=1e-3, msg=name)
+    x, target = (torch.randn(4, 6, 9, 8) - 2.3).to(device), torch.randn(4, 12, 9, 8).to(device)
+
+    def loss(model: nn.Module) -> Tensor:
+        return F.mse_loss(model(x)[:, 6:], target)
+
+    learnt = 0.95 * target.square().mean().item()
+    optimizer = partial(torch.optim.SGD, lr=0.5, momentum=0.9)
+    assert_trains_alike(DenseBlock(6, 4, 3).to(device), PlainDenseBlock(6, 4, 3).to(device), loss, optimizer, learnt)
 
 
-@pytest.mark.gpu
-def test_bits_repeat_and_memory_is_the_maps_at_full_size() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
+@on_gpu
+def test_at_full_size_bits_repeat_and_memory_is_that_of_the_results() -> None:
     block = DenseBlock(48, 24, 6).cuda()
     x = torch.randn(64, 48, 128, 64, device="cuda", dtype=torch.bfloat16)
     cotangent = torch.randn(64, 192, 128, 64, device="cuda", dtype=torch.bfloat16)
@@ -314,11 +284,7 @@ def test_bits_repeat_and_memory_is_the_maps_at_full_size() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     x, lists = torch.randn(2, 3, 4, 4), [[torch.ones(3)] for _ in range(4)] + [[torch.ones(2, 3, 3, 3)]]
-
-    def replaced(place: int, tensors: list[Tensor]) -> list[list[Tensor]]:
-        return [*lists[:place], tensors, *lists[place + 1 :]]
-
-    for wrong, error, sentence in [
+    wrong = [
         ((x[0], *lists), ValueError, r"x must be \[N, C, T, F\], got \[3, 4, 4\]"),
         ((x.long(), *lists), TypeError, r"x must be floating point, got int64"),
         ((x[:, :, :0], *lists), ValueError, r"x must hold maps of at least 1 x 1, got \[2, 3, 0, 4\]"),
@@ -329,14 +295,29 @@ def test_wrong_arguments_are_named() -> None:
             ValueError,
             r"x must hold more than 1 value per channel when training, got \[1, 3, 1, 1\]",
         ),
-        ((x, *replaced(4, [])), ValueError, "conv_weight must hold at least one kernel"),
-        ((x, *replaced(4, [torch.ones(2, 4, 3, 3)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got"),
-        ((x, *replaced(4, [torch.tensor(1.0)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got \[\]"),
-        ((x, *replaced(4, [torch.ones(2)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got \[2\]"),
-        ((x, *replaced(1, [torch.ones(3)] * 2)), ValueError, "bn_bias must hold 1 tensors as conv_weight does, got 2"),
-        ((x, *replaced(3, [torch.ones(2)])), ValueError, r"running_var\[0\] must be \[3\], got \[2\]"),
-        ((x, *replaced(0, [torch.ones(3).double()])), TypeError, r"bn_weight\[0\] must be float32, got float64"),
-        ((x, *replaced(2, [torch.ones(3, device="meta")])), ValueError, r"running_mean\[0\] must be on cpu as x"),
-    ]:
-        with pytest.raises(error, match=sentence):
-            dense_block(*wrong, training=True, momentum=0.1, eps=EPS)
+        ((x, *replaced(lists, 4, [])), ValueError, "conv_weight must hold at least one kernel"),
+        (
+            (x, *replaced(lists, 4, [torch.ones(2, 4, 3, 3)])),
+            ValueError,
+            r"conv_weight\[0\] must be \[G, 3, 3, 3\], got",
+        ),
+        (
+            (x, *replaced(lists, 4, [torch.tensor(1.0)])),
+            ValueError,
+            r"conv_weight\[0\] must be \[G, 3, 3, 3\], got \[\]",
+        ),
+        ((x, *replaced(lists, 4, [torch.ones(2)])), ValueError, r"conv_weight\[0\] must be \[G, 3, 3, 3\], got \[2\]"),
+        (
+            (x, *replaced(lists, 1, [torch.ones(3)] * 2)),
+            ValueError,
+            "bn_bias must hold 1 tensors as conv_weight does, got 2",
+        ),
+        ((x, *replaced(lists, 3, [torch.ones(2)])), ValueError, r"running_var\[0\] must be \[3\], got \[2\]"),
+        ((x, *replaced(lists, 0, [torch.ones(3).double()])), TypeError, r"bn_weight\[0\] must be float32, got float64"),
+        (
+            (x, *replaced(lists, 2, [torch.ones(3, device="meta")])),
+            ValueError,
+            r"running_mean\[0\] must be on cpu as x",
+        ),
+    ]
+    assert_refused(partial(dense_block, training=True, momentum=0.1, eps=EPS), wrong)

@@ -1,16 +1,26 @@
 """The highway network on every tier."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from accuracy import CAPS, assert_accurate
+from cases import (
+    DTYPES,
+    PlainHighway,
+    assert_refused,
+    assert_trains_alike,
+    compiled,
+    input_only_asked,
+    normal,
+    on_gpu,
+)
 from fastser_kernels import highway
 from fastser_kernels.highway import op, reference
-from torch import Tensor
+from torch import Tensor, nn
 from torch.library import opcheck
 
 from fastser.layers import Highway
@@ -49,7 +59,7 @@ def _compare(x: Tensor, parameters: Lists, cotangent: Tensor) -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("normal", [{"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}], ids=["standard", "shifted"])
+@normal
 @pytest.mark.parametrize(("rows", "units", "layers"), SHAPES)
 def test_values_and_gradients(
     rows: int, units: int, layers: int, normal: dict[str, float], dtype: torch.dtype, device: str
@@ -105,42 +115,31 @@ def test_an_empty_batch_is_no_error(device: str) -> None:
     assert (gradients["grad w_h[0]"] == 0).all()
 
 
-class EagerHighway(Highway):
-    """The same module on plain PyTorch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        for hidden, transform in zip(self.hidden, self.transform, strict=True):
-            x = torch.lerp(x, F.relu(hidden(x)), torch.sigmoid(transform(x)))
-        return x
+def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = input_only_asked(op, monkeypatch)
+    network, x = Highway(3, 2), torch.randn(2, 3, requires_grad=True)
+    network(x).sum().backward()
+    network.requires_grad_(False)(x).sum().backward()
+    assert asked == [False, True]
 
 
 @pytest.mark.kernel
-def test_training_ends_at_the_loss_of_plain_pytorch(device: str) -> None:
-    """50 steps of Adam from the same weights; 1e-4 of the loss is what rounding makes of it."""
+def test_trains_as_plain_modules_do(device: str) -> None:
     x, target = torch.randn(2, 16, 12).to(device)
-    fused, eager = Highway(12, 3).to(device), EagerHighway(12, 3).to(device)
-    eager.load_state_dict(fused.state_dict())
-    losses = []
-    for module in (fused, eager):
-        optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
-        for _ in range(50):
-            loss = F.mse_loss(module(x), target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] < 0.7 * F.mse_loss(x, target).item()
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    fused.load_state_dict(eager.state_dict())
-    torch.testing.assert_close(fused(x), eager(x))
+
+    def loss(model: nn.Module) -> Tensor:
+        return F.mse_loss(model(x), target)
+
+    learnt = 0.7 * F.mse_loss(x, target).item()
+    optimizer = partial(torch.optim.Adam, lr=1e-2)
+    assert_trains_alike(Highway(12, 3).to(device), PlainHighway(12, 3).to(device), loss, optimizer, learnt)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+@on_gpu
 @pytest.mark.parametrize("rows", [64, 4096])
-def test_at_real_size_values_hold_and_bits_repeat(rows: int, dtype: torch.dtype, device: str) -> None:
-    x, cotangent = torch.randn(2, rows, 128).to(device, dtype)
-    parameters = _parameters(128, 3, device=device)
+def test_at_full_size_values_hold_and_bits_repeat(rows: int, dtype: torch.dtype) -> None:
+    x, cotangent = torch.randn(2, rows, 128).to("cuda", dtype)
+    parameters = _parameters(128, 3, device="cuda")
     _compare(x, parameters, cotangent)
     first, second = (_run(highway, x, parameters, cotangent) for _ in range(2))
     for name, value in first.items():
@@ -148,19 +147,18 @@ def test_at_real_size_values_hold_and_bits_repeat(rows: int, dtype: torch.dtype,
 
 
 @pytest.mark.parametrize("parameter_dtype", ["own", "float32"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_operations_are_registered_rightly(dtype: torch.dtype, parameter_dtype: str) -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_is_registered_rightly(dtype: torch.dtype, parameter_dtype: str) -> None:
     x, grad = torch.randn(2, 5, 6, dtype=dtype)
     parameters = _parameters(6, 2, dtype if parameter_dtype == "own" else torch.float32)
-    operations = torch.ops.fastser_kernels
-    opcheck(operations.highway_forward.default, (x, *parameters))
-    results, hidden, gates = operations.highway_forward.default(x, *parameters)
+    opcheck(op._forward, (x, *parameters))
+    results, hidden, gates = op._forward(x, *parameters)
     saved = [x, *results[:-1]], hidden, gates, parameters[0], parameters[2]
     for input_only in (True, False):
-        opcheck(operations.highway_backward.default, (grad, *saved, input_only))
+        opcheck(op._backward, (grad, *saved, input_only))
 
 
-def test_gradients_in_float64() -> None:
+def test_gradcheck() -> None:
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     parameters = [p.requires_grad_() for p in chain(*_parameters(4, 2, torch.float64))]
 
@@ -170,11 +168,10 @@ def test_gradients_in_float64() -> None:
     assert torch.autograd.gradcheck(network, (x, *parameters))
 
 
-def test_compiles_without_a_graph_break() -> None:
+def test_compiled_equals_eager() -> None:
     x, cotangent = torch.randn(2, 5, 6)
     parameters = _parameters(6, 3)
-    compiled: Any = torch.compile(highway, fullgraph=True, backend="aot_eager")
-    actual, expected = (_run(function, x, parameters, cotangent) for function in (compiled, highway))
+    actual, expected = (_run(function, x, parameters, cotangent) for function in (compiled(highway), highway))
     for name, value in actual.items():
         assert torch.equal(value, expected[name]), name
 
@@ -186,21 +183,15 @@ def test_no_layers_change_nothing() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     x, w, b = torch.randn(2, 3), [torch.ones(3, 3)], [torch.ones(3)]
-    with pytest.raises(ValueError, match=r"x must be \[N, U\], got \[3\]"):
-        highway(x[0], w, b, w, b)
-    with pytest.raises(TypeError, match="x must be floating point"):
-        highway(x.long(), w, b, w, b)
-    with pytest.raises(ValueError, match=r"w_t\[0\] must be \[3, 3\], got \[4, 3\]"):
-        highway(x, w, b, [torch.ones(4, 3)], b)
-    with pytest.raises(ValueError, match=r"b_h\[0\] must be \[3\], got \[2\]"):
-        highway(x, w, [torch.ones(2)], w, b)
-    with pytest.raises(ValueError, match="b_t must hold 1 tensors as w_h does, got 2"):
-        highway(x, w, b, w, b * 2)
-    with pytest.raises(ValueError, match="w_t must hold 0 tensors as w_h does, got 1"):
-        highway(x, [], [], w, [])
-    with pytest.raises(TypeError, match=r"w_h\[0\] must be float32, got float16"):
-        highway(x, [w[0].half()], b, w, b)
-    with pytest.raises(TypeError, match=r"b_t\[0\] must be float32, got float64"):
-        highway(x, w, b, w, [b[0].double()])
-    with pytest.raises(ValueError, match=r"b_h\[0\] must be on cpu as x, got meta"):
-        highway(x, w, [b[0].to("meta")], w, b)
+    wrong = [
+        ((x[0], w, b, w, b), ValueError, r"x must be \[N, U\], got \[3\]"),
+        ((x.long(), w, b, w, b), TypeError, "x must be floating point"),
+        ((x, w, b, [torch.ones(4, 3)], b), ValueError, r"w_t\[0\] must be \[3, 3\], got \[4, 3\]"),
+        ((x, w, [torch.ones(2)], w, b), ValueError, r"b_h\[0\] must be \[3\], got \[2\]"),
+        ((x, w, b, w, b * 2), ValueError, "b_t must hold 1 tensors as w_h does, got 2"),
+        ((x, [], [], w, []), ValueError, "w_t must hold 0 tensors as w_h does, got 1"),
+        ((x, [w[0].half()], b, w, b), TypeError, r"w_h\[0\] must be float32, got float16"),
+        ((x, w, b, w, [b[0].double()]), TypeError, r"b_t\[0\] must be float32, got float64"),
+        ((x, w, [b[0].to("meta")], w, b), ValueError, r"b_h\[0\] must be on cpu as x, got meta"),
+    ]
+    assert_refused(highway, wrong)

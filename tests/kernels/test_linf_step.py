@@ -3,19 +3,14 @@
 import pytest
 import torch
 from accuracy import assert_accurate
+from cases import DTYPES, LAYOUTS, assert_refused
 from fastser_kernels import linf_step
-from fastser_kernels.linf_step import reference
+from fastser_kernels.linf_step import op, reference
 from torch import Tensor
 from torch.library import opcheck
 
 STEP = (0.07, 0.08)
 BOUNDS = [None, (-1.0, 0.9)]
-LAYOUTS = {
-    "contiguous": lambda x: x,
-    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "sliced": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
-    "expanded": lambda x: x[:1].expand(x.shape),
-}
 
 
 def _tensors(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,9 +23,7 @@ def _tensors(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> tuple[T
 @pytest.mark.kernel
 @pytest.mark.parametrize("bounds", BOUNDS)
 @pytest.mark.parametrize("shape", [(3, 5, 6, 7), (2, 1, 33, 128)])
-def test_follows_the_formula_in_place(
-    shape: tuple[int, ...], bounds: tuple[float, float] | None, dtype: torch.dtype, device: str
-) -> None:
+def test_values(shape: tuple[int, ...], bounds: tuple[float, float] | None, dtype: torch.dtype, device: str) -> None:
     adversarial, clean, gradient = _tensors(shape, dtype, device)
     eager = reference.linf_step(adversarial, clean, gradient, *STEP, bounds)
     exact = reference.linf_step(adversarial.double(), clean.double(), gradient.double(), *STEP, bounds)
@@ -56,22 +49,19 @@ def test_an_empty_batch_is_no_error(device: str) -> None:
     linf_step(*_tensors((0, 4), torch.float32, device), *STEP, None)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_is_registered_rightly(dtype: torch.dtype) -> None:
-    opcheck(torch.ops.fastser_kernels.linf_step.default, (*_tensors((2, 3), dtype, "cpu"), *STEP, -1.0, 1.0))
+    opcheck(op._step, (*_tensors((2, 3), dtype, "cpu"), *STEP, -1.0, 1.0))
 
 
 def test_wrong_arguments_are_named() -> None:
-    x = torch.ones(2, 3)
-    with pytest.raises(ValueError, match=r"grad must be \[2, 3\], got \[2\]"):
-        linf_step(x, x, x[:, 0], *STEP, None)
-    with pytest.raises(TypeError, match="x0 must be float32, got float64"):
-        linf_step(x, x.double(), x, *STEP, None)
-    with pytest.raises(ValueError, match="grad must be on cpu as x_adv, got meta"):
-        linf_step(x, x, x.to("meta"), *STEP, None)
-    with pytest.raises(TypeError, match=r"x_adv must be floating point, got int64"):
-        linf_step(x.long(), x, x, *STEP, None)
-    with pytest.raises(ValueError, match=r"eps must not be negative, got -0\.1"):
-        linf_step(x, x, x, 0.1, -0.1, None)
-    with pytest.raises(ValueError, match=r"bounds must be \(low, high\) with low < high, got \(1\.0, -1\.0\)"):
-        linf_step(x, x, x, *STEP, (1.0, -1.0))
+    x, empty = torch.ones(2, 3), r"bounds must be \(low, high\) with low < high, got \(1\.0, -1\.0\)"
+    wrong = [
+        ((x, x, x[:, 0], *STEP, None), ValueError, r"grad must be \[2, 3\], got \[2\]"),
+        ((x, x.double(), x, *STEP, None), TypeError, "x0 must be float32, got float64"),
+        ((x, x, x.to("meta"), *STEP, None), ValueError, "grad must be on cpu as x_adv, got meta"),
+        ((x.long(), x, x, *STEP, None), TypeError, "x_adv must be floating point, got int64"),
+        ((x, x, x, 0.1, -0.1, None), ValueError, r"eps must not be negative, got -0\.1"),
+        ((x, x, x, *STEP, (1.0, -1.0)), ValueError, empty),
+    ]
+    assert_refused(linf_step, wrong)

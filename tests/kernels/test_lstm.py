@@ -1,10 +1,12 @@
 """The LSTM on every tier."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from accuracy import CAPS, assert_accurate, relative_error
+from cases import DTYPES, assert_refused, compiled, normal, on_gpu, replaced
 from fastser_kernels import lstm
 from fastser_kernels.lstm import op, reference
 from torch import Tensor, nn
@@ -51,7 +53,7 @@ def _compare(x: Tensor, parameters: list[Tensor], cotangent: Tensor, reverse: bo
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("normal", [{"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}], ids=["standard", "shifted"])
+@normal
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_gradients(
@@ -135,7 +137,7 @@ def test_an_empty_batch_is_no_error(device: str) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_is_registered_rightly(dtype: torch.dtype, reverse: bool) -> None:
     projected, w_hh = torch.randn(2, 3, 8).to(dtype).transpose(0, 1), torch.randn(8, 2).to(dtype)
     opcheck(op._forward, (projected, w_hh, reverse))
@@ -145,18 +147,20 @@ def test_is_registered_rightly(dtype: torch.dtype, reverse: bool) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_gradcheck_and_compiled_equals_eager(reverse: bool) -> None:
-    x, parameters = torch.randn(2, 3, 4).double(), _parameters(4, 2, torch.float64)
-    inputs = [t.clone().requires_grad_() for t in (x, *parameters)]
+def test_gradcheck(reverse: bool) -> None:
+    inputs = [t.requires_grad_() for t in (torch.randn(2, 3, 4).double(), *_parameters(4, 2, torch.float64))]
     assert torch.autograd.gradcheck(lambda *inputs: lstm(*inputs, reverse), inputs)
-    torch._dynamo.reset()
-    compiled, cotangent = torch.compile(lstm, fullgraph=True, backend="aot_eager"), torch.randn(2, 3, 2)
-    expected = _run(lstm, x, parameters, cotangent, reverse)
-    torch.testing.assert_close(_run(compiled, x, parameters, cotangent, reverse), expected)
-    torch.testing.assert_close(_run(reference.lstm, x, parameters, cotangent, reverse), expected)
 
 
-def test_no_weight_gradient_of_frozen_weights() -> None:
+@pytest.mark.parametrize("reverse", [False, True])
+def test_compiled_equals_eager(reverse: bool) -> None:
+    x, parameters, cotangent = torch.randn(2, 3, 4).double(), _parameters(4, 2, torch.float64), torch.randn(2, 3, 2)
+    actual = _run(compiled(lstm), x, parameters, cotangent, reverse)
+    for eager in (lstm, reference.lstm):
+        torch.testing.assert_close(actual, _run(eager, x, parameters, cotangent, reverse))
+
+
+def test_no_parameter_gradient_where_none_is_asked_for() -> None:
     x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     hidden = lstm(x, *_parameters(4, 2, torch.float64), False)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
@@ -172,10 +176,8 @@ def test_under_autocast_the_state_has_its_dtype() -> None:
     assert_accurate(hidden, lstm(x.bfloat16(), *parameters, False), lstm(x, *parameters, False), "hidden")
 
 
-@pytest.mark.gpu
-def test_bits_repeat_and_memory_is_the_results_at_full_size() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
+@on_gpu
+def test_at_full_size_bits_repeat_and_memory_is_that_of_the_results() -> None:
     parameters, x = _parameters(1024, 128, device="cuda"), torch.randn(64, 64, 1024, device="cuda").bfloat16()
     cotangent = torch.randn(64, 64, 128, device="cuda")
     _compare(x, parameters, cotangent, reverse=False)
@@ -192,21 +194,24 @@ def test_bits_repeat_and_memory_is_the_results_at_full_size() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     x, parameters = torch.ones(1, 3, 4), _parameters(4, 2)
-
-    def replaced(place: int, tensor: Tensor) -> list[Tensor]:
-        return [*parameters[:place], tensor, *parameters[place + 1 :]]
-
-    for wrong, error, sentence in [
+    wrong = [
         ((x[0], *parameters), ValueError, r"x must be \[N, T, I\], got \[3, 4\]"),
         ((x[:, :0], *parameters), ValueError, r"x must have at least one step, got \[1, 0, 4\]"),
         ((x.long(), *parameters), TypeError, r"x must be floating point, got int64"),
         ((x[..., :3], *parameters), ValueError, r"w_ih must be \[8, 3\], got \[8, 4\]"),
-        ((x, *replaced(1, torch.ones(8))), ValueError, r"w_hh must be \[4H, H\], got \[8\]"),
-        ((x, *replaced(1, torch.ones(6, 2))), ValueError, r"w_hh must be \[8, 2\], got \[6, 2\]"),
-        ((x, *replaced(3, torch.ones(7))), ValueError, r"b_hh must be \[8\], got \[7\]"),
-        ((x, *replaced(2, torch.ones(8, dtype=torch.int32))), TypeError, "b_ih must be float32, got int32"),
-        ((x.half(), *replaced(2, torch.ones(8).double())), TypeError, "b_ih must be float16 or float32, got float64"),
-        ((x, *replaced(0, torch.ones(8, 4, device="meta"))), ValueError, "w_ih must be on cpu as x, got meta"),
-    ]:
-        with pytest.raises(error, match=sentence):
-            lstm(*wrong, False)
+        ((x, *replaced(parameters, 1, torch.ones(8))), ValueError, r"w_hh must be \[4H, H\], got \[8\]"),
+        ((x, *replaced(parameters, 1, torch.ones(6, 2))), ValueError, r"w_hh must be \[8, 2\], got \[6, 2\]"),
+        ((x, *replaced(parameters, 3, torch.ones(7))), ValueError, r"b_hh must be \[8\], got \[7\]"),
+        ((x, *replaced(parameters, 2, torch.ones(8, dtype=torch.int32))), TypeError, "b_ih must be float32, got int32"),
+        (
+            (x.half(), *replaced(parameters, 2, torch.ones(8).double())),
+            TypeError,
+            "b_ih must be float16 or float32, got float64",
+        ),
+        (
+            (x, *replaced(parameters, 0, torch.ones(8, 4, device="meta"))),
+            ValueError,
+            "w_ih must be on cpu as x, got meta",
+        ),
+    ]
+    assert_refused(partial(lstm, reverse=False), wrong)

@@ -1,5 +1,6 @@
 """What runs where: without Triton, in autocast, and at import."""
 
+import copy
 import importlib
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import warnings
 
 import pytest
 import torch
+from accuracy import assert_accurate
+from cases import compiled
 from fastser_kernels import highway, registration
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
@@ -75,8 +78,47 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
     with pytest.raises(AssertionError, match="the reference was called"):
         module(small)
     module.to(large.dtype)(large)
-    torch._dynamo.reset()
-    torch.compile(module.float(), fullgraph=True, backend="aot_eager")(small)
+    compiled(module.float())(small)
+
+
+@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
+@pytest.mark.parametrize(
+    ("family", "module", "shape"),
+    [
+        ("dense_block", DenseBlock(3, 2, 2), (2, 3, 140, 140)),
+        ("lstm", LSTM(4, 5), (3, 6, 4)),
+        ("transition", Transition(64, 2), (8, 64, 64, 64)),
+    ],
+    ids=["dense_block", "lstm", "transition"],
+)
+def test_what_a_cpu_computes_unasked_equals_the_reference(
+    family: str, module: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32, at sizes and in the way in which cpu.py takes over; the reference may not help it."""
+    monkeypatch.undo()  # what conftest.py does for all other tests
+    op = importlib.import_module(f"fastser_kernels.{family}.op")
+    for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):
+        nn.init.constant_(norm.weight, 0.5)  # and these shifts keep what the ReLUs get away from zero
+        norm.bias.data = torch.tensor([3.0, -3.0]).repeat(norm.num_features)[: norm.num_features]
+    values = torch.randn(shape)
+    if values.dim() == 4:  # as all maps in the models
+        values = values.contiguous(memory_format=torch.channels_last)
+
+    def results(run: nn.Module, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+        x = values.to(dtype).requires_grad_()
+        y = run(x)
+        cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+        return [y, *torch.autograd.grad(y, [x, *run.parameters()], cotangent)]
+
+    registration.use_reference(only=True)
+    try:
+        eager, exact = results(module), results(copy.deepcopy(module).double(), torch.float64)
+    finally:
+        registration.use_reference(only=False)
+    monkeypatch.delattr(op.reference, family)
+    actual = results(compiled(module) if family == "lstm" else module)
+    for i, (ours, theirs, right) in enumerate(zip(actual, eager, exact, strict=True)):
+        assert_accurate(ours, theirs, right, f"result {i}")
 
 
 def test_autocast_does_not_reach_into_an_operation() -> None:

@@ -1,12 +1,27 @@
 """The transition on every tier."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from accuracy import CAPS, assert_accurate, relative_error
+from cases import (
+    DTYPES,
+    LAYOUTS,
+    assert_refused,
+    assert_trains_alike,
+    bytes_kept_for_backward,
+    compiled,
+    input_only_asked,
+    normal,
+    on_gpu,
+    plain_transition,
+    replaced,
+    training_and_eval,
+)
 from fastser_kernels import transition
 from fastser_kernels.transition import cpu, op, reference
 from torch import Tensor, nn
@@ -15,11 +30,6 @@ from torch.library import opcheck
 from fastser.layers import Transition
 
 EPS = 1e-5
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "contiguous": lambda x: x.contiguous(),
-    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "strided": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
-}
 SHAPES = [(2, 72, 7, 6), (3, 5, 4, 35)]
 """Odd in rows and more than one block of channels; odd in columns and more than one block of them."""
 
@@ -70,10 +80,10 @@ def _compare(x: Tensor, parameters: list[Tensor], cotangent: Tensor, training: b
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("normal", [{"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}], ids=["standard", "shifted"])
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+@normal
+@training_and_eval
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_gradients_and_running_statistics(
+def test_values_and_gradients(
     shape: tuple[int, ...], training: bool, normal: dict[str, float], dtype: torch.dtype, device: str
 ) -> None:
     parameters = _parameters(shape[1], device=device)
@@ -83,27 +93,27 @@ def test_values_gradients_and_running_statistics(
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("layout", ["contiguous", "strided"])
+@pytest.mark.parametrize("layout", ["contiguous", "sliced"])
 def test_takes_any_layout_and_parameters_of_its_own_dtype(layout: str, dtype: torch.dtype, device: str) -> None:
     parameters = _parameters(5, dtype, device)
     x = LAYOUTS[layout](_maps((2, 5, 6, 6), dtype, parameters, training=True).to(device))
-    _compare(x, parameters, LAYOUTS["strided"](torch.randn(2, 4, 3, 3)).to(device, dtype), training=True)
+    _compare(x, parameters, LAYOUTS["sliced"](torch.randn(2, 4, 3, 3)).to(device, dtype), training=True)
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
-@pytest.mark.parametrize("of_gradient", ["contiguous", "expanded"])
+@training_and_eval
+@pytest.mark.parametrize("of_gradient", ["contiguous", "sliced", "expanded"])
 def test_backward_takes_any_layout_of_the_gradient(of_gradient: str, training: bool, device: str) -> None:
     weight, bias, mean, var, _ = _parameters(8, device=device)
     x = torch.randn(2, 8, 5, 7).to(device)
-    gradient = {"contiguous": torch.randn(2, 8, 2, 3), "expanded": torch.randn(2, 8, 1, 1).expand(2, 8, 2, 3)}
+    gradient = LAYOUTS[of_gradient](torch.randn(2, 8, 2, 3).to(device))
     running = (None, None) if training else (mean, var)
     _, *batch = op._forward(x, weight, bias, *running, training, EPS)
     rest = x, *batch, weight, bias, *running, training, EPS, False
-    actual = op._backward(gradient[of_gradient].to(device), *rest)
-    expected = op._backward(LAYOUTS["channels_last"](gradient[of_gradient]).to(device), *rest)
+    actual = op._backward(gradient, *rest)
+    expected = op._backward(LAYOUTS["channels_last"](gradient), *rest)
     torch.testing.assert_close(actual, expected)
-    input_only, nothing = op._backward(gradient[of_gradient].to(device), *rest[:-1], True)
+    input_only, nothing = op._backward(gradient, *rest[:-1], True)
     assert nothing == []
     torch.testing.assert_close(input_only, expected[0])
 
@@ -128,7 +138,7 @@ def test_statistics_are_safe_far_from_zero(device: str) -> None:
 
 
 @pytest.mark.kernel
-def test_an_empty_batch_is_no_error_in_eval_mode(device: str) -> None:
+def test_an_empty_batch_is_no_error(device: str) -> None:
     x = torch.empty(0, 5, 6, 4, device=device, requires_grad=True)
     y = transition(x, *_parameters(5, device=device), training=False, momentum=0.1, eps=EPS)
     assert y.shape == (0, 4, 3, 2)
@@ -155,7 +165,7 @@ def test_running_statistics_follow_batch_norm() -> None:
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
     weight, bias, mean, var, _ = _parameters(3, dtype)
     x, gradient = LAYOUTS[layout](torch.randn(2, 3, 5, 4).to(dtype)), torch.randn(2, 3, 2, 2).to(dtype)
@@ -166,8 +176,8 @@ def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
         opcheck(op._backward, (gradient, x, *batch, weight, bias, *running, training, EPS, not training))
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_gradcheck_and_compiled_equals_eager(training: bool) -> None:
+@training_and_eval
+def test_gradcheck(training: bool) -> None:
     parameters = _parameters(3, torch.float64)
     x = _maps((2, 3, 5, 4), torch.float64, parameters, training)
 
@@ -177,33 +187,27 @@ def test_gradcheck_and_compiled_equals_eager(training: bool) -> None:
 
     inputs = [t.requires_grad_() for t in (x, parameters[0], parameters[1], parameters[4])]
     assert torch.autograd.gradcheck(run, inputs)
-    torch._dynamo.reset()
-    compiled = torch.compile(transition, fullgraph=True, backend="aot_eager")
-    parameters, cotangent = [p.detach() for p in parameters], torch.randn(2, 4, 2, 2, dtype=torch.float64)
+
+
+@training_and_eval
+def test_compiled_equals_eager(training: bool) -> None:
+    parameters, cotangent = _parameters(3, torch.float64), torch.randn(2, 4, 2, 2, dtype=torch.float64)
+    x = _maps((2, 3, 5, 4), torch.float64, parameters, training)
+    actual = _run(compiled(transition), x, parameters, cotangent, training=training)
     for eager in (transition, reference.transition):
-        expected = _run(eager, x, parameters, cotangent, training=training)
-        torch.testing.assert_close(_run(compiled, x, parameters, cotangent, training=training), expected)
+        torch.testing.assert_close(actual, _run(eager, x, parameters, cotangent, training=training))
 
 
 def test_only_maps_and_statistics_are_kept_for_backward() -> None:
     weight, bias, mean, var, kernel = _parameters(64)
-    x = torch.randn(2, 64, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.data_ptr()] = tensor.nbytes
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        transition(x, weight, bias, mean, var, kernel, training=True, momentum=0.1, eps=EPS)
-    pooled = x.nbytes // 4  # by the convolution
-    assert sum(kept.values()) == x.nbytes + pooled + 4 * weight.nbytes + kernel.nbytes
+    x = LAYOUTS["channels_last"](torch.randn(2, 64, 16, 16)).requires_grad_()
+    run = partial(transition, x, weight, bias, mean, var, kernel, training=True, momentum=0.1, eps=EPS)
+    pooled, statistics = x.nbytes // 4, 2 * mean.nbytes  # pooled maps are the convolution's
+    assert bytes_kept_for_backward(run, weight, bias, kernel) == x.nbytes + pooled + statistics
 
 
 def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-    backward = op._backward
-    monkeypatch.setattr(op, "_backward", lambda *args: asked.append(args[-1]) or backward(*args))
+    asked = input_only_asked(op, monkeypatch)
     layer, x = Transition(3, 2), torch.randn(2, 3, 4, 4, requires_grad=True)
     layer(x).sum().backward()
     layer.requires_grad_(False)(x).sum().backward()
@@ -211,30 +215,18 @@ def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.Monke
 
 
 def test_trains_as_plain_modules_do(device: str) -> None:
-    torch.manual_seed(0)
-    ours = Transition(12, 8)
-    plain = nn.Sequential(nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 8, 1, bias=False), nn.AvgPool2d(2))
-    plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
     x, target = (torch.randn(8, 12, 12, 8) - 2.3).to(device), torch.randn(8, 8, 6, 4).to(device)
-    losses = []
-    for model in (ours.to(device), plain.to(device)):
-        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-        for _ in range(50):
-            optimizer.zero_grad()
-            loss = F.mse_loss(model(x), target)
-            loss.backward()
-            optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] < 0.99 * F.mse_loss(torch.zeros_like(target), target).item()
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    for (name, actual), expected in zip(ours.state_dict().items(), plain.state_dict().values(), strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-2, atol=1e-3, msg=name)
+
+    def loss(model: nn.Module) -> Tensor:
+        return F.mse_loss(model(x), target)
+
+    learnt = 0.99 * target.square().mean().item()
+    optimizer = partial(torch.optim.Adam, lr=1e-2)
+    assert_trains_alike(Transition(12, 8).to(device), plain_transition(12, 8).to(device), loss, optimizer, learnt)
 
 
-@pytest.mark.gpu
-def test_bits_repeat_and_memory_is_the_results_at_full_size() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
+@on_gpu
+def test_at_full_size_bits_repeat_and_memory_is_that_of_the_results() -> None:
     parameters = _parameters(192, device="cuda")
     maps = torch.randn(64, 192, 128, 64, device="cuda", dtype=torch.bfloat16)
     x = maps.contiguous(memory_format=torch.channels_last)
@@ -251,12 +243,7 @@ def test_bits_repeat_and_memory_is_the_results_at_full_size() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     x, parameters = torch.randn(2, 3, 4, 4), _parameters(3)
-    modes = {"training": True, "momentum": 0.1, "eps": EPS}
-
-    def replaced(place: int, tensor: Tensor) -> list[Tensor]:
-        return [*parameters[:place], tensor, *parameters[place + 1 :]]
-
-    for wrong, error, sentence in [
+    wrong = [
         ((x[0], *parameters), ValueError, r"x must be \[N, C, T, F\], got \[3, 4, 4\]"),
         ((x.long(), *parameters), TypeError, r"x must be floating point, got int64"),
         ((x[:, :, :1], *parameters), ValueError, r"x must hold maps of at least 2 x 2, got \[2, 3, 1, 4\]"),
@@ -266,20 +253,23 @@ def test_wrong_arguments_are_named() -> None:
             ValueError,
             r"x must hold more than 1 value per channel when training, got \[0, 3, 4, 4\]",
         ),
-        ((x, *replaced(4, torch.tensor(1.0))), ValueError, r"conv_weight must be \[D, 3, 1, 1\], got \[\]"),
-        ((x, *replaced(0, torch.ones(2))), ValueError, r"bn_weight must be \[3\], got \[2\]"),
-        ((x, *replaced(2, torch.ones(3).double())), TypeError, "running_mean must be float32, got float64"),
-        ((x, *replaced(3, torch.ones(3, device="meta"))), ValueError, "running_var must be on cpu as x, got meta"),
+        ((x, *replaced(parameters, 4, torch.tensor(1.0))), ValueError, r"conv_weight must be \[D, 3, 1, 1\], got \[\]"),
+        ((x, *replaced(parameters, 0, torch.ones(2))), ValueError, r"bn_weight must be \[3\], got \[2\]"),
+        ((x, *replaced(parameters, 2, torch.ones(3).double())), TypeError, "running_mean must be float32, got float64"),
         (
-            (x, *replaced(4, torch.ones(2, 3, 3, 3))),
+            (x, *replaced(parameters, 3, torch.ones(3, device="meta"))),
+            ValueError,
+            "running_var must be on cpu as x, got meta",
+        ),
+        (
+            (x, *replaced(parameters, 4, torch.ones(2, 3, 3, 3))),
             ValueError,
             r"conv_weight must be \[D, 3, 1, 1\], got \[2, 3, 3, 3\]",
         ),
         (
-            (x.half(), *replaced(4, torch.ones(2, 3, 1, 1).double())),
+            (x.half(), *replaced(parameters, 4, torch.ones(2, 3, 1, 1).double())),
             TypeError,
             "conv_weight must be float16 or float32",
         ),
-    ]:
-        with pytest.raises(error, match=sentence):
-            transition(*wrong, **modes)
+    ]
+    assert_refused(partial(transition, training=True, momentum=0.1, eps=EPS), wrong)

@@ -1,20 +1,23 @@
 """Triton kernels of the DenseBlock's backward pass.
 
-From layer L to layer 1, four kernels a layer; D `[N, T, F, C]` is the running gradient of the maps.
+From layer L to layer 1, four kernels for a layer of up to MAX_MAPS maps; D `[N, T, F, C]` is the running gradient of
+the maps.
 
 1. `correct_kernel` writes dy, the gradient of the layer's own G maps, corrected for the BatchNorms of all later layers
    (dy = D - A - B xhat), between zeros: one row and column more on every side, so that all nine taps can be read.
-2. `layer_kernel`: a program owns BC channels and walks over tiles of BP pixels. It unfolds the gradient, of which there
-   are G maps and not C: `window` `[BP, 9 G]` is read once for two products, `window @ W` (the gradient of the
-   activation; W stays in shared memory) and `window^T @ relu(z)` (the weights' gradient, which stays in registers). Of
-   the tile of maps it computes z, the ReLU's mask and the sums over dz and dz * xhat; D is updated in place.
-3. `channels_kernel` adds the programs' sums: gradients of scale and shift, and the terms A and B of the correction.
-4. `weights_kernel` adds the programs' weight gradients.
+2. `conv_backward_kernel`: a program owns BC channels and walks over tiles of BP pixels. It unfolds the gradient, of
+   which there are G maps and not C: `window` `[BP, 9 G]` is read once for two products, `window @ W` (the gradient of
+   the activation; W stays in shared memory) and `window^T @ relu(z)` (the weights' gradient, which stays in registers).
+   Of the tile of maps it computes z, the ReLU's mask and the sums over dz and dz * xhat; D is updated in place.
+3. `finish_weights_kernel` adds the programs' weight gradients.
+4. `finish_channels_kernel` adds the programs' sums: gradients of scale and shift, and the terms A and B of the
+   correction.
 
 Every sum is taken in a fixed order. For the last layer, and in eval, there is nothing to correct; the last layer reads
 `grad_maps` itself, of any strides but along the channels, so that D needs no first copy. More than MAX_MAPS maps are
-taken in groups: everything above is linear in dy. fp32 operands of three tf32 products do not fit in the registers
-beside each other, so there the two products are two launches.
+taken in groups, each with kernels 2 and 3 of its own: everything above is linear in dy. fp32 operands of three tf32
+products do not fit in the registers beside each other, so there the two products are two launches of kernel 2. Where
+only the gradient of x is asked for, kernel 3 is left out, and in eval kernel 4 too.
 
 Bytes per pixel and layer from memory: 3 C_i (maps, D read and written) + 4 G (dy) values; from the L2 cache
 3 C_i + ceil(C_i / BC) * 9 G.
@@ -28,16 +31,16 @@ from torch import Tensor
 from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.moments_kernels import copy_maps, unit
 
-INPUT_AND_WEIGHTS = {2: {"BP": 64, "BC": 32, "num_warps": 8, "num_stages": 2}}
-INPUT = INPUT_AND_WEIGHTS | {4: {"BP": 16, "BC": 32, "num_warps": 8, "num_stages": 2}}
-WEIGHTS = {4: {"BP": 16, "BC": 32, "num_warps": 8, "num_stages": 2}}
-"""Configurations of `layer_kernel` by bytes of an element, for what it computes."""
+BOTH_PRODUCTS = {2: {"BP": 64, "BC": 32, "num_warps": 8, "num_stages": 2}}
+INPUT_PRODUCT = BOTH_PRODUCTS | {4: {"BP": 16, "BC": 32, "num_warps": 8, "num_stages": 2}}
+WEIGHT_PRODUCT = {4: {"BP": 16, "BC": 32, "num_warps": 8, "num_stages": 2}}
+"""Configurations of `conv_backward_kernel` by bytes of an element, for what it computes."""
 
 MAX_MAPS = 24
 """Of one group: nine taps of it fit into 256 columns."""
 
 PROGRAMS = 264
-"""Of `layer_kernel`, two for each of the 132 multiprocessors of a large GPU."""
+"""Of `conv_backward_kernel`, two for each of the 132 multiprocessors of a large GPU."""
 
 CORRECTED = {"BP": 64, "BC": 32}
 ADDED_CHANNELS = {"BP": 64, "BC": 8}
@@ -80,7 +83,7 @@ def correct_kernel(
 
 
 @triton.jit(do_not_specialize=(*SIZES, "steps", "first_map", "first_program"))
-def layer_kernel(
+def conv_backward_kernel(
     maps_ptr, source_ptr, target_ptr, dy_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr,
     sums_ptr, partial_ptr, eps, pixels, T, F, C, G, maps_f, source_n, source_t, source_f, target_f,
     steps, first_map, first_program,
@@ -146,7 +149,7 @@ def layer_kernel(
 
 
 @triton.jit(do_not_specialize=("pixels", "P", "C", "correction_row"))
-def channels_kernel(
+def finish_channels_kernel(
     sums_ptr, bn_weight_ptr, var_ptr, grad_bn_weight_ptr, grad_bn_bias_ptr, correction_ptr, eps,
     pixels, P, C, correction_row,
     UNIT: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
@@ -176,7 +179,7 @@ def channels_kernel(
 
 
 @triton.jit(do_not_specialize=("P", "C", "G", "group", "first_map", "grad_g", "grad_c", "grad_t", "grad_f"))
-def weights_kernel(
+def finish_weights_kernel(
     partial_ptr, grad_ptr, P, C, G, group, first_map, grad_g, grad_c, grad_t, grad_f,
     UNIT: tl.constexpr, BP: tl.constexpr, BE: tl.constexpr,
 ):  # fmt: skip
@@ -209,7 +212,9 @@ def backward(
     eps: float,
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Launch a block's backward pass: at most five kernels a layer, one more for the gradient of x.
+    """Launch a block's backward pass: the kernels of every layer; when training one more, for the gradient of x.
+
+    A `grad_maps` whose channels do not lie side by side is copied first.
 
     Returns:
         The gradient of x `[N, C0, T, F]`, channels_last, and those of bn_weight, bn_bias and conv_weight in their
@@ -250,7 +255,7 @@ def backward(
             tensors = (sums, bn_weight[i], statistics[1], *of_norm, correction)
             sizes = (N * T * F, sums.shape[0], C // unit(C), channels)
             grid = (triton.cdiv(C, ADDED_CHANNELS["BC"]),)
-            launch(channels_kernel, grid, *tensors, eps, *sizes, UNIT=unit(C), **ADDED_CHANNELS)
+            launch(finish_channels_kernel, grid, *tensors, eps, *sizes, UNIT=unit(C), **ADDED_CHANNELS)
         source = d
     if training:
         _correct(d, maps, mean, var, correction, grad_x, slice(0, C0), eps, correct=True)
@@ -309,11 +314,11 @@ def _layer(
     size = unit(C, G, channels, target.shape[1], *(source.stride(axis) for axis in (0, 2, 3)))
     group = triton.cdiv(triton.cdiv(G, triton.cdiv(G, MAX_MAPS)), size) * size
     if grad_weight is None:
-        products = [(True, False, INPUT[itemsize])]
-    elif itemsize in INPUT_AND_WEIGHTS:
-        products = [(True, True, INPUT_AND_WEIGHTS[itemsize])]
+        products = [(True, False, INPUT_PRODUCT[itemsize])]
+    elif itemsize in BOTH_PRODUCTS:
+        products = [(True, True, BOTH_PRODUCTS[itemsize])]
     else:
-        products = [(True, False, INPUT[itemsize]), (False, True, WEIGHTS[itemsize])]
+        products = [(True, False, INPUT_PRODUCT[itemsize]), (False, True, WEIGHT_PRODUCT[itemsize])]
     programs, _ = _programs(pixels, C, products[0][2])
     result = torch.empty((programs * triton.cdiv(G, group), 2, C) if sums else 0, device=maps.device)
     constants = {"UNIT": size, "GROUP": group, "COLUMNS": max(triton.next_power_of_2(9 * group), 16)}
@@ -328,11 +333,11 @@ def _layer(
             places = (steps, first_map // size, first_map // group * programs)
             flags = {"INPUT": of_input, "SUMS": of_input and sums, "WEIGHTS": of_weights}
             grid = (programs, triton.cdiv(C, configuration["BC"]))
-            launch(layer_kernel, grid, *tensors, eps, *sizes, *places, **constants, **flags, **configuration)
+            launch(conv_backward_kernel, grid, *tensors, eps, *sizes, *places, **constants, **flags, **configuration)
             if grad_weight is not None and of_weights:
                 counts = (programs, C // size, G // size, group // size, first_map, *grad_weight.stride())
                 blocks = (triton.cdiv(9 * group * C, ADDED_WEIGHTS["BE"]),)
-                launch(weights_kernel, blocks, partial, grad_weight, *counts, UNIT=size, **ADDED_WEIGHTS)
+                launch(finish_weights_kernel, blocks, partial, grad_weight, *counts, UNIT=size, **ADDED_WEIGHTS)
         source = target
     return result
 

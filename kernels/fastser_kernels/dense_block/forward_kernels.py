@@ -35,7 +35,7 @@ CONFIGURATIONS = {
 
 
 @triton.jit(do_not_specialize=("rows", "T", "F", "C", "G", "stride", "width", "halo"))
-def layer_kernel(
+def conv_kernel(
     maps_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr, partial_ptr, eps,
     rows, T, F, C, G, stride, width, halo,
     UNIT: tl.constexpr, GP: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
@@ -108,7 +108,7 @@ def forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Launch a block: two kernels for `x`, one a layer, one more for its statistics.
+    """Launch a block: a copy of `x`, then a kernel a layer; when training, statistics after each but the last.
 
     Returns:
         The maps `[N, C0 + L*G, T, F]` in the dtype of `x`, channels_last; when training, the fp32 mean and biased
@@ -150,5 +150,5 @@ def _layer(maps: Tensor, C: int, weight: Tensor, norm: tuple[Tensor, ...], eps: 
     packed = weight.to(maps.dtype, memory_format=torch.channels_last)
     sizes = (N * T, T, F, C // size, G // size, stride // size, width, halo)
     constants: dict[str, Any] = {"UNIT": size, "GP": GP, "MOMENTS": moments, "PRECISION": fp32_precision()}
-    launch(layer_kernel, grid, maps, packed, *norm, partial, eps, *sizes, **constants, **configuration)
+    launch(conv_kernel, grid, maps, packed, *norm, partial, eps, *sizes, **constants, **configuration)
     return partial

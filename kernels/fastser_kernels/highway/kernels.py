@@ -17,12 +17,12 @@ from fastser_kernels.launch import dot, fp32_precision, launch
 LAYER: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "num_warps": 4, "num_stages": 2}
 """Rows, columns and depth of a tile of a layer's result or of its input's gradient: small batches fill the GPU."""
 
-WEIGHT: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4, "num_stages": 2}
-"""Tile of a weight's gradient; the depth is the batch's rows."""
+WEIGHT: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4, "num_stages": 3}
+"""Tile of a weight's gradient; the depth is the batch's rows. Wider ones spill a few registers on some GPU."""
 
 
 @triton.jit(do_not_specialize=["N"])
-def forward_kernel(
+def layer_kernel(
     x_ptr,
     w_h_ptr,
     b_h_ptr,
@@ -73,7 +73,7 @@ def _slopes(grad_ptr, x_ptr, hidden_ptr, gate_ptr, at, inside):
 
 
 @triton.jit(do_not_specialize=["N"])
-def input_gradient_kernel(
+def layer_backward_kernel(
     grad_ptr,
     x_ptr,
     hidden_ptr,
@@ -107,7 +107,7 @@ def input_gradient_kernel(
 
 
 @triton.jit(do_not_specialize=["N"])
-def parameter_gradient_kernel(
+def parameters_backward_kernel(
     grad_ptr,
     x_ptr,
     hidden_ptr,
@@ -162,7 +162,7 @@ def forward(
     results, hidden, gates = ([x.new_empty(N, U) for _ in w_h] for _ in range(3))
     for i in range(len(w_h)):
         read = [t.contiguous() for t in (results[i - 1] if i else x, w_h[i], b_h[i], w_t[i], b_t[i])]
-        launch(forward_kernel, grid, *read, results[i], hidden[i], gates[i], N, U, PRECISION=precision, **LAYER)
+        launch(layer_kernel, grid, *read, results[i], hidden[i], gates[i], N, U, PRECISION=precision, **LAYER)
     return results, hidden, gates
 
 
@@ -185,8 +185,8 @@ def backward(
         read = [t.contiguous() for t in (grad, inputs[i], hidden[i], gates[i])]
         if not input_only:
             written = grad_w_h[i], grad_b_h[i], grad_w_t[i], grad_b_t[i]
-            launch(parameter_gradient_kernel, weight_grid, *read, *written, N, U, PRECISION=precision, **WEIGHT)
+            launch(parameters_backward_kernel, weight_grid, *read, *written, N, U, PRECISION=precision, **WEIGHT)
         weights = w_h[i].contiguous(), w_t[i].contiguous()
         grad = grad.new_empty(N, U)
-        launch(input_gradient_kernel, layer_grid, *read, *weights, grad, N, U, PRECISION=precision, **LAYER)
+        launch(layer_backward_kernel, layer_grid, *read, *weights, grad, N, U, PRECISION=precision, **LAYER)
     return grad, grad_w_h, grad_b_h, grad_w_t, grad_b_t

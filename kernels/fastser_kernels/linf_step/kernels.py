@@ -6,14 +6,16 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels.launch import launch
+from fastser_kernels.moments_kernels import unit
 
 BLOCK, NUM_WARPS = 1024, 4
 
 
-@triton.jit
-def step_kernel(adv_ptr, clean_ptr, grad_ptr, alpha, eps, low, high, size, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=("size",))
+def step_kernel(adv_ptr, clean_ptr, grad_ptr, alpha, eps, low, high, size, UNIT: tl.constexpr, BLOCK: tl.constexpr):
+    """The size is given in UNITs."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = i < size
+    inside = i < size.to(tl.int64) * UNIT
     adv = tl.load(adv_ptr + i, mask=inside, other=0.0).to(tl.float32)
     clean = tl.load(clean_ptr + i, mask=inside, other=0.0).to(tl.float32)
     grad = tl.load(grad_ptr + i, mask=inside, other=0.0).to(tl.float32)
@@ -30,7 +32,8 @@ def step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low:
         t if t.stride() == order else torch.empty_like(t).as_strided(t.shape, order).copy_(t) for t in (x_adv, x0, grad)
     )
     size = x_adv.numel()
-    constants = {"num_warps": NUM_WARPS, "BLOCK": BLOCK}
-    launch(step_kernel, (triton.cdiv(size, BLOCK),), adv, clean, slope, alpha, eps, low, high, size, **constants)
+    constants = {"num_warps": NUM_WARPS, "UNIT": unit(size), "BLOCK": BLOCK}
+    tensors, numbers = (adv, clean, slope), (alpha, eps, low, high, size // unit(size))
+    launch(step_kernel, (triton.cdiv(size, BLOCK),), *tensors, *numbers, **constants)
     if adv is not x_adv:
         x_adv.copy_(adv)

@@ -1,10 +1,11 @@
 """Triton kernels of the log-spectrogram's backward pass, to the waveforms alone. No atomics: the same bits each time.
 
-One kernel computes the spectra again and writes the gradients of re and im (kernels.py), fp32 [segments, frames, 2,
-bins]. A second is a matrix product with the basis, over bins and over the at most ceil(win / hop) frames that contain a
-sample; it writes the gradient of each segment's samples, [segments, hops, hop]. A third adds the segments into the
-waveform, each sample in the order of the segments' starts. What was read from a clamped place goes to the first or last
-sample: each program of the second kernel leaves two sums, which are added at the end.
+Where there is a filterbank, `level_kernel` of forward_kernels.py first makes the gradient of the bands' power. Then
+`pull_kernel` computes the spectra again and writes the gradients of re and im (forward_kernels.py), fp32 [segments,
+frames, 2, bins]. `overlap_kernel` is a matrix product with the basis, over bins and over the at most ceil(win / hop)
+frames that contain a sample; it writes the gradient of each segment's samples, [segments, hops, hop]. `scatter_kernel`
+adds the segments into the waveform, each sample in the order of the segments' starts. What was read from a clamped
+place goes to the first or last sample: each program of `overlap_kernel` leaves two sums, which are added at the end.
 """
 
 import math
@@ -15,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels.launch import dot, fp32_precision, launch
-from fastser_kernels.log_spectrogram.kernels import Spectra, spectrum, tile_of_frames
+from fastser_kernels.log_spectrogram.forward_kernels import Spectra, spectrum, tile_of_frames
 
 BAND_DEPTH = 32
 """Filterbank bands that are multiplied at a time."""
@@ -25,7 +26,7 @@ SCATTER = {"BLOCK": 1024, "num_warps": 4}
 """Samples of the waveform that a program collects from the segments."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("wave_size", "noise_size"))
 def pull_kernel(
     wave_ptr, start_ptr, frames_ptr, window_ptr, filterbank_ptr, noise_ptr, noise_start_ptr, gain_ptr, basis_ptr,
     slope_ptr, out_ptr, wave_size, noise_size, hop, win, segment_frames, columns, dft_bins, bin_tiles, power_floor,
@@ -61,7 +62,7 @@ def pull_kernel(
     tl.store(at + stride, im * slope * 2.0, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("wave_size",))
 def overlap_kernel(
     pulled_ptr, start_ptr, frames_ptr, window_ptr, basis_ptr, span_ptr, edge_ptr, wave_size, hop, win, segment_frames,
     hops, overlaps, bin_tiles, pairs,
@@ -103,7 +104,7 @@ def overlap_kernel(
     tl.store(edge + 1, tl.sum(tl.where(inside & (offset >= high), total, 0.0)))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("wave_size",))
 def scatter_kernel(
     span_ptr, start_ptr, order_ptr, first_ptr, last_ptr, out_ptr, wave_size, length, BLOCK: tl.constexpr
 ):  # fmt: skip
@@ -116,7 +117,10 @@ def scatter_kernel(
         offset = place - tl.load(start_ptr + segment)
         inside = (offset >= 0) & (offset < length) & (place < wave_size)
         total += tl.load(span_ptr + segment * length + offset, mask=inside, other=0.0)
-    tl.store(out_ptr + place, total, mask=place < wave_size)
+    if (block.to(tl.int64) + 1) * BLOCK <= wave_size:  # without a mask, stores are 16 bytes wide for any wave_size
+        tl.store(out_ptr + place, total)
+    else:
+        tl.store(out_ptr + place, total, mask=place < wave_size)
 
 
 def backward(

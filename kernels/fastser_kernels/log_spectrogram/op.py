@@ -40,20 +40,51 @@ _ARGUMENTS = (
 )
 
 
-def _fake(waveforms: Tensor, start: Tensor, *arguments: Any) -> Tensor:
-    num_bins, segment_frames = arguments[-5:-3]
+def _fake_forward(
+    waveforms: Tensor,
+    start: Tensor,
+    num_frames: Tensor,
+    window: Tensor,
+    filterbank: Tensor | None,
+    noise: Tensor | None,
+    noise_start: Tensor | None,
+    noise_gain: Tensor | None,
+    hop_length: int,
+    n_fft: int,
+    num_bins: int,
+    segment_frames: int,
+    power_floor: float,
+    mean: float,
+    std: float,
+) -> Tensor:
     return waveforms.new_empty(start.shape[0], segment_frames, num_bins)
 
 
-def _fake_backward(*arguments: Any) -> Tensor:
-    return torch.empty_like(arguments[1])
+def _fake_backward(
+    grad: Tensor,
+    waveforms: Tensor,
+    start: Tensor,
+    num_frames: Tensor,
+    window: Tensor,
+    filterbank: Tensor | None,
+    noise: Tensor | None,
+    noise_start: Tensor | None,
+    noise_gain: Tensor | None,
+    hop_length: int,
+    n_fft: int,
+    num_bins: int,
+    segment_frames: int,
+    power_floor: float,
+    std: float,
+) -> Tensor:
+    return torch.empty_like(waveforms)
 
 
 _forward = register(
     f"log_spectrogram({_ARGUMENTS}, float mean, float std) -> Tensor",
     cpu=cpu.forward,
-    triton="log_spectrogram.kernels:forward",
-    fake=_fake,
+    triton="log_spectrogram.forward_kernels:forward",
+    fake=_fake_forward,
 )
 _backward = register(
     f"log_spectrogram_backward(Tensor grad, {_ARGUMENTS}, float std) -> Tensor",

@@ -67,7 +67,7 @@ def _rows(x, k0, BLOCK_K: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=_PER_BATCH)
-def forward_kernel(
+def recurrence_kernel(
     projected_ptr, w_ptr, hidden_ptr, gates_ptr, cell_ptr, steps, batch, reverse, stride_t, stride_n,
     H: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -104,7 +104,7 @@ def forward_kernel(
 
 
 @triton.jit(do_not_specialize=_PER_BATCH)
-def backward_kernel(
+def recurrence_backward_kernel(
     grad_hidden_ptr, w_ptr, gates_ptr, cell_ptr, grad_projected_ptr, steps, batch, reverse, stride_t, stride_n,
     H: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -159,7 +159,7 @@ def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Ten
     gates, cell = projected.new_empty(projected.shape), hidden.new_empty(hidden.shape, dtype=torch.float32)
     tensors = projected, w_hh.contiguous(), hidden, gates, cell
     strides = projected.stride()[:2]
-    launch(forward_kernel, _grid(batch), *tensors, steps, batch, int(reverse), *strides, units, **constants)
+    launch(recurrence_kernel, _grid(batch), *tensors, steps, batch, int(reverse), *strides, units, **constants)
     return hidden, gates, cell
 
 
@@ -172,7 +172,7 @@ def backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, rev
     grad_projected = gates.new_empty(gates.shape)
     tensors = grad_hidden, w_hh.contiguous(), gates.contiguous(), cell.contiguous(), grad_projected
     strides = grad_hidden.stride()[:2]
-    launch(backward_kernel, _grid(batch), *tensors, steps, batch, int(reverse), *strides, units, **constants)
+    launch(recurrence_backward_kernel, _grid(batch), *tensors, steps, batch, int(reverse), *strides, units, **constants)
     return grad_projected
 
 

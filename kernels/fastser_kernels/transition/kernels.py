@@ -1,8 +1,9 @@
 """Triton kernels of the transition's part on the large map: normalise, ReLU, average over 2x2.
 
 Forward: the two launches of `moments_kernels` (when training), then one that reads the map once and writes the pooled
-one. Backward: sums of dz and dz * xhat in two stages, dz being the gradient of what the ReLU gets, then one launch that
-writes grad_x; each reads the map once. In eval mode without parameter gradients only the last is needed.
+one. Backward: one for each program's sums of dz and dz * xhat, dz being the gradient of what the ReLU gets, which ATen
+adds up, then one that writes grad_x; each reads the map once. In eval mode without parameter gradients only the last is
+needed.
 
 The maps that come in have any strides; those that go out are channels_last. A tile is BLOCK_F pooled values in a row by
 BLOCK_C channels, and the four values behind each. C and the strides are given in units of UNIT values, a constant (8
@@ -21,6 +22,9 @@ BLOCK_F, BLOCK_C, NUM_WARPS = 16, 64, 4
 MAX_PROGRAMS = 1024
 """Programs along the rows that sum, at most."""
 
+SIZES = ("C", "x_n", "x_t", "g_n", "g_t")
+"""No binary for each divisibility of these, or of `x_f` and `g_f`: where it matters it is known from the units."""
+
 
 @triton.jit
 def _channels(weight_ptr, bias_ptr, mean_ptr, var_ptr, eps, c, has_channel):
@@ -32,7 +36,7 @@ def _channels(weight_ptr, bias_ptr, mean_ptr, var_ptr, eps, c, has_channel):
     return weight[None, :], bias[None, :], mean[None, :], rstd[None, :]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=(*SIZES, "POOLED_T", "POOLED_F"), do_not_specialize_on_alignment=("x_f",))
 def pool_kernel(
     x_ptr, weight_ptr, bias_ptr, mean_ptr, var_ptr, pooled_ptr, eps, C, POOLED_T, POOLED_F, x_n, x_c, x_t, x_f,
     UNIT: tl.constexpr, BF: tl.constexpr, BC: tl.constexpr,
@@ -56,7 +60,7 @@ def pool_kernel(
     tl.store(target, (total * 0.25).to(pooled_ptr.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=(*SIZES, "rows", "POOLED_T", "POOLED_F"), do_not_specialize_on_alignment=("x_f", "g_f"))
 def sums_kernel(
     grad_ptr, x_ptr, weight_ptr, bias_ptr, mean_ptr, var_ptr, partial_ptr, eps, rows, C, POOLED_T, POOLED_F,
     g_n, g_c, g_t, g_f, x_n, x_c, x_t, x_f,
@@ -88,8 +92,8 @@ def sums_kernel(
     tl.store(target + C * UNIT, tl.sum(sum_dz_xhat, 0), mask=has_channel)
 
 
-@triton.jit
-def grad_kernel(
+@triton.jit(do_not_specialize=(*SIZES, "T", "F"), do_not_specialize_on_alignment=("x_f", "g_f"))
+def pool_backward_kernel(
     grad_ptr, x_ptr, weight_ptr, bias_ptr, mean_ptr, var_ptr, sums_ptr, out_ptr, eps, share_of_one, C, T, F,
     g_n, g_c, g_t, g_f, x_n, x_c, x_t, x_f,
     TRAINING: tl.constexpr, UNIT: tl.constexpr, G_UNIT: tl.constexpr, BF: tl.constexpr, BC: tl.constexpr,
@@ -181,9 +185,8 @@ def backward(
     grad_x = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     grid = (N * triton.cdiv(T, 2) * channel_blocks, triton.cdiv(triton.cdiv(F, 2), BLOCK_F))
     share = 1 / max(N * T * F, 1)
-    launch(
-        grad_kernel, grid, *maps, sums, grad_x, eps, share, C // size, T, F, *strides, TRAINING=training, **constants
-    )
+    numbers = (eps, share, C // size, T, F, *strides)
+    launch(pool_backward_kernel, grid, *maps, sums, grad_x, *numbers, TRAINING=training, **constants)
     parameters = [] if input_only else [sums[1].to(bn_weight.dtype, copy=True), sums[0].to(bn_bias.dtype, copy=True)]
     return grad_x, parameters
 

@@ -1,19 +1,24 @@
-"""Batches of 64 segments from a bank of paper-scale frames."""
+"""Batches from a bank of frames at both scales."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from fastser_kernels.gather import kernels
 
+from fastser.settings import SCALES
 
-def launches() -> Iterator[tuple[str, Callable[[], object]]]:
-    """One and two windows in every dtype; two also with the statistics as a tensor."""
-    index = torch.empty(64, dtype=torch.int64, device="meta")
-    lam, moments = (torch.empty(n, device="meta") for n in (64, 2))
+
+def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
+    """One and two windows from a float32 bank; two also with the statistics as a tensor, and from a float16 bank."""
+    index = torch.empty(batch, dtype=torch.int64, device="meta")
+    lam, moments = (torch.empty(n, device="meta") for n in (batch, 2))
     windows = index, index, index, index, lam, -40.0, 15.0
-    for dtype in (torch.float32, torch.bfloat16):
-        frames = torch.empty(1_000_000, 128, dtype=dtype, device="meta")
-        yield f"{dtype}", lambda x=frames: kernels.segments(x, index, index, -40.0, 15.0, None, 256)
-        yield f"{dtype}, mixup", lambda x=frames: kernels.mixup(x, *windows, None, 256)
+    for scale, settings in SCALES.items():
+        bins, segment_frames = settings.spectrogram.num_bins, settings.spectrogram.segment_frames
+        frames = torch.empty(1_000_000, bins, device="meta")
+        yield scale, partial(kernels.segments, frames, index, index, -40.0, 15.0, None, segment_frames)
+        yield f"{scale}, mixup", partial(kernels.mixup, frames, *windows, None, segment_frames)
     frames = torch.empty(1_000_000, 128, device="meta")
-    yield "statistics as a tensor, mixup", lambda: kernels.mixup(frames, *windows, moments, 256)
+    yield "statistics as a tensor, mixup", partial(kernels.mixup, frames, *windows, moments, 256)
+    yield "torch.float16, mixup", partial(kernels.mixup, frames.half(), *windows, None, 256)

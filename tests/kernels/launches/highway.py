@@ -1,24 +1,20 @@
-"""The highway network of the Proposed model on a batch of 64 segments."""
+"""The highway network of the Proposed model with all in float32, and all in float16."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from fastser_kernels.highway import kernels
-from torch import Tensor
 
 
-def launches() -> Iterator[tuple[str, Callable[[], object]]]:
-    """Forward and backward; half types with parameters of their own dtype and of float32."""
-    for dtype, parameter_dtype in (
-        (torch.float32, torch.float32),
-        (torch.bfloat16, torch.bfloat16),
-        (torch.bfloat16, torch.float32),
-    ):
-        x = torch.empty(64, 128, dtype=dtype, device="meta")
-        weight, bias = (torch.empty(shape, dtype=parameter_dtype, device="meta") for shape in ((128, 128), (128,)))
+def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Forward and backward, with gradients of the parameters."""
+    for dtype in (torch.float32, torch.float16):
+        yield f"{dtype}, training", partial(_train, batch, dtype)
 
-        def step(x: Tensor = x, weight: Tensor = weight, bias: Tensor = bias) -> None:
-            kernels.forward(x, [weight], [bias], [weight], [bias])
-            kernels.backward(x, [x], [x], [x], [weight], [weight], False)
 
-        yield f"{dtype}, parameters {parameter_dtype}", step
+def _train(batch: int, dtype: torch.dtype) -> None:
+    shapes = (batch, 128), (128, 128), (128,)
+    x, weight, bias = (torch.empty(shape, dtype=dtype, device="meta") for shape in shapes)
+    kernels.forward(x, [weight], [bias], [weight], [bias])
+    kernels.backward(x, [x], [x], [x], [weight], [weight], False)

@@ -1,13 +1,13 @@
-"""The L-infinity step on a batch of 64 segments."""
+"""The L-infinity step in float16."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from fastser_kernels.linf_step import kernels
 
 
-def launches() -> Iterator[tuple[str, Callable[[], object]]]:
-    """In every dtype."""
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.empty(64, 256, 128, dtype=dtype, device="meta")
-        yield str(dtype), lambda x=x: kernels.step(x, x, x, 0.1, 0.1, -1.0, 1.0)
+def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
+    """On paper-scale segments, within bounds."""
+    x = torch.empty(batch, 256, 128, dtype=torch.float16, device="meta")
+    yield "torch.float16", partial(kernels.step, x, x, x, 0.1, 0.1, -1.0, 1.0)

@@ -102,7 +102,7 @@ def spectrum(
     return re, im
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("wave_size", "noise_size"))
 def level_kernel(
     wave_ptr, start_ptr, frames_ptr, window_ptr, filterbank_ptr, noise_ptr, noise_start_ptr, gain_ptr, basis_ptr,
     grad_ptr, out_ptr, wave_size, noise_size, hop, win, segment_frames, columns, dft_bins, bin_tiles, power_floor,

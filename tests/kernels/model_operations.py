@@ -1,0 +1,74 @@
+"""The operations that the five models run at both scales, with the shapes, strides and dtypes of their arguments."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from cases import OperationsSeen
+from fastser_kernels.dense_block import cpu as dense_block
+from fastser_kernels.lstm import cpu as lstm
+from fastser_kernels.transition import cpu as transition
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._pytree import tree_map_only
+
+from fastser.attacks import FGSM
+from fastser.models import ARCHITECTURES, build_model
+from fastser.settings import SCALES, Settings
+
+LIBRARY = "fastser_kernels"
+
+
+def model_operations(batch: int | None = None) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """What a training step in bfloat16 and an attack in float32 run; tensors hold no values.
+
+    Args:
+        batch: Segments of a batch, where it is not that of the scale's settings.
+
+    Yields:
+        A name for the case, the operation's name, and its arguments with meta tensors.
+    """
+    for scale, settings in SCALES.items():
+        for architecture in ARCHITECTURES:
+            model = _model(architecture, settings)
+            size = batch or settings.training.batch_size
+            shape = size, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
+            for case, step in (("training", _train), ("attack", _attack)):
+                for operation, arguments in _recorded(step, model, shape):
+                    yield f"{scale} {architecture}, {case}", operation, arguments
+
+
+def _model(architecture: str, settings: Settings) -> nn.Module:
+    segment = settings.spectrogram
+    return build_model(
+        architecture, widths=settings.widths, segment_frames=segment.segment_frames, num_bins=segment.num_bins
+    )
+
+
+def _train(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    with torch.autocast(x.device.type, torch.bfloat16):
+        logits = model(x)
+    torch.autograd.grad(F.cross_entropy(logits.float(), y), list(model.parameters()))
+
+
+def _attack(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    FGSM(model, eps=0.1)(x, y)
+
+
+def _recorded(step: Any, model: nn.Module, shape: tuple[int, ...]) -> list[tuple[str, tuple[Any, ...]]]:
+    """Run `step` on tensors without values; on a CPU our operations would leave small maps to the references."""
+    with ExitStack() as stack:
+        for family in (dense_block, lstm, transition):
+            stack.enter_context(patch.object(family, "is_slower", lambda *_: False))
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        operations = stack.enter_context(OperationsSeen())
+        step(model, torch.empty(shape), torch.zeros(shape[0], dtype=torch.int64))
+    ours = [(name.partition("::"), arguments) for name, arguments in operations.seen]
+    return [(name, tree_map_only(Tensor, _meta, args)) for (library, _, name), args in ours if library == LIBRARY]
+
+
+def _meta(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
