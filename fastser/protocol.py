@@ -85,9 +85,9 @@ def validation_speakers(utterances: Iterable[Utterance]) -> Mapping[str, str]:
         sessions[utterance.session].add(utterance.speaker)
     everyone = sorted(set().union(*sessions.values()))
     pairs: dict[str, str] = {}
-    for session, members in sessions.items():
-        if session is not None and len(members) > 1:
-            around = sorted(members)
+    for session in sorted(filter(None, sessions)):
+        around = sorted(sessions[session])
+        if len(around) > 1:
             pairs |= {speaker: around[(i + 1) % len(around)] for i, speaker in enumerate(around)}
     rest = [speaker for speaker in everyone if speaker not in pairs]
     if len(rest) == 1:

@@ -16,7 +16,7 @@ from fastser.audio import change_speed
 from fastser.cache import cache_dir, written_whole
 from fastser.settings import Spectrogram, digest
 from fastser.tracing import stage
-from fastser.waveforms import PackedWaveforms
+from fastser.waveforms import PackedWaveforms, cached_index
 
 _FORMAT = 3
 _RECORDINGS_PER_CHUNK = 64
@@ -199,7 +199,8 @@ def build_bank(
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
     frames_path, index_path = cache_dir() / f"frames-{key}.f32", cache_dir() / f"frames-{key}.json"
-    if not (index_path.exists() and frames_path.exists()):
+    index = cached_index(index_path, frames_path, lambda index: 4 * settings.num_bins * sum(index["frames"]))
+    if index is None:
         counts: list[int] = []
         sums: list[list[float]] = []
         with written_whole(frames_path) as part, part.open("wb") as stream:
@@ -209,7 +210,7 @@ def build_bank(
                 sums += _sums(frames.numpy(), chunk_counts).tolist()
         with written_whole(index_path) as part:
             part.write_text(json.dumps({"frames": counts, "sums": sums}))
-    index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text())
     counts_array = np.asarray(index["frames"], np.int64)
     packed = np.memmap(frames_path, np.float32, "c").reshape(-1, settings.num_bins)
     recording, first, length = segment_table(counts_array, settings)

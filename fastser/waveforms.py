@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastser.audio import AudioError, decode_all
+from fastser.audio import AudioError, decode_all, open_file
 from fastser.cache import cache_dir, written_whole
 from fastser.settings import digest
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def content_digests(paths: Sequence[Path]) -> list[str]:
 
 def _content_digest(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"
@@ -74,13 +75,32 @@ def pack(
     key = digest("waveforms", _FORMAT, sample_rate, min_samples, content_digests(paths))
     samples_path = cache_dir() / f"waveforms-{key}.f32"
     index_path = cache_dir() / f"waveforms-{key}.json"
-    if not (index_path.exists() and samples_path.exists()):
+    index = cached_index(index_path, samples_path, lambda index: 4 * index["offsets"][-1])
+    if index is None:
         _decode(paths, sample_rate, min_samples, samples_path, index_path, on_file)
-    index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text())
     offsets = np.asarray(index["offsets"], dtype=np.int64)
     bad = {int(i): f"{paths[int(i)]}: {reason}" for i, reason in index["bad"].items()}
     samples = np.memmap(samples_path, np.float32, "c") if offsets[-1] else np.empty(0, np.float32)
     return PackedWaveforms(samples, offsets, bad, key)
+
+
+def cached_index(index_path: Path, data_path: Path, size: Callable[[Any], int]) -> Any:
+    """Read the JSON index of a cached file of data.
+
+    Args:
+        index_path: The index.
+        data_path: The file that it describes.
+        size: Bytes that the file must have, from the index.
+
+    Returns:
+        The index, or None where one of the two is missing, torn or of another size.
+    """
+    try:
+        index = json.loads(index_path.read_text())
+        return index if data_path.stat().st_size == size(index) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _decode(

@@ -11,8 +11,13 @@ import torch
 from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
 from fastser_kernels.transition import op as transition
+from hypothesis import settings
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
+
+settings.register_profile("bounded", derandomize=True, deadline=None, max_examples=50, database=None)
+settings.register_profile("long", derandomize=False, deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile("bounded")  # `pytest --hypothesis-profile=long` searches with random seeds
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import csv
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from scipy import signal
 
 from fastser.audio import AudioError, change_speed, decode, decode_all
+from fastser.waveforms import content_digests
 
 RATE = 16_000
 
@@ -159,6 +161,15 @@ def test_wav_of_a_streaming_writer_decodes(speech: Callable[[str], Path], riff: 
     assert np.array_equal(decode(path, RATE), whole)
 
 
+def test_truncation_of_a_big_endian_wav_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, band_limited(0.1, RATE), RATE, endian="BIG")
+    assert path.read_bytes().startswith(b"RIFX")
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(AudioError, match=f"^{path}: is truncated"):
+        decode(path, RATE)
+
+
 @pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
 def test_truncation_that_the_header_shows_is_refused(speech: Callable[[str], Path], name: str) -> None:
     path = speech(name)
@@ -204,6 +215,8 @@ def test_flac_of_unknown_length_is_refused(speech: Callable[[str], Path]) -> Non
         (b"RIFF\x00\x00\x00\x00WAVE", "is not audio"),
         (b"RIFF", "is not audio"),
         (b"fLaC", "is not audio"),
+        (b"FORM", "is not audio"),
+        (b"OggS", "is truncated"),
     ],
 )
 def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -227,6 +240,49 @@ def test_useless_samples_are_refused(tmp_path: Path, samples: list[float], messa
     sf.write(path, np.array(samples, np.float32), RATE, subtype="FLOAT")
     with pytest.raises(AudioError, match=f"^{path}: .*{message}"):
         decode(path, RATE)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="Is a pipe or a device"):
+        decode(tmp_path / "a.wav", RATE)
+    assert content_digests([tmp_path / "a.wav"]) == ["unreadable: Is a pipe or a device"]
+
+
+@pytest.mark.parametrize("form", ["CAF", "AU", "W64", "RF64", "NIST"])
+def test_formats_whose_headers_nobody_compares_are_refused(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, band_limited(0.1, RATE), RATE, format=form, subtype="PCM_16")
+    with pytest.raises(AudioError, match=f"^{path}: is {form} audio; convert it to WAV or FLAC"):
+        decode(path, RATE)
+
+
+def test_samples_far_above_full_scale_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, 30_000 * band_limited(0.1, RATE), RATE, subtype="FLOAT")
+    with pytest.raises(AudioError, match=f"^{path}: holds samples of up to .*, full scale is 1"):
+        decode(path, RATE)
+
+
+def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, band_limited(0.1, RATE), 1)
+    with pytest.raises(AudioError, match=f"^{path}: its header is damaged, it says 1 Hz"):
+        decode(path, RATE)
+
+
+def test_less_than_a_sample_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, np.array([0.5]), 48_000)
+    with pytest.raises(AudioError, match=f"^{path}: is too short, 1 samples at 48000 Hz"):
+        decode(path, RATE)
+
+
+def test_a_long_compressed_file_is_the_same_as_read_at_once(shared_corpora: Path) -> None:
+    path = shared_corpora / "raw_quirks" / "394290__epicwizard__bar-crowd-in-belgrade.mp3"
+    at_once, rate = sf.read(path, dtype="float32")
+    assert at_once.size > 4 << 20
+    assert np.array_equal(decode(path, rate), at_once.mean(axis=1))
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:

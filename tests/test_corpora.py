@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from fastser.corpora import CorpusError, demand, emodb, iemocap, msp_improv, ravdess, read_corpus, read_noise
+from fastser.corpora import (
+    NOISE_READERS,
+    CorpusError,
+    demand,
+    emodb,
+    iemocap,
+    msp_improv,
+    ravdess,
+    read_corpus,
+    read_noise,
+)
+from fastser.corpora.files import audio_files
 
 
 def touch(*paths: Path) -> None:
@@ -301,7 +312,8 @@ def test_manifest_columns_synonyms_and_paths(tmp_path: Path, manifest: Callable[
     assert corpus.complete is None
     assert corpus.summary == "my.csv: 3 utterances, 2 speakers"
     assert corpus.warnings[0].endswith("1 rows with other emotions are left out: disgust (1)")
-    assert corpus.warnings[1].endswith("1 labelled utterances have no audio: audio/lost.wav")
+    assert corpus.warnings[1].endswith("speakers in more than one part of its split: bert (test, validation)")
+    assert corpus.warnings[2].endswith("1 labelled utterances have no audio: audio/lost.wav")
 
 
 @pytest.mark.parametrize(
@@ -462,3 +474,75 @@ def test_names_of_readers(tmp_path: Path) -> None:
         read_corpus("demand", tmp_path)
     with pytest.raises(CorpusError, match="emodb: is speech, not noise; noise is one of demand, folder"):
         read_noise("emodb", tmp_path)
+
+
+def test_links_that_make_loops_do_not_multiply(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav")
+    for name in ("x", "y"):
+        (tmp_path / name).symlink_to(tmp_path, target_is_directory=True)
+    assert audio_files(tmp_path) == [tmp_path / "a.wav"]
+
+
+@pytest.mark.parametrize(("reader", "name"), [("emodb", "\u0660\u0663a01Fa"), ("ravdess", "03-01-05-01-01-01-1\uff12")])
+def test_digits_of_other_scripts_are_no_speaker(tmp_path: Path, reader: str, name: str) -> None:
+    touch(tmp_path / f"{name}.wav")
+    with pytest.raises(CorpusError, match="has no utterance"):
+        read_corpus(reader, tmp_path)
+
+
+def test_a_byte_order_mark_hides_no_label(tmp_path: Path) -> None:
+    touch(tmp_path / "MSP-IMPROV-S01A-F01-P-FM01.wav")
+    (tmp_path / "Evalution.txt").write_text("UTD-IMPROV-S01A-F01-P-FM01.avi; A;", encoding="utf-8-sig")
+    assert len(read_corpus("msp-improv", tmp_path).utterances) == 1
+    iemocap_tree(tmp_path, {"Ses01F_impro04_M000": "ang"})
+    file = tmp_path / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro04.txt"
+    file.write_text("\n".join(file.read_text().splitlines()[2:]), encoding="utf-8-sig")
+    assert len(read_corpus("iemocap", tmp_path).utterances) == 1
+
+
+def test_manifest_with_one_file_twice(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav")
+    (tmp_path / "my.csv").write_text("path,speaker,emotion\na.wav,ann,sad\n./a.wav,bob,sad\n")
+    with pytest.raises(CorpusError, match=r"my.csv: 'a.wav' and './a.wav' are the same file"):
+        read_corpus("manifest", tmp_path / "my.csv")
+
+
+def test_manifest_split_with_a_speaker_on_both_sides_is_warned_of(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in ("a.wav", "b.wav", "c.wav")))
+    rows = ["path,speaker,emotion,split", "a.wav,ann,sad,train", "b.wav,ann,sad,test", "c.wav,bob,sad,validation"]
+    write_lines(tmp_path / "my.csv", rows)
+    (warning,) = read_corpus("manifest", tmp_path / "my.csv").warnings
+    assert warning.endswith("my.csv: speakers in more than one part of its split: ann (test, train)")
+
+
+@pytest.mark.parametrize(("offset", "value", "message"), [(8, 1, "encrypted"), (10, 9, "compression")])
+def test_demand_archive_that_zipfile_cannot_unpack(tmp_path: Path, offset: int, value: int, message: str) -> None:
+    archive = tmp_path / "NPARK_16k.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("NPARK/ch01.wav", "samples")
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + offset] = value
+    content[offset - 2] = value
+    archive.write_bytes(content)
+    with pytest.raises(CorpusError, match=f"^{archive}: cannot be unpacked .*{message}"):
+        read_noise("demand", tmp_path)
+
+
+def test_an_error_without_a_file_name_names_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError("Invalid data stream")
+
+    monkeypatch.setitem(NOISE_READERS, "demand", fail)
+    with pytest.raises(CorpusError, match=rf"^{tmp_path}: cannot be read \(Invalid data stream\)"):
+        read_noise("demand", tmp_path)
+
+
+def test_demand_archive_whose_entry_lies_before_the_file(tmp_path: Path) -> None:
+    archive = tmp_path / "NPARK_16k.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("NPARK/ch01.wav", "samples")
+    content = bytearray(archive.read_bytes())
+    content[-6:-2] = b"\x00\x10\x00\x00"  # where the central directory begins
+    archive.write_bytes(content)
+    with pytest.raises(CorpusError, match=f"^{archive}: is not a whole zip file"):
+        read_noise("demand", tmp_path)

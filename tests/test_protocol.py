@@ -61,6 +61,12 @@ def test_a_speaker_alone_in_a_session_leaves_the_other_sessions_as_they_are() ->
     assert validation_speakers(two_missing.utterances) == {"1M": "2F", "2F": "1M", "3F": "3M", "3M": "3F"}
 
 
+def test_a_speaker_of_two_sessions_has_one_partner_in_any_order_of_utterances() -> None:
+    made = corpus({"a": "1", "b": "1", "c": "2"}).utterances
+    both = [*made, Utterance("a-again", Path("none"), "a", "sad", "2")]
+    assert validation_speakers(both) == validation_speakers(both[::-1]) == {"a": "c", "b": "a", "c": "a"}
+
+
 def test_folds_divide_the_corpus_by_speaker() -> None:
     made = corpus({"1F": "1", "1M": "1", "2F": "2", "2M": "2"})
     for fold in folds(made):

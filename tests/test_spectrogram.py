@@ -283,6 +283,14 @@ def test_interrupted_computing_leaves_nothing_and_a_lost_file_is_made_again(
     assert torch.equal(bank_of().frames, frames)
 
 
+@pytest.mark.parametrize("suffix", ["json", "f32"])
+def test_a_torn_cache_is_computed_again(cache: Path, suffix: str) -> None:
+    frames = bank_of().frames.clone()
+    (torn,) = cache.glob(f"*.{suffix}")
+    torn.write_bytes(torn.read_bytes()[:-4])
+    assert torch.equal(bank_of().frames, frames)
+
+
 @pytest.mark.usefixtures("cache")
 def test_speeds_multiply_the_recordings_and_divide_their_duration() -> None:
     bank = bank_of(speeds=(0.9, 1.1))

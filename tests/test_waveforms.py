@@ -125,6 +125,17 @@ def test_a_lost_file_is_made_again(files: Sequence[Path], cache: Path) -> None:
     assert np.array_equal(pack(files, RATE).samples, samples)
 
 
+@pytest.mark.parametrize("suffix", ["json", "f32"])
+@pytest.mark.parametrize("damage", [b"", b"{}", None])
+def test_a_torn_file_is_made_again(files: Sequence[Path], cache: Path, suffix: str, damage: bytes | None) -> None:
+    samples = np.array(pack(files, RATE).samples)
+    (torn,) = cache.glob(f"*.{suffix}")
+    torn.write_bytes(torn.read_bytes()[:-4] if damage is None else damage)
+    packed = pack(files, RATE)
+    assert np.array_equal(packed.samples, samples)
+    assert packed.offsets[-1] == len(samples)
+
+
 def test_two_at_once_get_the_same(files: Sequence[Path], cache: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         results: list[PackedWaveforms] = list(pool.map(lambda _: pack(files, RATE), range(4)))

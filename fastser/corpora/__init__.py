@@ -66,4 +66,4 @@ def _read(readers: dict[str, Callable[[Path], _Read]], name: str, path: Path) ->
     try:
         return readers[name](path)
     except OSError as error:
-        raise CorpusError(f"{error.filename}: cannot be read ({error.strerror})") from None
+        raise CorpusError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None

@@ -1,6 +1,8 @@
 """DEMAND (Thiemann et al. 2013): channel 1 of the five scenes of the paper (section 5.2), from folders or zip files."""
 
+import lzma
 import shutil
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,6 +22,9 @@ SCENES = {
     "traffic": ("STRAFFIC",),
 }
 """DEMAND's environments for each scene, in order of preference."""
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
+"""What zipfile raises for a damaged archive; RuntimeError is for an encrypted one or an unknown compression."""
 
 
 def read(path: Path) -> NoiseCorpus:
@@ -74,18 +79,26 @@ def _unpack(archive: Path, environment: str) -> Path:
     """Copy channel 1 out of a zip file into the cache, unless it is there."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            for suffix in AUDIO_SUFFIXES:
-                name = f"{environment}/ch01{suffix}"
-                if name in opened.namelist():
-                    break
-            else:
-                raise CorpusError(f"{archive}: holds no {environment}/ch01.wav")
-            folder = cache_dir() / "demand" / f"{archive.stem}-{opened.getinfo(name).CRC:08x}"
-            file = folder / Path(name).name
-            if not file.is_file():
-                folder.mkdir(parents=True, exist_ok=True)
-                with written_whole(file) as part, opened.open(name) as source, part.open("wb") as target:
-                    shutil.copyfileobj(source, target)
-            return file
-    except (zipfile.BadZipFile, zlib.error) as error:
+            held = opened.namelist()
+            name = next((n for suffix in AUDIO_SUFFIXES if (n := f"{environment}/ch01{suffix}") in held), None)
+            if name is not None:
+                return _extracted(opened, name, cache_dir() / "demand" / archive.stem)
+    except _DAMAGED as error:
         raise CorpusError(f"{archive}: is not a whole zip file ({error})") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise CorpusError(f"{archive}: is not a whole zip file ({error.strerror})") from None
+    except RuntimeError as error:
+        raise CorpusError(f"{archive}: cannot be unpacked ({error})") from None
+    raise CorpusError(f"{archive}: holds no {environment}/ch01.wav")
+
+
+def _extracted(archive: zipfile.ZipFile, name: str, stem: Path) -> Path:
+    folder = stem.with_name(f"{stem.name}-{archive.getinfo(name).CRC:08x}")
+    file = folder / Path(name).name
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with archive.open(name) as source, written_whole(file) as part, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return file

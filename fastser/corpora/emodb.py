@@ -15,7 +15,7 @@ EXPECTED = ExpectedCounts(
     source="EMO-DB's 339 utterances of four classes",
 )
 
-_NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<letter>[WFNT])[a-z]?")
+_NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<letter>[WFNT])[a-z]?", re.ASCII)
 
 
 def read(path: Path) -> Corpus:

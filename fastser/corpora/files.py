@@ -14,10 +14,18 @@ def audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[
     """All audio anywhere below `folder`, sorted, from one walk.
 
     Of several encodings side by side (`a.wav`, `a.flac`) the one whose suffix comes first in `suffixes` is taken.
-    Names that begin with "." are left out: macOS puts a "._x.wav" beside each "x.wav" on foreign disks.
+    Names that begin with "." are left out: macOS puts a "._x.wav" beside each "x.wav" on foreign disks. A folder that
+    several links lead to is entered once.
     """
     best: dict[str, tuple[int, str]] = {}
-    for parent, _, names in os.walk(folder, followlinks=True):
+    entered: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(parent)  # noqa: PTH116 (as below)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort()
         for name in names:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a Path per file is slow for 10 000 files)
             if suffix.lower() in suffixes and not name.startswith("."):

@@ -32,8 +32,8 @@ EXPECTED = ExpectedCounts(
     source="IEMOCAP's 5531 utterances of four classes, excited counted as happy",
 )
 
-_LABEL_LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\s+(?P<id>\w+)\s+(?P<code>[a-z]{3})\s+\[.*\]\s*")
-_ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_\w+_(?P<letter>[FM])\d{3}")
+_LABEL_LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\s+(?P<id>\w+)\s+(?P<code>[a-z]{3})\s+\[.*\]\s*", re.ASCII)
+_ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_\w+_(?P<letter>[FM])\d{3}", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
@@ -86,7 +86,7 @@ def _labels(root: Path) -> Iterator[tuple[re.Match[str], str]]:
     for file in files:
         if file.name.startswith("."):
             continue
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             if not line.startswith("["):
                 continue
             fields = _LABEL_LINE.fullmatch(line)

@@ -1,8 +1,9 @@
 """Any corpus, given as a CSV file with the header `path, speaker, emotion` and optional `session, split`."""
 
 import csv
-from collections import Counter
-from collections.abc import Iterator
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .base import Corpus, CorpusError, Utterance
@@ -27,10 +28,12 @@ def read(path: Path) -> Corpus:
     """Read a manifest; its name becomes the corpus's title.
 
     Relative audio paths start at the manifest's folder, and the path as given is the utterance's id. Further columns
-    are ignored. Rows with other emotions are left out, with a warning.
+    are ignored. Rows with other emotions are left out, with a warning; a split that has a speaker in two parts is taken
+    as it is, with another.
 
     Raises:
-        CorpusError: If the file is not such a CSV, a row or split does not parse, or no utterance is found.
+        CorpusError: If the file is not such a CSV, a row or split does not parse, no utterance is found, or a file is
+            there twice, also where its path is written in two ways.
     """
     if not path.is_file():
         raise CorpusError(f"{path}: is not a file; a manifest is a CSV file with the columns path, speaker, emotion")
@@ -53,17 +56,39 @@ def read(path: Path) -> Corpus:
     without_split = [u.id for u in utterances if u.split is None]
     if 0 < len(without_split) < len(utterances):
         raise CorpusError(f"{path}: some rows have a split, {len(without_split)} have none: {first_few(without_split)}")
-    names = first_few([f"{emotion} ({count})" for emotion, count in others.items()])
-    left_out = f"{path}: {others.total()} rows with other emotions are left out: {names}"
+    _require_distinct(path, utterances)
+    warnings = []
+    if others:
+        names = first_few([f"{emotion} ({count})" for emotion, count in others.items()])
+        warnings.append(f"{path}: {others.total()} rows with other emotions are left out: {names}")
+    if mixed := _mixed(utterances):
+        warnings.append(f"{path}: speakers in more than one part of its split: {first_few(mixed)}")
     return checked_corpus(
         "manifest",
         path.name,
         path,
         utterances,
         without_audio=without_audio,
-        warnings=[left_out] if others else [],
+        warnings=warnings,
         synthetic=is_synthetic(path.parent),
     )
+
+
+def _require_distinct(path: Path, utterances: Sequence[Utterance]) -> None:
+    ids: dict[str, str] = {}
+    for utterance in utterances:
+        file = os.path.normpath(utterance.path)
+        if ids.setdefault(file, utterance.id) != utterance.id:
+            raise CorpusError(f"{path}: {ids[file]!r} and {utterance.id!r} are the same file")
+
+
+def _mixed(utterances: Sequence[Utterance]) -> list[str]:
+    """Speakers in more than one part, with the parts."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    for utterance in utterances:
+        if utterance.split is not None:
+            parts[utterance.speaker].add(utterance.split)
+    return [f"{speaker} ({', '.join(sorted(where))})" for speaker, where in sorted(parts.items()) if len(where) > 1]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -17,7 +17,7 @@ EXPECTED = ExpectedCounts(
 )
 
 _LABEL_FILES = ("Evalution.txt", "Evaluation.txt")
-_LABEL_ID = re.compile(r"UTD-(?P<name>IMPROV-\w+-(?P<speaker>[FM](?P<session>\d\d))-\w-\w+)\.\w+")
+_LABEL_ID = re.compile(r"UTD-(?P<name>IMPROV-\w+-(?P<speaker>[FM](?P<session>\d\d))-\w-\w+)\.\w+", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
@@ -61,7 +61,7 @@ def _label_file(path: Path) -> Path:
 
 def _labels(file: Path) -> Iterator[tuple[re.Match[str], str]]:
     """The parsed id and the emotion of every labelled turn of the four classes; lines of single raters are skipped."""
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.startswith("UTD-"):
             continue
         name, label, *_ = [*(field.strip() for field in line.split(";")), ""]

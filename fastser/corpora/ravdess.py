@@ -18,7 +18,7 @@ EXPECTED = ExpectedCounts(
     source="RAVDESS's 672 spoken utterances of four classes",
 )
 
-_NAME = re.compile(r"03-01-(?P<emotion>0[1345])-\d\d-\d\d-\d\d-(?P<actor>\d\d)")
+_NAME = re.compile(r"03-01-(?P<emotion>0[1345])-\d\d-\d\d-\d\d-(?P<actor>\d\d)", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
