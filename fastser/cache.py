@@ -1,11 +1,13 @@
 """Where decoded and generated data are kept between runs, and how files get there whole or not at all."""
 
 import os
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -28,10 +30,13 @@ def cache_dir() -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder."""
+    """Remove what killed processes left half written in a folder.
+
+    Whoever writes a file holds a lock on it until it is done or dead: a clock that jumps removes nothing in use.
+    """
     for part in folder.glob(".*.part"):
-        with suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS:
+        with suppress(OSError), part.open("r+b") as stream:
+            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS and _locked(stream):
                 part.unlink()
 
 
@@ -39,14 +44,33 @@ def sweep(folder: Path) -> None:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, and rename it to `path` when the block ends well.
 
-    A reader sees the old file, or the whole new one. On an exception the temporary file is removed.
+    A reader sees the old file, or the whole new one. On an exception the temporary file is removed; an OSError of the
+    block that names no file, as that of a full disk, is given the name of this one.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
-        part.touch(exist_ok=False)
-        yield part
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
+        with part.open("xb") as held:
+            _locked(held)
+            yield part
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _locked(stream: BinaryIO) -> bool:
+    """Lock an open file until it is closed; False if someone else has locked it, or the file system has no locks."""
+    if sys.platform == "win32":
+        return True  # an open file cannot be removed there
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

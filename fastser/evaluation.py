@@ -25,6 +25,7 @@ def evaluate(
     noise: NoiseBank | None,
     noise_seed: int,
     on_condition: Callable[[str], None] = lambda _: None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, ConditionResult]:
     """Test a model of the source task under all of its conditions.
 
@@ -37,15 +38,16 @@ def evaluate(
         noise: Noise recordings, or None to leave the noisy conditions out.
         noise_seed: Seed of the noise draw.
         on_condition: Called with the name of each condition before it is run.
+        on_batch: Called after each batch; what it raises ends the evaluation.
 
     Returns:
         Results by condition, in the order of `fastser.protocol.conditions`.
     """
     on_condition("clean")
     with stage("test clean"):
-        results = {"clean": test.result(posteriors(model, test, mean, std))}
+        results = {"clean": test.result(posteriors(model, test, mean, std, on_batch))}
     if noise is not None:
-        results |= noisy(model, test, settings, mean, std, noise, noise_seed, on_condition)
+        results |= noisy(model, test, settings, mean, std, noise, noise_seed, on_condition, on_batch)
     attack = settings.attack
     for name, perturb in (
         ("fgsm", FGSM(model, attack.eps)),
@@ -58,7 +60,7 @@ def evaluate(
             for part, y in zip(test.segments.split(BATCH_SIZE), test.labels.split(BATCH_SIZE), strict=True)
         )
         with stage(f"test {name}"):
-            results[name] = test.result(utterance_means(model, batches, test.rows))
+            results[name] = test.result(utterance_means(model, batches, test.rows, on_batch))
     return results
 
 
@@ -71,6 +73,7 @@ def noisy(
     noise: NoiseBank,
     seed: int,
     on_condition: Callable[[str], None] = lambda _: None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, ConditionResult]:
     """Test a model with every noise scene at every SNR, mixed on the waveform while its spectrogram is computed.
 
@@ -111,7 +114,7 @@ def noisy(
                 for part in torch.arange(len(row), device=device).split(BATCH_SIZE)
             )
             with stage(f"test {noise_condition(snr, scene)}"):
-                of_scene.append(utterance_means(model, batches, row.to(device)))
+                of_scene.append(utterance_means(model, batches, row.to(device), on_batch))
             by_scene[noise_condition(snr, scene)] = test.result(of_scene[-1])
         chosen = torch.stack(of_scene)[
             torch.from_numpy(draw.drawn).to(device), torch.arange(len(utterances), device=device)

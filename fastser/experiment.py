@@ -1,5 +1,6 @@
 """The prepared data of one run of the protocol, and what it takes to turn one cell of the grid into results."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -8,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from fastser_kernels.registration import uses_reference
+from torch import nn
 
+from fastser.checkpoint import Checkpoint
 from fastser.corpora.base import EMOTIONS, CorpusError
 from fastser.datasets import Dataset, Subset
 from fastser.environment import environment
@@ -127,31 +130,40 @@ class Experiment:
         cell: Cell,
         on_epoch: Callable[[Epoch], None] = lambda _: None,
         on_condition: Callable[[str], None] = lambda _: None,
+        checkpoint: Checkpoint | None = None,
     ) -> tuple[dict[str, ConditionResult], dict[str, Any], dict[str, torch.Tensor]]:
         """Train a cell's model and test it under all conditions of its task.
 
+        Args:
+            cell: What to train and test.
+            on_epoch: Called after every epoch.
+            on_condition: Called with the name of each condition before it is tested.
+            checkpoint: Where the training goes on from, and is kept and stopped between two batches; while it is
+                tested too.
+
         Returns:
             Results by condition; facts of the training as plain JSON; the trained weights.
+
+        Raises:
+            TrainingError: If the loss is not finite.
+            TrainingStopped: If the checkpoint was asked to stop it.
         """
         training, validation, test = self.subsets(cell)
         settings = self.settings
         seed = self._seed("training", asdict(cell))
         torch.manual_seed(seed)
-        spectrogram = settings.spectrogram
-        model = build_model(
-            cell.model,
-            widths=settings.widths,
-            segment_frames=spectrogram.segment_frames,
-            num_bins=spectrogram.num_bins,
-        ).to(self.device)
-        history = train(model, training, validation, settings, cell.augmentation, seed, on_epoch)
+        model = self.model(cell.model)
+        history = train(model, training, validation, settings, cell.augmentation, seed, on_epoch, checkpoint)
         noise_seed = self._seed("noise", cell.repeat)
+        on_batch = (lambda: None) if checkpoint is None else checkpoint.at_boundary
+        mean, std = history.mean, history.std
+        began = time.perf_counter()
         if cell.task == "source":
-            results = evaluate(model, test, settings, history.mean, history.std, self.noise, noise_seed, on_condition)
+            results = evaluate(model, test, settings, mean, std, self.noise, noise_seed, on_condition, on_batch)
         else:
             (name,) = conditions(cell.task, settings)
             on_condition(name)
-            results = {name: test.result(posteriors(model, test, history.mean, history.std))}
+            results = {name: test.result(posteriors(model, test, mean, std, on_batch))}
         facts = {
             "settings": settings.model_dump(mode="json"),
             "environment": environment(str(self.device)),
@@ -160,12 +172,23 @@ class Experiment:
                 name: len(part.segments)
                 for name, part in (("train", training), ("validation", validation), ("test", test))
             },
-            "normalisation": {"mean": history.mean, "std": history.std},
+            "normalisation": {"mean": mean, "std": std},
             "epochs": [asdict(epoch) for epoch in history.epochs],
             "best_epoch": history.best_epoch,
             "training_seconds": history.seconds,
+            "test_seconds": time.perf_counter() - began,
         }
         return results, facts, {name: value.cpu() for name, value in model.state_dict().items()}
+
+    def model(self, name: str) -> nn.Module:
+        """Build a model of an architecture on the device, its weights drawn from the global random generator."""
+        spectrogram = self.settings.spectrogram
+        return build_model(
+            name,
+            widths=self.settings.widths,
+            segment_frames=spectrogram.segment_frames,
+            num_bins=spectrogram.num_bins,
+        ).to(self.device)
 
     def _dataset(self, role: str) -> Dataset:
         dataset: Dataset | None = getattr(self, role)

@@ -1,16 +1,18 @@
 """One pair of files per finished training: measured once, never lost, never done twice.
 
 `runs/<key>.npz` holds the posteriors of every utterance under every condition, `runs/<key>.json` everything else. The
-JSON file is written last and is the commit point: a training is finished when both files can be read.
+JSON file is written last and is the commit point: a training is finished when both files can be read. A training that
+failed has `runs/<key>.failed.json`, one that is under way may have `checkpoints/<key>.safetensors`. `log.jsonl` says
+what was begun and what became of it.
 """
 
 import json
 import logging
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,16 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from fastser import run_log
 from fastser.cache import sweep, written_whole
+from fastser.corpora.base import EMOTIONS
 from fastser.metrics import ConditionResult
 from fastser.protocol import Cell
 
 log = logging.getLogger(__name__)
+
+RECORD_FORMAT = 1
+"""Raised whenever the files of this version could not be read by an earlier one."""
 
 
 class ResultsError(OSError):
@@ -51,15 +58,38 @@ class Run:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A training that failed.
+
+    Attributes:
+        id: Which one.
+        reason: Why, in one sentence.
+        traceback: Where.
+        environment: On what machine and versions.
+        date: When it last failed, UTC, ISO 8601.
+        attempts: How often it has failed.
+    """
+
+    id: TrainingId
+    reason: str
+    traceback: str
+    environment: Mapping[str, str]
+    date: str
+    attempts: int
+
+
 class ResultStore:
-    """The finished trainings under one output folder, safe to share between processes and to kill at any moment.
+    """The trainings under one output folder, safe to share between processes and to kill at any moment.
 
     Raises:
         ResultsError: If the folder cannot be made or written.
     """
 
     def __init__(self, out: Path) -> None:
+        self._out = out
         self._runs = out / "runs"
+        self._checkpoints = out / "checkpoints"
         self._warned: set[str] = set()
         try:
             self._runs.mkdir(parents=True, exist_ok=True)
@@ -67,8 +97,8 @@ class ResultStore:
                 pass
         except OSError as error:
             raise ResultsError(f"--out {out} cannot be written: {error.strerror}") from None
-        sweep(out)
-        sweep(self._runs)
+        for folder in (out, self._runs, self._checkpoints, out / "models"):
+            sweep(folder)
 
     def finished(self, key: str) -> bool:
         """Whether both files of the training are there and can be read; one warning is logged for torn ones."""
@@ -102,7 +132,7 @@ class ResultStore:
         return [run for training in ids if (run := self._read(training.key)) is not None]
 
     def save(self, training: TrainingId, conditions: Mapping[str, ConditionResult], facts: Mapping[str, Any]) -> None:
-        """Write a finished training, whole or not at all.
+        """Write a finished training, whole or not at all, and forget its checkpoint and failures.
 
         Args:
             training: Its identity; files of the same key are replaced.
@@ -113,6 +143,7 @@ class ResultStore:
             ResultsError: If the facts are not plain JSON, or the files cannot be written.
         """
         record = {
+            "format": RECORD_FORMAT,
             "key": training.key,
             "identity": asdict(training),
             "conditions": {name: _metrics(result) for name, result in conditions.items()},
@@ -134,12 +165,82 @@ class ResultStore:
                 part.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ResultsError(f"{self._json(training.key)} cannot be written: {error.strerror}") from error
+        self._forget_attempts(training.key)
+
+    def fail(self, training: TrainingId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
+        """Write down that a training failed, and forget its checkpoint: it would lead there again.
+
+        Raises:
+            ResultsError: If that cannot be written.
+        """
+        earlier = self.failure(training.key)
+        attempts = 1 + (earlier.attempts if earlier else 0)
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        failure = Failure(training, reason, traceback, environment, date, attempts)
+        record = {"format": RECORD_FORMAT, **asdict(failure)}
+        path = self._failed(training.key)
+        try:
+            with written_whole(path) as part:
+                part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
+        with suppress(OSError):
+            self.checkpoint(training.key).unlink()
+        return failure
+
+    def failure(self, key: str) -> Failure | None:
+        """How a training failed; None if it did not, or was finished since."""
+        path = self._failed(key)
+        if not path.exists() or self.finished(key):
+            return None
+        try:
+            record = _known_format(json.loads(path.read_text(encoding="utf-8")))
+            failure = Failure(
+                id=TrainingId(**record["id"]),
+                reason=str(record["reason"]),
+                traceback=str(record["traceback"]),
+                environment=dict(record["environment"]),
+                date=str(record["date"]),
+                attempts=int(record["attempts"]),
+            )
+            if failure.id.key != key:
+                raise ValueError("it belongs to another training")
+        except Exception as error:  # a foreign file can be wrong in any way
+            self._warn(path, error, "this training is tried again")
+            return None
+        return failure
+
+    def failures(self, ids: Iterable[TrainingId]) -> list[Failure]:
+        """Read those of the given trainings that failed, in the order given."""
+        return [failure for training in ids if (failure := self.failure(training.key)) is not None]
+
+    def checkpoint(self, key: str) -> Path:
+        """Where the state of an unfinished training is kept (`fastser.checkpoint`)."""
+        return self._checkpoints / f"{key}.safetensors"
+
+    def note(self, event: run_log.Event, key: str) -> None:
+        """Add a line to `log.jsonl`.
+
+        Raises:
+            ResultsError: If it cannot be written.
+        """
+        try:
+            run_log.append(self._out / "log.jsonl", event, key)
+        except OSError as error:
+            raise ResultsError(f"{self._out / 'log.jsonl'} cannot be written: {error.strerror}") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """Take one training for this process; False if another process has it, or it is finished.
 
-        The claim ends with the block, or with the process however that ends.
+        The claim ends with the block, or with the process however that ends: it is a lock of the kernel (`flock`) on
+        `runs/<key>.lock`, not the existence of the file, and no clock has a part in it. Linux turns it into a lock on
+        the server where the folder lies on NFS, so machines exclude each other too; that of a machine that died is
+        freed when the server's lease on it ends, on NFSv4 after some 90 seconds. A file system without locks makes
+        `filelock` warn and fall back to the file's existence, which a crash leaves behind.
+
+        Raises:
+            ResultsError: If the lock file cannot be made.
         """
         path = self._runs / f"{key}.lock"
         lock = FileLock(path)
@@ -148,6 +249,8 @@ class ResultStore:
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise ResultsError(f"{path} cannot be locked: {error.strerror}") from error
         try:
             yield not self.finished(key)
         finally:
@@ -156,6 +259,7 @@ class ResultStore:
             if done:  # only then: whoever still holds the removed file finds the training finished
                 with suppress(OSError):
                     path.unlink()
+                self._forget_attempts(key)
 
     def _json(self, key: str) -> Path:
         return self._runs / f"{key}.json"
@@ -163,27 +267,52 @@ class ResultStore:
     def _npz(self, key: str) -> Path:
         return self._runs / f"{key}.npz"
 
+    def _failed(self, key: str) -> Path:
+        return self._runs / f"{key}.failed.json"
+
+    def _forget_attempts(self, key: str) -> None:
+        for path in (self._failed(key), self.checkpoint(key)):
+            with suppress(OSError):
+                path.unlink()
+
     def _read(self, key: str) -> Run | None:
         if not self._json(key).exists():
             return None
         try:
-            record = json.loads(self._json(key).read_text(encoding="utf-8"))
+            record = _known_format(json.loads(self._json(key).read_text(encoding="utf-8")))
             run = Run(
                 id=TrainingId(**record["identity"]),
-                confusions={
-                    name: np.array(metrics["confusion"], np.int64) for name, metrics in record["conditions"].items()
-                },
-                facts=record["facts"],
+                confusions={name: _confusion(metrics) for name, metrics in record["conditions"].items()},
+                facts=dict(record["facts"]),
             )
             with self._npz(key).open("rb") as stream, np.load(stream) as archive:
                 if run.id.key != key or _conditions_in(archive) != list(run.confusions):
                     raise ValueError("the two files do not belong together")
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            if key not in self._warned:
-                self._warned.add(key)
-                log.warning("%s or its .npz is unusable (%s); this training is done again.", self._json(key), error)
+        except Exception as error:  # a foreign file can be wrong in any way
+            self._warn(self._json(key), error, "this training is done again", " or its .npz")
             return None
         return run
+
+    def _warn(self, path: Path, error: Exception, consequence: str, or_another: str = "") -> None:
+        if path.name not in self._warned:
+            self._warned.add(path.name)
+            log.warning("%s%s is unusable (%s); %s.", path, or_another, error or type(error).__name__, consequence)
+
+
+def _known_format(record: Any) -> dict[str, Any]:
+    """A record as it was read, if this version knows its format."""
+    found = dict(record)
+    version = found.pop("format", RECORD_FORMAT)
+    if version != RECORD_FORMAT:
+        raise ValueError(f"its format is {version}, this version of fastser knows {RECORD_FORMAT}")
+    return found
+
+
+def _confusion(metrics: Mapping[str, Any]) -> NDArray[np.int64]:
+    counts = np.array(metrics["confusion"], np.int64)
+    if counts.shape != (len(EMOTIONS), len(EMOTIONS)) or counts.min() < 0:
+        raise ValueError("a confusion matrix is none")
+    return counts
 
 
 def _metrics(result: ConditionResult) -> dict[str, Any]:

@@ -111,13 +111,26 @@ def test_pooled_uar_and_accuracy_weigh_folds_and_classes_by_size() -> None:
     assert summary.std is None
 
 
-def test_a_repeat_with_a_missing_fold_counts_with_what_it_has() -> None:
+def test_a_repeat_with_a_missing_fold_does_not_count() -> None:
     ids = [training("source", "cnn", "none", fold, repeat) for repeat in (1, 2) for fold in ("f1", "f2")]
     runs = [Run(i, {"clean": confusion(u)}, {}) for i, u in zip(ids[:3], (40, 60, 70), strict=True)]
     summary = Grid(ids, runs).summary("source", "cnn", "none", "clean")
     assert summary is not None
+    assert not summary.complete
     assert (summary.finished, summary.planned) == (3, 4)
-    assert summary.by_repeat == pytest.approx((0.5, 0.7))
+    assert (summary.repeats, summary.planned_repeats) == (1, 2)
+    assert summary.by_repeat == pytest.approx((0.5,))
+    assert summary.by_fold == pytest.approx((0.4, 0.6))
+    assert summary.confusion.tolist() == (confusion(40) + confusion(60)).tolist()
+
+
+def test_while_no_repeat_is_complete_what_is_finished_stands_in() -> None:
+    ids = [training("source", "cnn", "none", fold, repeat) for repeat in (1, 2) for fold in ("f1", "f2", "f3")]
+    runs = [Run(i, {"clean": confusion(u)}, {}) for i, u in zip(ids[:2], (40, 60), strict=True)]
+    summary = Grid(ids, runs).summary("source", "cnn", "none", "clean")
+    assert summary is not None
+    assert (summary.repeats, len(summary.by_fold), summary.finished) == (0, 2, 2)
+    assert summary.mean == pytest.approx(0.5)
 
 
 def test_table_1_of_the_paper_and_no_other_number() -> None:
@@ -209,11 +222,19 @@ def test_partly_finished_plan(tmp_path: Path) -> None:
     )
     page = write_report(tmp_path, partial).read_text("utf-8")
     assert f"{len(runs)} of {len(whole.expected)} trainings finished, 1 failed" in page
-    assert "incomplete (7 of 8 trainings)" in page
-    assert "incomplete (0 of 12 trainings)" in page
+    assert "| 3 of 4 repeats, incomplete (7 of 8 trainings) |" in page
+    assert "| 0 of 4 repeats, incomplete (0 of 12 trainings) |" in page
     assert "Not run: there is no target corpus (--target)." in page
     assert "Not run: it was not asked for." in page
     assert "proposed, none, fold f1, repeat 1: the loss is not finite" in page
+    assert f"`runs/{failed.key}.failed.json` has the traceback" in page
+    assert "`--retry-failed` tries" in page
+    counts = {
+        (row["corpus"], row["model"]): (row["n_repeats"], row["n_folds"]) for row in read_csv(tmp_path / "table1.csv")
+    }
+    assert counts["EMO-DB", "proposed"] == ("3", "2")
+    assert counts["EMO-DB", "cnn"] == ("4", "2")
+    assert counts["RAVDESS", "cnn"] == ("0", "0")
     assert not (tmp_path / "figure2.png").exists()
     assert not (tmp_path / "table4.csv").exists()
     assert {row["uar_mean"] for row in read_csv(tmp_path / "figure2.csv")} == {""}

@@ -4,7 +4,9 @@ import json
 import logging
 import multiprocessing
 import os
+import socket
 import time
+from datetime import datetime, timedelta
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
+from fastser import run_log
+from fastser.cache import written_whole
 from fastser.metrics import ConditionResult
-from fastser.results import ResultsError, ResultStore, TrainingId
+from fastser.results import Failure, ResultsError, ResultStore, TrainingId
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -106,6 +110,144 @@ def test_a_torn_file_is_warned_of_once_and_overwritten(
     assert store.finished(identity().key)
 
 
+FOREIGN = {
+    "a list": "[]",
+    "a number": "7",
+    "brackets without end": "[" * 100_000,
+    "no conditions": '{"identity": {}, "conditions": [], "facts": {}}',
+    "a future format": "FORMAT",
+    "a confusion matrix of another size": "SIZE",
+    "a count that no int64 holds": "HUGE",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_foreign_file_is_warned_of_once_and_done_again(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ResultStore(tmp_path)
+    save(store)
+    path = tmp_path / "runs" / f"{identity().key}.json"
+    record = json.loads(path.read_text())
+    confusion = record["conditions"]["clean"]["confusion"]
+    if content == "a future format":
+        record["format"] = 99
+    elif content == "a confusion matrix of another size":
+        del confusion[3]
+    elif content == "a count that no int64 holds":
+        confusion[0][0] = 10**30
+    path.write_text(json.dumps(record) if FOREIGN[content].isupper() else FOREIGN[content])
+    for _ in range(2):
+        assert not store.finished(identity().key)
+    assert store.collect([identity()]) == []
+    assert len(caplog.records) == 1
+    assert str(path) in caplog.text
+    assert ("its format is 99" in caplog.text) == (content == "a future format")
+
+
+def test_files_that_are_nobody_s_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(ResultStore(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    for folder in ("runs", "checkpoints"):
+        (tmp_path / folder / "notes.txt").write_text("by hand")
+        (tmp_path / folder / "0.json").write_text("")
+    store = ResultStore(tmp_path)
+    assert store.collect([identity()])
+    assert not caplog.records
+    assert (tmp_path / "runs" / "notes.txt").exists()
+
+
+def failed(store: ResultStore, reason: str = "the training loss is nan after epoch 3") -> Failure:
+    return store.fail(identity(), reason, "Traceback ...", {"torch": "2.13.0"})
+
+
+def test_a_failure_is_kept_until_the_training_succeeds(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.checkpoint(identity().key).parent.mkdir()
+    store.checkpoint(identity().key).write_bytes(b"a state that leads there again")
+    assert store.failure(identity().key) is None
+    failed(store, "first")
+    failure = failed(store)
+    assert not store.checkpoint(identity().key).exists()
+    assert ResultStore(tmp_path).failure(identity().key) == failure
+    assert store.failures([identity("f" * 16), identity()]) == [failure]
+    assert (failure.id, failure.attempts) == (identity(), 2)
+    assert failure.reason == "the training loss is nan after epoch 3"
+    assert failure.traceback == "Traceback ..."
+    assert failure.environment == {"torch": "2.13.0"}
+    assert datetime.fromisoformat(failure.date).tzinfo is not None
+    store.checkpoint(identity().key).write_bytes(b"a state")
+    save(store)
+    assert store.failure(identity().key) is None
+    assert sorted(path.suffix for path in (tmp_path / "runs").iterdir()) == [".json", ".npz"]
+    assert not store.checkpoint(identity().key).exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"id": {}, "reason": 1}', "OTHER"])
+def test_a_foreign_failure_is_warned_of_once_and_the_training_tried_again(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ResultStore(tmp_path)
+    failed(store)
+    path = tmp_path / "runs" / f"{identity().key}.failed.json"
+    path.write_text(path.read_text().replace(identity().key, "f" * 16) if content == "OTHER" else content)
+    for _ in range(2):
+        assert store.failure(identity().key) is None
+    assert len(caplog.records) == 1
+    assert f"{path} is unusable" in caplog.text
+    assert failed(store).attempts == 1
+
+
+def test_what_a_kill_left_behind_after_the_commit_goes_with_the_next_claim(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    save(store)
+    left = [store.checkpoint(identity().key), tmp_path / "runs" / f"{identity().key}.failed.json"]
+    left[0].parent.mkdir()
+    for path in left:
+        path.write_text("left")
+    assert store.failure(identity().key) is None
+    with store.claim(identity().key) as mine:
+        assert not mine
+    assert not any(path.exists() for path in left)
+
+
+def test_the_log_has_a_line_for_each_event_and_survives_torn_ones(tmp_path: Path) -> None:
+    store, path = ResultStore(tmp_path), tmp_path / "log.jsonl"
+    assert run_log.read(path) == []
+    store.note("started", "a" * 16)
+    with path.open("ab") as stream:
+        stream.write(b'{"time": "2026-01-01", "event": "fini')
+    store.note("continued", "a" * 16)
+    with path.open("ab") as stream:
+        stream.write(b"\xff\xfe\n[]\n7\n{}\n" + b"[" * 100_000 + b"\n")
+    store.note("finished", "a" * 16)
+    records = run_log.read(path)
+    assert [(record["event"], record["key"]) for record in records] == [
+        (event, "a" * 16) for event in ("started", "continued", "finished")
+    ]
+    assert {record["pid"] for record in records} == {os.getpid()}
+    assert {record["host"] for record in records} == {socket.gethostname()}
+    assert all(datetime.fromisoformat(record["time"]).utcoffset() == timedelta(0) for record in records)
+
+
+def write_lines(out: Path, start: Barrier) -> None:
+    store = ResultStore(out)
+    start.wait(60)
+    for number in range(500):
+        store.note("started", f"{number:016x}")
+
+
+def test_lines_of_two_processes_never_mix(tmp_path: Path) -> None:
+    start = SPAWN.Barrier(2)
+    writers = [SPAWN.Process(target=write_lines, args=(tmp_path, start)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert len(run_log.read(tmp_path / "log.jsonl")) == 1000
+    assert len((tmp_path / "log.jsonl").read_bytes().splitlines()) == 1000
+
+
 def test_killed_between_npz_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ResultStore(tmp_path)
 
@@ -140,13 +282,31 @@ def test_out_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
     ResultStore(tmp_path)
-    old, young = tmp_path / "runs" / ".a.npz.x.part", tmp_path / "runs" / ".b.npz.y.part"
-    for part in (old, young):
-        part.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
-    ResultStore(tmp_path)
-    assert not old.exists()
-    assert young.exists()
+    for folder in (tmp_path / "runs", tmp_path / "checkpoints"):
+        folder.mkdir(exist_ok=True)
+        old, young, ahead = folder / ".a.npz.x.part", folder / ".b.npz.y.part", folder / ".c.npz.z.part"
+        for part in (old, young, ahead):
+            part.write_bytes(b"half")
+        os.utime(old, (time.time() - 7200,) * 2)
+        os.utime(ahead, (time.time() + 7200,) * 2)
+        ResultStore(tmp_path)
+        assert [part.exists() for part in (old, young, ahead)] == [False, True, True]
+
+
+@pytest.mark.parametrize("hours", [-1000, 1000])
+def test_a_clock_that_jumps_removes_nothing_that_is_being_written(tmp_path: Path, hours: int) -> None:
+    store, path = ResultStore(tmp_path), tmp_path / "runs" / "a.json"
+    with written_whole(path) as part:
+        part.write_text("half")
+        os.utime(part, (time.time() + 3600 * hours,) * 2)
+        ResultStore(tmp_path)
+        part.write_text("whole")
+    assert path.read_text() == "whole"
+    with store.claim("a" * 16) as mine:
+        assert mine
+        os.utime(tmp_path / "runs" / f"{'a' * 16}.lock", (time.time() + 3600 * hours,) * 2)
+        with ResultStore(tmp_path).claim("a" * 16) as too:
+            assert not too
 
 
 def test_two_stores_cannot_claim_the_same_training(tmp_path: Path) -> None:

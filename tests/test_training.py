@@ -1,5 +1,6 @@
 """One training and one evaluation, on a few stand-in utterances and a very small model."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -158,6 +159,38 @@ def test_every_condition_without_training_again(data: tuple[Dataset, NoiseBank],
     )
     assert all(any(np.array_equal(row, scene[i]) for scene in by_scene) for i, row in enumerate(drawn))
     assert list(evaluate(model, test, settings, -30.0, 15.0, None, 5)) == ["clean", "fgsm", "bim"]
+
+
+def test_a_test_can_be_left_after_every_batch(
+    data: tuple[Dataset, NoiseBank], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, noise = data
+    for module in ("inference", "evaluation"):
+        monkeypatch.setattr(f"fastser.{module}.BATCH_SIZE", 16)
+    test = dataset.subset(range(len(dataset.corpus.utterances)))
+    batches = len(test.segments.split(16))
+    assert batches > 1
+    begun: list[str] = []
+    after: list[str] = []
+
+    def evaluated(last: int) -> None:
+        begun.clear()
+        after.clear()
+
+        def on_batch() -> None:
+            after.append(begun[-1])
+            if len(after) == last:
+                raise KeyboardInterrupt
+
+        evaluate(fresh(), test, settings, -30.0, 15.0, noise, 5, begun.append, on_batch)
+
+    evaluated(-1)
+    ran = [name for name in conditions("source", settings) if name == "clean" or not re.fullmatch(r"noise-\d+db", name)]
+    assert sorted(after) == sorted(ran * batches)
+    for last in (1, batches + 1, len(after)):
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(last)
+        assert len(after) == last
 
 
 def test_noise_is_mixed_on_the_waveform_at_the_snr(data: tuple[Dataset, NoiseBank], settings: Settings) -> None:

@@ -1,11 +1,16 @@
 """Who runs the trainings: each executor takes a plan and a `Listener`, and yields an `Outcome` for every training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from fastser.metrics import ConditionResult
+from fastser.protocol import Cell
 from fastser.results import TrainingId
 from fastser.training import Epoch
+
+
+class ExecutorError(RuntimeError):
+    """An executor that cannot run anything, in one sentence."""
 
 
 class Listener(Protocol):
@@ -27,7 +32,7 @@ class Outcome:
 
     Attributes:
         training: Which one.
-        seconds: Wall time that this process spent on it; None if it was finished already.
+        seconds: Wall time that this process spent on it; None if it was finished, or had failed, already.
         results: By condition; empty if it failed or was finished already.
         failure: Why it failed, in one sentence, or None.
     """
@@ -36,3 +41,8 @@ class Outcome:
     seconds: float | None
     results: dict[str, ConditionResult]
     failure: str | None = None
+
+
+def cell_of(training: TrainingId) -> Cell:
+    """The cell of the grid without data and settings, which is what is identified, seeded and run."""
+    return Cell(**{field.name: getattr(training, field.name) for field in fields(Cell)})

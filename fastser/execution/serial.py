@@ -1,8 +1,8 @@
 """Run the trainings one after another in this process, sharing the work with other processes on the same folder."""
 
-import time
 from collections.abc import Iterator, Sequence
 
+from fastser.checkpoint import TrainingStopped
 from fastser.execution import Listener, Outcome
 from fastser.execution.job import Job
 from fastser.protocol import Cell
@@ -14,7 +14,7 @@ def run(job: Job, cells: Sequence[Cell], listener: Listener) -> Iterator[Outcome
     """Run those trainings that are not finished, and yield an outcome for every one.
 
     A training that another process has claimed is left to it and looked at again later. One that fails is reported and
-    does not stop the others.
+    does not stop the others. It ends early where the job is told to stop.
 
     Args:
         job: How each is run.
@@ -25,11 +25,14 @@ def run(job: Job, cells: Sequence[Cell], listener: Listener) -> Iterator[Outcome
     while waiting:
         claimed_elsewhere = []
         for cell in waiting:
-            outcome = job.run(cell, listener)
+            try:
+                outcome = job.run(cell, listener)
+            except TrainingStopped:
+                return
             if outcome is None:
                 claimed_elsewhere.append(cell)
             else:
                 yield outcome
         if len(claimed_elsewhere) == len(waiting):
-            time.sleep(_WAIT_SECONDS)
+            job.stop.wait(_WAIT_SECONDS)
         waiting = claimed_elsewhere

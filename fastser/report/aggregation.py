@@ -1,4 +1,8 @@
-"""Many trainings to one number: mean over folds, then mean and standard deviation over repeats."""
+"""Many trainings to one number: mean over folds, then mean and standard deviation over repeats.
+
+Folds differ far more than repeats do, as some speakers are harder than others. So a repeat counts only when all of its
+folds are finished; while there is no such repeat, those that were begun stand in for it.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,19 +18,23 @@ from fastser.results import Run, TrainingId
 
 @dataclass(frozen=True)
 class Summary:
-    """One model under one condition, over all its folds and repeats. Fractions.
+    """One model under one condition, over the folds and repeats that count. Fractions.
 
     Attributes:
-        by_repeat: For each repeat the mean over its finished folds of the UAR; empty if nothing is finished.
-        by_fold: For each fold the mean over its finished repeats of the UAR.
+        by_repeat: For each repeat the mean over its folds of the UAR; empty if nothing is finished.
+        by_fold: For each fold the mean over its repeats of the UAR.
         confusion: int64 [4, 4], summed over folds and repeats.
-        finished: Number of trainings in it.
+        repeats: Number of repeats with all of their folds; 0 where only parts of repeats are finished.
+        planned_repeats: Number of repeats that the plan has.
+        finished: Number of finished trainings, those of incomplete repeats too.
         planned: Number of trainings that the plan has for it.
     """
 
     by_repeat: tuple[float, ...]
     by_fold: tuple[float, ...]
     confusion: NDArray[np.int64]
+    repeats: int
+    planned_repeats: int
     finished: int
     planned: int
 
@@ -57,7 +65,7 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned training is in it."""
+        """Whether every planned training is finished."""
         return self.finished == self.planned
 
 
@@ -65,7 +73,9 @@ class Grid:
     """The finished trainings of a plan, ready to be summed up cell by cell."""
 
     def __init__(self, expected: Sequence[TrainingId], runs: Sequence[Run]) -> None:
-        self._planned = Counter((t.task, t.model, t.augmentation) for t in expected)
+        self._planned: defaultdict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
+        for training in expected:
+            self._planned[training.task, training.model, training.augmentation][training.repeat] += 1
         self._runs: defaultdict[tuple[str, str, str], list[Run]] = defaultdict(list)
         for run in runs:
             self._runs[run.id.task, run.id.model, run.id.augmentation].append(run)
@@ -73,20 +83,25 @@ class Grid:
     def summary(self, task: Task, model: str, augmentation: str, condition: str) -> Summary | None:
         """Sum up one cell; None if the plan has no training for it."""
         cell = (task, model, augmentation)
-        if not self._planned[cell]:
+        if not (planned := self._planned[cell]):
             return None
-        runs = [run for run in self._runs[cell] if condition in run.confusions]
+        finished = [run for run in self._runs[cell] if condition in run.confusions]
+        of_repeat = Counter(run.id.repeat for run in finished)
+        complete = {repeat for repeat, folds in of_repeat.items() if folds == planned[repeat]}
+        counting = [run for run in finished if run.id.repeat in complete] or finished
         by_repeat, by_fold = defaultdict(list), defaultdict(list)
-        for run in sorted(runs, key=lambda run: (run.id.repeat, run.id.fold)):
+        for run in sorted(counting, key=lambda run: (run.id.repeat, run.id.fold)):
             uar = uar_of(run.confusions[condition])
             by_repeat[run.id.repeat].append(uar)
             by_fold[run.id.fold].append(uar)
         return Summary(
             by_repeat=tuple(float(np.mean(uars)) for uars in by_repeat.values()),
             by_fold=tuple(float(np.mean(uars)) for uars in by_fold.values()),
-            confusion=sum((run.confusions[condition] for run in runs), np.zeros((4, 4), np.int64)),
-            finished=len(runs),
-            planned=self._planned[cell],
+            confusion=sum((run.confusions[condition] for run in counting), np.zeros((4, 4), np.int64)),
+            repeats=len(complete),
+            planned_repeats=len(planned),
+            finished=len(finished),
+            planned=planned.total(),
         )
 
 

@@ -89,8 +89,9 @@ def _runs_cell(rows: Sequence[Row]) -> str:
         return "-"
     fewest = min(planned, key=lambda summary: summary.finished)
     if not fewest.complete:
-        return f"incomplete ({fewest.finished} of {fewest.planned} trainings)"
-    return f"{len(fewest.by_repeat)} x {len(fewest.by_fold)}"
+        repeats = f"{fewest.repeats} of {fewest.planned_repeats} repeats"
+        return f"{repeats}, incomplete ({fewest.finished} of {fewest.planned} trainings)"
+    return f"{fewest.repeats} x {len(fewest.by_fold)}"
 
 
 def _plus_minus(percent: float, std: float | None) -> str:

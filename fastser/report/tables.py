@@ -76,7 +76,10 @@ def build_tables(context: ReportContext) -> dict[str, list[Row]]:
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write one table, UAR in percent with two decimals, empty where nothing is known."""
+    """Write one table, UAR in percent with two decimals, empty where nothing is known.
+
+    `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean.
+    """
     with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
@@ -90,7 +93,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
                     row.corpus,
                     _percent(ours.mean if ours else None),
                     _percent(ours.std if ours else None),
-                    len(row.ours.by_repeat) if row.ours else "",
+                    row.ours.repeats if row.ours else "",
                     len(row.ours.by_fold) if row.ours else "",
                     "" if row.paper_uar is None else f"{row.paper_uar:.2f}",
                     "" if row.paper_std is None else f"{row.paper_std:.2f}",
