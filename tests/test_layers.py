@@ -150,3 +150,21 @@ def test_log_spectrogram_names_a_bad_size(arguments: dict[str, int], sentence: s
 def test_log_spectrogram_refuses_what_is_shorter_than_a_window() -> None:
     with pytest.raises(ValueError, match="waveforms must be"):
         LogSpectrogram()(torch.randn(2, 399))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (DenseBlock(3, 2, 2), (2, 3, 5, 4)),
+        (Transition(3, 2), (2, 3, 5, 4)),
+        (Highway(4, 2), (3, 4)),
+        (LSTM(4, 2), (2, 3, 4)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_autocast_sets_the_dtype_that_a_layer_computes_in(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = layer(x)
+    assert result.dtype == torch.bfloat16
+    assert torch.equal(result, layer(x.bfloat16()))

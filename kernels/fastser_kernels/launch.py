@@ -28,6 +28,12 @@ def dot(a, b, acc, PRECISION: tl.constexpr):
     return tl.dot(a.to(b.dtype), b, acc)
 
 
+@triton.jit
+def relu(x):
+    """As torch.relu: what is not a number stays so, where PTX's maximum would make it 0."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
 ON_AMD = torch.version.hip is not None
 
 

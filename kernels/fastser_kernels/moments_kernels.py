@@ -121,7 +121,7 @@ def finish_moments(partial: Tensor, mean: Tensor, var: Tensor) -> None:
 
 def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance, fp32 `[C]`, of `maps` `[N, C, T, F]`; any strides, two launches."""
-    mean, var = (torch.empty(maps.shape[1], device=maps.device) for _ in range(2))
+    mean, var = (torch.empty(maps.shape[1], dtype=torch.float32, device=maps.device) for _ in range(2))
     finish_moments(partial_moments(maps), mean, var)
     return mean, var
 

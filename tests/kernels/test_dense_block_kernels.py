@@ -72,6 +72,35 @@ def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str
     assert maps[:, C + growth_rate :].isnan().all()
 
 
+def test_statistics_of_maps_wider_than_a_tile(dtype: torch.dtype, device: str) -> None:
+    """Columns that a tile reads for its neighbours' sake are not counted twice."""
+    C, growth_rate, lists = 3, 2, _lists(3, 2, 1, device)
+    maps = torch.empty(2, 3, 300, C + growth_rate, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    maps[:, :C] = torch.randn(2, C, 3, 300)
+    norm = tuple(values[0] for values in lists[:4])
+    partial = forward_kernels._layer(maps, C, lists[4][0], norm, EPS, moments=True)
+    mean, var = torch.empty(2, growth_rate, device=device)
+    moments_kernels.finish_moments(partial, mean, var)
+    exact_var, exact_mean = torch.var_mean(maps[:, C:].double(), (0, 2, 3), correction=0)
+    assert (partial[0].sum(1) == 2 * 3 * 300).all()
+    assert (mean - exact_mean).abs().max() < 1e-6
+    assert relative_error(var, exact_var) < 1e-6
+
+
+@pytest.mark.parametrize("growth_rate", [3, 25])
+def test_nothing_behind_a_kernel_is_read(growth_rate: int, device: str) -> None:
+    """A kernel whose maps are not a multiple of a group's, between values that are not numbers."""
+    lists = _lists(3, growth_rate, 1, device)
+    guarded = torch.full((9 * 3 * (growth_rate + 64),), torch.nan, device=device)
+    kernel = guarded[: 9 * 3 * growth_rate].view(growth_rate, 3, 3, 3).permute(0, 3, 1, 2)
+    lists[4] = [kernel.copy_(lists[4][0])]
+    maps, *statistics = forward_kernels.forward(torch.randn(2, 3, 3, 4, device=device), *lists, False, EPS)
+    gradients = backward_kernels.backward(torch.randn_like(maps), maps, *statistics, *lists, False, EPS, False)
+    assert maps.isfinite().all()
+    assert gradients[0].isfinite().all()
+    assert gradients[3][0].isfinite().all()
+
+
 OF_MAPS = LAYOUTS | {
     "a slice of maps": lambda x: x.repeat(1, 3, 1, 1).contiguous(memory_format=torch.channels_last).chunk(3, 1)[1]
 }

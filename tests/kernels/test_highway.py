@@ -158,6 +158,17 @@ def test_is_registered_rightly(dtype: torch.dtype, parameter_dtype: str) -> None
         opcheck(op._backward, (grad, *saved, input_only))
 
 
+@pytest.mark.parametrize("place", range(8))
+def test_any_parameter_can_be_trained_alone(place: int) -> None:
+    x, cotangent = torch.randn(2, 3, 4, dtype=torch.float64)
+    parameters = _parameters(4, 2, torch.float64)
+    learned = [*chain(*parameters)][place].requires_grad_()
+    ours, expected = (
+        torch.autograd.grad(run(x, *parameters), learned, cotangent) for run in (highway, reference.highway)
+    )
+    torch.testing.assert_close(ours, expected)
+
+
 def test_gradcheck() -> None:
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     parameters = [p.requires_grad_() for p in chain(*_parameters(4, 2, torch.float64))]

@@ -15,7 +15,7 @@ BOUNDS = [None, (-1.0, 0.9)]
 
 def _tensors(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor, Tensor]:
     clean = torch.randn(shape).clamp(-1, 1)
-    adversarial, gradient = clean + 0.1 * torch.rand(shape), torch.randn(shape)
+    adversarial, gradient = clean + 0.2 * torch.rand(shape) - 0.1, torch.randn(shape)
     gradient.view(-1)[::5] = 0.0
     return tuple(t.to(device, dtype) for t in (adversarial, clean, gradient))  # type: ignore[return-value]
 
@@ -42,6 +42,23 @@ def test_takes_any_layout(of_adversarial: str, of_gradient: str, device: str) ->
     expected = reference.linf_step(adversarial, clean, gradient, *STEP, None)
     linf_step(adversarial, clean, gradient, *STEP, None)
     torch.testing.assert_close(adversarial, expected)
+
+
+@pytest.mark.kernel
+def test_a_backward_pass_notices_that_its_input_has_moved(device: str) -> None:
+    x, weight = torch.randn(2, 3, 3, device=device)
+    loss = (x @ weight.clone().requires_grad_()).sum()
+    linf_step(x, x.clone(), torch.ones_like(x), *STEP, None)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.kernel
+def test_not_a_number_stays_visible(device: str) -> None:
+    adversarial, clean, gradient = _tensors((3, 5), torch.float32, device)
+    adversarial[1, 2], clean[2, 3] = torch.nan, torch.nan
+    linf_step(adversarial, clean, gradient, *STEP, (-1.0, 1.0))
+    assert adversarial.isnan().nonzero().tolist() == [[1, 2], [2, 3]]
 
 
 @pytest.mark.kernel

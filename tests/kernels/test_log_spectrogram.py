@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile as sf
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from accuracy import assert_accurate
 from cases import compiled, on_gpu
 from fastser_kernels import log_spectrogram
-from fastser_kernels.log_spectrogram import op, reference
+from fastser_kernels.log_spectrogram import cpu, op, reference
 from torch import Tensor
 from torch.library import opcheck
 
@@ -106,6 +107,42 @@ def assert_accurate_both_ways(ours: Case, cotangent: Tensor) -> None:
 def test_values_and_gradients(name: str, mixed: bool, device: str) -> None:
     ours = case(name, mixed=mixed, device=device)
     assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins, device=device))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 100])
+@pytest.mark.parametrize("name", ["more frames than a tile", "bands"])
+def test_blocks_make_no_difference(name: str, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_FRAMES_PER_THREAD", frames)
+    ours = case(name)
+    assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins))
+
+
+@pytest.mark.kernel
+def test_segments_are_added_from_many_blocks(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = pytest.importorskip("fastser_kernels.log_spectrogram.backward_kernels", reason="Triton is not installed")
+    monkeypatch.setitem(kernels.SCATTER, "BLOCK", 16)
+    ours = case("odd window, many bins", device=device)
+    assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins, device=device))
+
+
+@pytest.mark.kernel
+def test_last_samples_of_frames_that_fill_a_tile(device: str) -> None:
+    ours = case("more frames than a tile", device=device)
+    ours.num_frames = ours.num_frames.clamp(max=64)
+    assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins, device=device))
+
+
+@pytest.mark.kernel
+def test_places_beyond_32_bits(device: str) -> None:
+    """In memory of zeros that is never touched but where the excerpt lies."""
+    if device == "cuda" and torch.cuda.mem_get_info()[0] < 2**33:
+        pytest.skip("4 GiB of noise do not fit")
+    ours, begin = case("bands", device=device), 2**31 + 100
+    ours.noise = torch.from_numpy(np.zeros(begin + 200, np.float16)).to(device)
+    ours.noise[begin : begin + 200] = torch.randn(200).half()
+    assert ours.noise_start is not None
+    ours.noise_start = ours.noise_start + begin
+    torch.testing.assert_close(ours.run(), ours.reference(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.kernel

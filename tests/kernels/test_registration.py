@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -83,19 +84,20 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
 
 @pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
 @pytest.mark.parametrize(
-    ("family", "module", "shape"),
+    ("family", "make", "shape"),
     [
-        ("dense_block", DenseBlock(3, 2, 2), (2, 3, 140, 140)),
-        ("lstm", LSTM(4, 5), (3, 6, 4)),
-        ("transition", Transition(64, 2), (8, 64, 64, 64)),
+        ("dense_block", lambda: DenseBlock(3, 2, 2), (2, 3, 140, 140)),
+        ("lstm", lambda: LSTM(4, 5), (3, 6, 4)),
+        ("transition", lambda: Transition(64, 2), (8, 64, 64, 64)),
     ],
     ids=["dense_block", "lstm", "transition"],
 )
 def test_what_a_cpu_computes_unasked_equals_the_reference(
-    family: str, module: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    family: str, make: Callable[[], nn.Module], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In float32, at sizes and in the way in which cpu.py takes over; the reference may not help it."""
     monkeypatch.undo()  # what conftest.py does for all other tests
+    module = make()
     op = importlib.import_module(f"fastser_kernels.{family}.op")
     for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):
         nn.init.constant_(norm.weight, 0.5)  # and these shifts keep what the ReLUs get away from zero

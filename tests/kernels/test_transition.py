@@ -145,6 +145,63 @@ def test_an_empty_batch_is_no_error(device: str) -> None:
     assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
 
 
+@pytest.mark.kernel
+def test_a_relu_passes_no_gradient_at_zero(device: str) -> None:
+    """Silence in eval mode, before the running means and the shifts have moved."""
+    weight, bias, mean, var, kernel = _parameters(5, device=device)
+    x, cotangent = torch.zeros(2, 5, 6, 4, device=device), torch.randn(2, 4, 3, 2, device=device)
+    for training in (True, False):
+        _compare(x, [weight, 0 * bias, 0 * mean, var, kernel], cotangent, training)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_takes_vectors_with_gaps(training: bool, device: str) -> None:
+    *vectors, kernel = _parameters(5, device=device)
+    x, cotangent = torch.randn(2, 5, 6, 4, device=device), torch.randn(2, 4, 3, 2, device=device)
+    expected = _run(transition, x, [*vectors, kernel], cotangent, training=training)
+    apart = [vector.repeat_interleave(2)[::2] for vector in vectors]
+    x = x.requires_grad_()
+    y = transition(x, *apart, kernel, training=training, momentum=0.1, eps=EPS)
+    torch.testing.assert_close(y, expected["y"])
+    torch.testing.assert_close(torch.autograd.grad(y, x, cotangent)[0], expected["grad x"])
+    torch.testing.assert_close(apart[2], expected["running_mean"])
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_not_a_number_stays_visible(training: bool, device: str) -> None:
+    parameters = _parameters(5, device=device)
+    x = torch.randn(2, 5, 6, 4, device=device)
+    x[0, 0, 2, 2] = torch.nan
+    assert transition(x, *parameters, training=training, momentum=0.1, eps=EPS)[0, :, 1, 1].isnan().all()
+
+
+@pytest.mark.kernel
+def test_statistics_do_not_depend_on_the_default_dtype(device: str) -> None:
+    parameters = _parameters(5, device=device)
+    x = _maps((2, 5, 6, 6), torch.float32, parameters, training=True).to(device)
+    cotangent = torch.randn(2, 4, 3, 3).to(device)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        _compare(x, parameters, cotangent, training=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("place", [0, 1, 4])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
+def test_any_parameter_can_be_trained_alone(training: bool, place: int) -> None:
+    parameters, x = _parameters(3, torch.float64), torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    parameters[place].requires_grad_()
+    cotangent = torch.randn(2, 4, 2, 2, dtype=torch.float64)
+    ours, expected = (
+        torch.autograd.grad(run(x, *parameters, training=training, momentum=0.0, eps=EPS), parameters[place], cotangent)
+        for run in (transition, reference.transition)
+    )
+    torch.testing.assert_close(ours, expected)
+
+
 @pytest.mark.parametrize("band", [1, 80, 2**19])
 @pytest.mark.parametrize("shape", [(5, 3, 7, 5), (4, 2, 6, 4)])
 def test_bands_make_no_difference(shape: tuple[int, ...], band: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,15 +271,16 @@ def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.Monke
     assert asked == [False, True]
 
 
+@pytest.mark.kernel
 def test_trains_as_plain_modules_do(device: str) -> None:
-    x, target = (torch.randn(8, 12, 12, 8) - 2.3).to(device), torch.randn(8, 8, 6, 4).to(device)
+    x, target = (torch.randn(2, 4, 4, 4) - 2.3).to(device), torch.randn(2, 3, 2, 2).to(device)
 
     def loss(model: nn.Module) -> Tensor:
         return F.mse_loss(model(x), target)
 
     learnt = 0.99 * target.square().mean().item()
     optimizer = partial(torch.optim.Adam, lr=1e-2)
-    assert_trains_alike(Transition(12, 8).to(device), plain_transition(12, 8).to(device), loss, optimizer, learnt)
+    assert_trains_alike(Transition(4, 3).to(device), plain_transition(4, 3).to(device), loss, optimizer, learnt)
 
 
 @on_gpu

@@ -234,7 +234,7 @@ def backward(
         grad_maps = d
     grad_x = _empty_maps(maps, C0)
     dy = torch.empty(N, T + 2, F + 2, G, dtype=maps.dtype, device=maps.device).permute(0, 3, 1, 2)
-    correction = torch.zeros(2, channels, device=maps.device)
+    correction = torch.zeros(2, channels, dtype=torch.float32, device=maps.device)
     grads: list[list[Tensor]] = [
         [] if input_only else [torch.empty_like(p) for p in ps] for ps in (bn_weight, bn_bias, conv_weight)
     ]
@@ -247,11 +247,13 @@ def backward(
         target = d if training or i > 0 else grad_x
         statistics = (mean, var) if training else (running_mean[i], running_var[i])
         norm = (bn_weight[i], bn_bias[i], *statistics)
-        weight = conv_weight[i].to(maps.dtype, memory_format=torch.channels_last)
+        weight = conv_weight[i].to(maps.dtype).contiguous(memory_format=torch.channels_last)
         grad_weight = None if input_only else grads[2][i]
         sums = _layer(maps, source, target, dy, weight, norm, eps, grad_weight, sums=training or not input_only)
         if training or not input_only:
-            of_norm = torch.empty(2, C, device=maps.device) if input_only else (grads[0][i], grads[1][i])
+            of_norm = (
+                torch.empty(2, C, dtype=torch.float32, device=maps.device) if input_only else (grads[0][i], grads[1][i])
+            )
             tensors = (sums, bn_weight[i], statistics[1], *of_norm, correction)
             sizes = (N * T * F, sums.shape[0], C // unit(C), channels)
             grid = (triton.cdiv(C, ADDED_CHANNELS["BC"]),)
@@ -320,13 +322,15 @@ def _layer(
     else:
         products = [(True, False, INPUT_PRODUCT[itemsize]), (False, True, WEIGHT_PRODUCT[itemsize])]
     programs, _ = _programs(pixels, C, products[0][2])
-    result = torch.empty((programs * triton.cdiv(G, group), 2, C) if sums else 0, device=maps.device)
+    result = torch.empty(
+        (programs * triton.cdiv(G, group), 2, C) if sums else 0, dtype=torch.float32, device=maps.device
+    )
     constants = {"UNIT": size, "GROUP": group, "COLUMNS": max(triton.next_power_of_2(9 * group), 16)}
     constants |= {"PRECISION": fp32_precision()}
     for first_map in range(0, G, group):
         for of_input, of_weights, configuration in products:
             programs, steps = _programs(pixels, C, configuration)
-            partial = torch.empty(programs if of_weights else 0, 9, group, C, device=maps.device)
+            partial = torch.empty(programs if of_weights else 0, 9, group, C, dtype=torch.float32, device=maps.device)
             tensors = (maps, source, target, dy, weight, *norm, result, partial)
             strides = (channels, source.stride(0), source.stride(2), source.stride(3), target.shape[1])
             sizes = (pixels, T, F, *(number // size for number in (C, G, *strides)))

@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastser_kernels.launch import dot, fp32_precision, launch
+from fastser_kernels.launch import dot, fp32_precision, launch, relu
 from fastser_kernels.moments_kernels import copy_maps, finish_moments, unit
 
 CONFIGURATIONS = {
@@ -73,7 +73,7 @@ def conv_kernel(
         scale = tl.load(bn_weight_ptr + c, mask=has_channel, other=0.0).to(tl.float32) * tl.rsqrt(var + eps)
         bias = tl.load(bn_bias_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
         z = (value - mean[None, :]) * scale[None, :] + bias[None, :]
-        h = tl.where(readable[:, None], tl.maximum(z, 0.0), 0.0)
+        h = tl.where(readable[:, None], relu(z), 0.0)
         tap = weight_ptr + (c + (3 + 3 * shift) * C)[:, None] + (g * 9)[None, :] * C
         weighted = has_channel[:, None] & has_map[None, :]
         left = dot(h, tl.load(tap, mask=weighted, other=0.0), left, PRECISION)
@@ -121,7 +121,7 @@ def forward(
     G = conv_weight[0].shape[0]
     channels = [C0 + i * G for i in range(len(conv_weight) + 1)]
     maps = torch.empty(N, T, F, channels[-1], dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
-    mean, var = (torch.empty(channels[-2] if training else 0, device=x.device) for _ in range(2))
+    mean, var = (torch.empty(channels[-2] if training else 0, dtype=torch.float32, device=x.device) for _ in range(2))
     moments = copy_maps(x, maps[:, :C0], moments=training)
     if training:
         finish_moments(moments, mean[:C0], var[:C0])
@@ -147,7 +147,7 @@ def _layer(maps: Tensor, C: int, weight: Tensor, norm: tuple[Tensor, ...], eps: 
     columns = triton.cdiv(F, width - 2 * halo)
     grid = (triton.cdiv(N * T, BM // width), columns, triton.cdiv(G, GP))
     partial = torch.empty((3, G, grid[0] * columns) if moments else 0, dtype=torch.float32, device=maps.device)
-    packed = weight.to(maps.dtype, memory_format=torch.channels_last)
+    packed = weight.to(maps.dtype).contiguous(memory_format=torch.channels_last)
     sizes = (N * T, T, F, C // size, G // size, stride // size, width, halo)
     constants: dict[str, Any] = {"UNIT": size, "GP": GP, "MOMENTS": moments, "PRECISION": fp32_precision()}
     launch(conv_kernel, grid, maps, packed, *norm, partial, eps, *sizes, **constants, **configuration)

@@ -5,7 +5,8 @@
 
 Shapes: frames `[F_total, bins]`, start and length `[B]`, result `[B, segment_frames, bins]`. Padding is 0 after the
 normalisation, so a padded frame is an average frame. Every window is read once, the result written once, in one launch
-on a GPU. Frames and lam get no gradient. Source of the mixture: Zhang et al. 2018 (mixup).
+on a GPU. On a CPU windows are mixed before they are normalised, which costs |mean| / std roundings (3e-6 where that is
+100). Frames and lam get no gradient. Source of the mixture: Zhang et al. 2018 (mixup).
 """
 
 import torch

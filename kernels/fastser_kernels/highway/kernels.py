@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastser_kernels.launch import dot, fp32_precision, launch
+from fastser_kernels.launch import dot, fp32_precision, launch, relu
 
 LAYER: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "num_warps": 4, "num_stages": 2}
 """Rows, columns and depth of a tile of a layer's result or of its input's gradient: small batches fill the GPU."""
@@ -51,7 +51,7 @@ def layer_kernel(
         inside = (n < U)[None, :] & (k < U)[:, None]
         hidden = dot(x, tl.load(w_h_ptr + at, mask=inside, other=0.0).to(dtype), hidden, PRECISION)
         gate = dot(x, tl.load(w_t_ptr + at, mask=inside, other=0.0).to(dtype), gate, PRECISION)
-    hidden = tl.maximum(hidden, 0.0)
+    hidden = relu(hidden)
     gate = tl.sigmoid(gate)
     at = m[:, None] * U + n
     inside = (m < N)[:, None] & (n < U)

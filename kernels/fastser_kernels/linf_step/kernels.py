@@ -11,6 +11,13 @@ from fastser_kernels.moments_kernels import unit
 BLOCK, NUM_WARPS = 1024, 4
 
 
+@triton.jit
+def _clamp(x, low, high):
+    """As torch.clamp: what is not a number stays so."""
+    x = tl.maximum(x, low, propagate_nan=tl.PropagateNan.ALL)
+    return tl.minimum(x, high, propagate_nan=tl.PropagateNan.ALL)
+
+
 @triton.jit(do_not_specialize=("size",))
 def step_kernel(adv_ptr, clean_ptr, grad_ptr, alpha, eps, low, high, size, UNIT: tl.constexpr, BLOCK: tl.constexpr):
     """The size is given in UNITs."""
@@ -20,8 +27,8 @@ def step_kernel(adv_ptr, clean_ptr, grad_ptr, alpha, eps, low, high, size, UNIT:
     clean = tl.load(clean_ptr + i, mask=inside, other=0.0).to(tl.float32)
     grad = tl.load(grad_ptr + i, mask=inside, other=0.0).to(tl.float32)
     sign = (grad > 0).to(tl.float32) - (grad < 0).to(tl.float32)
-    change = tl.minimum(tl.maximum(adv + alpha * sign - clean, -eps), eps)
-    moved = tl.minimum(tl.maximum(clean + change, low), high)
+    change = _clamp(adv + alpha * sign - clean, -eps, eps)
+    moved = _clamp(clean + change, low, high)
     tl.store(adv_ptr + i, moved.to(adv_ptr.dtype.element_ty), mask=inside)
 
 
@@ -37,3 +44,5 @@ def step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low:
     launch(step_kernel, (triton.cdiv(size, BLOCK),), *tensors, *numbers, **constants)
     if adv is not x_adv:
         x_adv.copy_(adv)
+    elif not x_adv.is_inference():
+        torch.autograd.graph.increment_version(x_adv)

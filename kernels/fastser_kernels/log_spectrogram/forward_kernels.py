@@ -12,7 +12,7 @@ launch: each program computes a tile of frames by bins, or by filterbank bands, 
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ def _read(signal, offset, inside):
     """Samples at `offset` from a tile's first, in fp32; places outside the signal are clamped."""
     ptr, size, begin, reach = signal
     begin = tl.minimum(tl.maximum(begin, -reach), size - 1)
-    low = (-begin).to(tl.int32)
+    low = tl.maximum(-begin, 0).to(tl.int32)
     high = tl.minimum(size - 1 - begin, reach).to(tl.int32)
     offset = tl.minimum(tl.maximum(offset, low), high)
     return tl.load(ptr + begin + offset, mask=inside, other=0.0).to(tl.float32)
@@ -196,9 +196,9 @@ class Spectra:
         )  # fmt: skip
 
 
-@lru_cache(maxsize=8)
+@cache
 def basis(n_fft: int, win_length: int, bins: int, device: torch.device) -> Tensor:
-    """Cosines and sines of the pairs of samples, zero beyond the window's pairs."""
+    """Cosines and sines of the pairs of samples, zero beyond the window's pairs; kept, as CUDA graphs refer to them."""
     pairs = (win_length + 1) // 2
     n = torch.arange(pairs, device="cpu").unsqueeze(1)
     turns = (2 * n - (win_length - 1)) * torch.arange(bins, device="cpu") % (2 * n_fft)

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastser_kernels.launch import launch
+from fastser_kernels.launch import launch, relu
 from fastser_kernels.moments_kernels import channel_moments, unit
 
 BLOCK_F, BLOCK_C, NUM_WARPS = 16, 64, 4
@@ -55,7 +55,7 @@ def pool_kernel(
     for i in tl.static_range(2):
         for j in tl.static_range(2):
             x = tl.load(at + (i * x_t + j * x_f) * UNIT, mask=inside, other=0.0).to(tl.float32)
-            total += tl.maximum((x - mean) * scale + bias, 0.0)
+            total += relu((x - mean) * scale + bias)
     target = pooled_ptr + ((row * POOLED_F + f) * C * UNIT)[:, None] + c[None, :]
     tl.store(target, (total * 0.25).to(pooled_ptr.dtype.element_ty), mask=inside)
 
@@ -140,14 +140,15 @@ def forward(
     N, C, T, F = x.shape
     none = torch.empty(0, dtype=torch.float32, device=x.device)
     batch_mean, batch_var = channel_moments(x) if training else (none, none.clone())
-    mean, var = (batch_mean, batch_var) if training else (running_mean, running_var)
+    statistics = (batch_mean, batch_var) if training else (running_mean, running_var)
+    norm = [vector.contiguous() for vector in (bn_weight, bn_bias, *statistics) if vector is not None]
     shape = N, C, T // 2, F // 2
     pooled = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     size, strides = _strides(x, C)
     grid = (N * shape[2] * triton.cdiv(C, BLOCK_C), triton.cdiv(shape[3], BLOCK_F))
     sizes = (C // size, *shape[2:], *strides)
     constants = {"UNIT": size, "BF": BLOCK_F, "BC": BLOCK_C}
-    launch(pool_kernel, grid, x, bn_weight, bn_bias, mean, var, pooled, eps, *sizes, num_warps=NUM_WARPS, **constants)
+    launch(pool_kernel, grid, x, *norm, pooled, eps, *sizes, num_warps=NUM_WARPS, **constants)
     return pooled, batch_mean, batch_var
 
 
@@ -171,7 +172,8 @@ def backward(
     strides = *grad_strides, *x_strides
     constants = {"UNIT": size, "G_UNIT": grad_size, "BF": BLOCK_F, "BC": BLOCK_C, "num_warps": NUM_WARPS}
     statistics = (mean, var) if training else (running_mean, running_var)
-    maps = grad_pooled, x, bn_weight, bn_bias, *statistics
+    norm = [vector.contiguous() for vector in (bn_weight, bn_bias, *statistics) if vector is not None]
+    maps = grad_pooled, x, *norm
     channel_blocks = triton.cdiv(C, BLOCK_C)
 
     sums = torch.empty(0, dtype=torch.float32, device=x.device)
