@@ -95,6 +95,7 @@ class Proposed(nn.Module):
         bins = _dense_size(widths, sizes.num_bins, halvings=1)
         self.context = LastStep(LSTM(self.block2.out_channels * bins, widths.lstm_units))
         self.dropout = nn.Dropout(widths.dropout)
+        self.average = MapAverages()
         self.skip1 = nn.Linear(self.block1.out_channels, units)
         self.skip2 = nn.Linear(self.block2.out_channels, units)
         self.fuse = nn.Linear(widths.lstm_units + units, units)
@@ -106,9 +107,17 @@ class Proposed(nn.Module):
         maps1 = self.block1(self.stem(_as_map(x)))
         maps2 = self.block2(self.transition(maps1))
         context = self.dropout(self.context(torch.relu(self.norm(maps2))))
-        skips = self.skip1(maps1.mean(dim=(2, 3))) + self.skip2(maps2.mean(dim=(2, 3)))
+        skips = self.skip1(self.average(maps1)) + self.skip2(self.average(maps2))
         logits: Tensor = self.output(self.highway(self.fuse(torch.cat([skips, context], dim=1))))
         return logits
+
+
+class MapAverages(nn.Module):
+    """Mean of each map, `[N, C, T, F]` -> `[N, C]`; the gradient is a view, where that of Tensor.mean fills maps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Averages `[N, C]` of `x` `[N, C, T, F]`."""
+        return x.sum(dim=(2, 3)) / (x.shape[2] * x.shape[3])
 
 
 class LastStep(nn.Module):
@@ -172,8 +181,7 @@ def _dense_head(features: int, widths: Widths, sizes: Sizes) -> nn.Module:
 def _densenet(widths: Widths, sizes: Sizes) -> nn.Module:
     """One average per map (open 20), and 1 000 hidden units."""
     trunk, channels = _dense_trunk(widths)
-    summary = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return SegmentClassifier(trunk, summary, _dense_head(channels, widths, sizes))
+    return SegmentClassifier(trunk, MapAverages(), _dense_head(channels, widths, sizes))
 
 
 def _densenet_lstm(widths: Widths, sizes: Sizes) -> nn.Module:
