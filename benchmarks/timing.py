@@ -14,8 +14,8 @@ import torch
 
 from benchmarks.work import Call
 
-SECONDS_PER_CASE = 6.0
-MIN_ROUNDS, MAX_ROUNDS = 9, 100
+SECONDS_PER_CASE = 3.0
+MIN_ROUNDS, MAX_ROUNDS = 7, 100
 L2_MULTIPLE = 3
 MAX_SETS = 64
 

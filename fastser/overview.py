@@ -1,6 +1,7 @@
 """The plan in words: what is printed before anything starts."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from fastser.estimate import CostModel, spoken
 from fastser.experiment import Experiment
@@ -11,20 +12,17 @@ _TITLES = {
     "target": "leave-one-speaker-out on",
     "cross": "across corpora,",
 }
+_Cell = TypeVar("_Cell", bound=Cell)
 _TOO_LONG_SECONDS = 2 * 86_400
 
 
-def overview(
-    experiment: Experiment, cells: Sequence[Cell], todo: Sequence[Cell], missing: Mapping[str, str], seconds: float
-) -> list[str]:
+def overview(experiment: Experiment, cells: Sequence[Cell], missing: Mapping[str, str]) -> list[str]:
     """Lines that describe a plan.
 
     Args:
         experiment: Settings and data.
         cells: The whole plan.
-        todo: What of it is not finished.
         missing: Why a table is not filled, by table.
-        seconds: Estimated time for `todo`.
     """
     lines = [f"plan ({experiment.settings.scale} scale, {experiment.device}):"]
     for task, title in _TITLES.items():
@@ -40,7 +38,21 @@ def overview(
             lines += [f"  {title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'training')}"]
     for table, reason in missing.items():
         lines.append(f"  {table}: {'half filled' if table == 'table1' else 'not filled'}, {reason}")
-    lines.append(f"{len(cells) - len(todo)} reused, {len(todo)} to do, about {spoken(seconds)} on this machine")
+    return lines
+
+
+def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, seconds: float) -> list[str]:
+    """Lines that say how much of a plan is left.
+
+    Args:
+        experiment: Settings and device.
+        reused: Trainings that are finished.
+        failed: Those that have failed before and are left alone.
+        to_do: All others.
+        seconds: Estimated time for these.
+    """
+    left_alone = f", {failed} failed before (--retry-failed tries again)" if failed else ""
+    lines = [f"{reused} reused{left_alone}, {to_do} to do, about {spoken(seconds)} on this machine"]
     if seconds > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
         lines.append(
             "that is days on a CPU: --scale quick fills the same tables with small models; "
@@ -49,7 +61,7 @@ def overview(
     return lines
 
 
-def cost_lines(experiment: Experiment, seconds: Mapping[Cell, float], cost: CostModel) -> list[str]:
+def cost_lines(experiment: Experiment, seconds: Mapping[_Cell, float], cost: CostModel) -> list[str]:
     """Lines that say what each table costs here, what of that was measured and what is assumed.
 
     Args:

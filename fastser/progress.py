@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -17,9 +18,10 @@ from fastser.training import Epoch
 
 
 class Display:
-    """Shows the whole run, the current training and the time that is left.
+    """Shows the whole run, every training that is running and the time that is left.
 
-    The time left is the estimate for what is not finished, scaled by how this run has kept to its estimate so far.
+    The time left is the estimate for what is not finished, scaled by how fast the estimated seconds of all trainings
+    have gone by since the first one began, whoever ran them.
 
     Args:
         total: Number of trainings in the plan.
@@ -34,10 +36,11 @@ class Display:
         self._costs = dict(costs)
         self._done = total - len(costs)
         self._max_epochs = max_epochs
-        self._spent = 0.0
-        self._estimated = 0.0
+        self._began: float | None = None
+        self._finished_cost = 0.0
+        self._lanes: list[Lane] = []
         self._bars: Progress | None = None
-        self._overall = self._current = TaskID(0)
+        self._overall = TaskID(0)
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
@@ -53,36 +56,27 @@ class Display:
         )
         with Progress(*columns, console=self._console, transient=True, expand=True) as self._bars:
             self._overall = self._bars.add_task("all trainings", total=self._total, completed=self._done, note="")
-            self._current = self._bars.add_task("", total=self._max_epochs, note="")
             yield self
         self._bars = None
 
-    def started(self, training: TrainingId) -> None:
-        """Show the training that begins."""
-        if self._bars:
-            names = (training.model, training.augmentation, training.fold, f"repeat {training.repeat}")
-            self._bars.update(self._current, description=", ".join(names), completed=0, note="")
+    def lane(self) -> "Lane":
+        """A bar for a worker that runs one training after the other."""
+        self._lanes.append(Lane(self._begin, self._bars, self._max_epochs))
+        return self._lanes[-1]
 
-    def epoch(self, epoch: Epoch) -> None:
-        """Show the epoch that has ended."""
-        if self._bars:
-            note = f"validation {100 * epoch.score:.0f} %"
-            self._bars.update(self._current, completed=epoch.number, note=note)
-
-    def condition(self, name: str) -> None:
-        """Show the test that begins."""
-        if self._bars:
-            self._bars.update(self._current, note=f"test {name}")
+    def _begin(self) -> None:
+        """The first training begins: what was done before, such as starting workers, is not the trainings' pace."""
+        self._began = time.monotonic() if self._began is None else self._began
 
     def finished(self, outcome: Outcome) -> None:
-        """Print one line for a training that this process has run or that another one has finished meanwhile."""
+        """Print one line for a training that this run or another process has finished."""
+        for lane in self._lanes:
+            lane.clear(outcome.training)
         cost = self._costs.pop(outcome.training.key, None)
         if cost is None:
             return
         self._done += 1
-        if outcome.seconds is not None:
-            self._spent += outcome.seconds
-            self._estimated += cost
+        self._finished_cost += cost
         what = f"{outcome.training.corpus}: {outcome.training.label}"
         if outcome.failure is not None:
             said = f"FAILED: {outcome.failure}"
@@ -102,8 +96,48 @@ class Display:
 
     def time_left(self) -> str:
         """Time that is left, as people say it."""
-        pace = self._spent / self._estimated if self._estimated else 1.0
-        return spoken(sum(self._costs.values()) * pace)
+        begun = sum(lane.share * self._costs.get(lane.training.key, 0.0) for lane in self._lanes if lane.training)
+        done = self._finished_cost + begun
+        pace = (time.monotonic() - self._began) / done if done and self._began is not None else 1.0
+        return spoken((sum(self._costs.values()) - begun) * pace)
+
+
+class Lane:
+    """What one worker is doing: the listener of its trainings, and its bar where there are bars."""
+
+    def __init__(self, on_start: Callable[[], None], bars: Progress | None, max_epochs: int) -> None:
+        self._on_start = on_start
+        self.training: TrainingId | None = None
+        self.share = 0.0
+        self._max_epochs = max_epochs
+        self._bars = bars
+        self._bar = bars.add_task("", total=max_epochs, note="", visible=False) if bars else TaskID(0)
+
+    def started(self, training: TrainingId) -> None:
+        """Show the training that begins."""
+        self._on_start()
+        self.training, self.share = training, 0.0
+        names = (training.model, training.augmentation, training.fold, f"repeat {training.repeat}")
+        self._show(description=", ".join(names), completed=0, note="", visible=True)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Show the epoch that has ended."""
+        self.share = epoch.number / self._max_epochs
+        self._show(completed=epoch.number, note=f"validation {100 * epoch.score:.0f} %")
+
+    def condition(self, name: str) -> None:
+        """Show the test that begins."""
+        self._show(note=f"test {name}")
+
+    def clear(self, training: TrainingId) -> None:
+        """Take the bar away if it shows this training, which has ended."""
+        if self.training == training:
+            self.training = None
+            self._show(visible=False)
+
+    def _show(self, **what: Any) -> None:
+        if self._bars:
+            self._bars.update(self._bar, **what)
 
 
 def _headline(outcome: Outcome) -> str:
@@ -153,3 +187,9 @@ class FileCounter:
 def make_console() -> Console:
     """The console that everything is printed to: standard output, without wrapping where it is not a terminal."""
     return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+
+
+def say(console: Console, *lines: str) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False)

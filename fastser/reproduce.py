@@ -27,6 +27,14 @@ class KernelsName(enum.StrEnum):
     EAGER = "eager"
 
 
+class ExecutorName(enum.StrEnum):
+    """Values of `--executor`."""
+
+    SERIAL = "serial"
+    RAY = "ray"
+    SLURM = "slurm"
+
+
 SOURCE = "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ..."
 TARGET = "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ..."
 NOISE = "Noise recordings: demand=PATH or folder=PATH."
@@ -38,6 +46,15 @@ KERNELS = "Compute with fastser's own operations, or with their references in pl
 OUT = "Folder for tables, figure, report and finished trainings."
 CHANGE = "Change a setting of the protocol, such as augmentation.mixup_alpha=0.4; may be given again."
 BAD = "Go on even if more than 5 % of a corpus' files are unusable."
+RETRY = "Try again what failed in an earlier run; otherwise it is only listed."
+CHECKPOINT = "Least time between two checkpoints of a training that is running."
+EXECUTOR = "One training after another in this process, on the workers of a Ray cluster, or as Slurm jobs."
+CPUS = "Ray and Slurm: cores of one training, which are its threads."
+GPUS = "Ray: GPUs of one training; 0.25 runs four on each. Default: 1 where models are trained on GPUs, else 0."
+ADDRESS = "Ray: the cluster to use. Default: one is started on this machine, on loopback."
+DASHBOARD = "Ray: start the dashboard too."
+PER_JOB = "Slurm: trainings of one job of the array."
+SLURM = "Slurm: an option of sbatch, such as partition=gpu, time=12:00:00 or gres=gpu:1; may be given again."
 KEEP = "Keep every trained model's weights as OUT/models/KEY.safetensors."
 
 
@@ -66,6 +83,15 @@ def reproduce(
     dry_run: Annotated[bool, Option("--dry-run", help="Print the grid and an estimate of the time; stop.")] = False,
     allow_bad_files: Annotated[bool, Option("--allow-bad-files", help=BAD)] = False,
     keep_models: Annotated[bool, Option("--keep-models", help=KEEP)] = False,
+    retry_failed: Annotated[bool, Option("--retry-failed", help=RETRY)] = False,
+    checkpoint_minutes: Annotated[float, Option(metavar="MIN", help=CHECKPOINT, min=0)] = 3.0,
+    executor: Annotated[ExecutorName, Option(help=EXECUTOR)] = ExecutorName.SERIAL,
+    cpus_per_run: Annotated[int, Option(metavar="N", help=CPUS, min=1)] = 1,
+    gpus_per_run: Annotated[float | None, Option(metavar="X", help=GPUS, min=0)] = None,
+    ray_address: Annotated[str | None, Option(metavar="HOST:PORT", help=ADDRESS)] = None,
+    ray_dashboard: Annotated[bool, Option("--ray-dashboard", help=DASHBOARD)] = False,
+    runs_per_job: Annotated[int, Option(metavar="N", help=PER_JOB, min=1)] = 1,
+    slurm: Annotated[list[str] | None, Option(metavar="KEY=VALUE", help=SLURM)] = None,
 ) -> int:
     """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
 
@@ -76,7 +102,8 @@ def reproduce(
 
     Exit status: 0 all done; 1 some trainings failed; 2 unusable arguments or data; 130 interrupted.
     """
-    from fastser.command import USER_ERRORS, Request, run  # torch is loaded only now: --help stays quick
+    from fastser.command import USER_ERRORS, run  # torch is loaded only now: --help stays quick
+    from fastser.request import Request
 
     tables = {f"table{number}" for number in table or ()} | ({"figure2"} if figure else set())
     if everything:
@@ -101,6 +128,15 @@ def reproduce(
                 dry_run=dry_run,
                 allow_bad_files=allow_bad_files,
                 keep_models=keep_models,
+                retry_failed=retry_failed,
+                checkpoint_minutes=checkpoint_minutes,
+                executor=executor.value,
+                cpus_per_run=cpus_per_run,
+                gpus_per_run=gpus_per_run,
+                ray_address=ray_address,
+                ray_dashboard=ray_dashboard,
+                runs_per_job=runs_per_job,
+                slurm=tuple(slurm or ()),
             )
         )
     except USER_ERRORS as error:
@@ -109,6 +145,9 @@ def reproduce(
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
 
 
 def main() -> None:
@@ -120,9 +159,6 @@ def main() -> None:
     except typer.TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
         status = 2
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
-        status = 130
     sys.exit(status)
 
 

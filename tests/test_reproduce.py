@@ -1,55 +1,22 @@
 """The command as a user runs it: in a process of its own, on the stand-ins, killed, shared and misused."""
 
-import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-
-GRID = [
-    "--all",
-    "--models=cnn,proposed",
-    "--augmentations=none,mixup",
-    "--folds=2",
-    "--set=training.max_epochs=2",
-    "--set=attack.bim_steps=2",
-    "--set=spectrogram.segment_frames=64",
-    "--set=spectrogram.segment_hop=64",
-]
-TRAININGS = 2 * 2 * 2 + 2 * 2 + 2 * 2
-TABLES = ["table1.csv", "table2.csv", "table2-scenes.csv", "table3.csv", "table4.csv", "figure2.csv"]
-
-Start = Callable[..., subprocess.Popen[str]]
+from running import GRID, TRAININGS, Start, finish, starter, tables
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Start the command with a cache that this module shares."""
-    cache = tmp_path_factory.mktemp("cache")
-
-    def start(*arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fastser.reproduce", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"FASTSER_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
-        )
-
-    return start
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    return starter(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +27,6 @@ def uninterrupted(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Pat
     assert f"0 reused, {TRAININGS} to do" in said
     assert f"{TRAININGS} of {TRAININGS} trainings finished" in said
     return out
-
-
-def tables(out: Path) -> dict[str, str]:
-    return {name: (out / name).read_text() for name in TABLES}
 
 
 def test_every_table_and_figure_is_there(uninterrupted: Path) -> None:
@@ -140,6 +103,20 @@ def test_interrupt_says_how_to_go_on(start: Start, tmp_path: Path) -> None:
     assert re.search(rf"interrupted: \d+ of {TRAININGS} trainings are finished .* the same command goes on", said)
     assert f"report so far: {tmp_path / 'report.md'}" in said
     assert re.match(r"\d+ of 16 trainings finished", (tmp_path / "report.md").read_text().splitlines()[2])
+
+
+def test_a_second_signal_ends_at_once(start: Start, tmp_path: Path) -> None:
+    process = start(*GRID, "--out", tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("[1/"):
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "stopping where the training can go on; again to end at once\n"
+    process.send_signal(signal.SIGTERM)
+    status, _, err = finish(process)
+    assert (status, err) == (130, "interrupted; the same command goes on where it was\n")
+    assert not (tmp_path / "report.md").exists()
 
 
 def test_dry_run_shows_the_grid_and_writes_nothing(start: Start, tmp_path: Path) -> None:
