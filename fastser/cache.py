@@ -36,7 +36,7 @@ def sweep(folder: Path) -> None:
     """
     for part in folder.glob(".*.part"):
         with suppress(OSError), part.open("r+b") as stream:
-            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS and _locked(stream):
+            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS and locked(stream):
                 part.unlink()
 
 
@@ -50,7 +50,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         with part.open("xb") as held:
-            _locked(held)
+            locked(held)
             yield part
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -63,14 +63,22 @@ def written_whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _locked(stream: BinaryIO) -> bool:
-    """Lock an open file until it is closed; False if someone else has locked it, or the file system has no locks."""
+def locked(stream: BinaryIO, *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed.
+
+    Args:
+        stream: The file.
+        wait: Until nobody else has locked it.
+
+    Returns:
+        False if someone else has locked it, or the file system has no locks.
+    """
     if sys.platform == "win32":
         return True  # an open file cannot be removed there
     import fcntl
 
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

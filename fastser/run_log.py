@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from fastser.cache import locked
+
 Event = Literal["started", "continued", "finished", "failed", "stopped"]
 """What can happen to a training; one that was killed has no last line."""
 
 
 def append(path: Path, event: Event, key: str) -> None:
-    """Add a line in a single write at the end of the file.
+    """Add a line at the end of the file, under a lock of the file: those of several processes never mix.
 
-    On one machine lines of several processes never mix. NFS has no append of its own: there two machines that write in
-    the same moment may tear each other's lines.
+    Linux hands the lock on to an NFS server, so that this holds for several machines too.
 
     Args:
         path: The log; made if it is missing.
@@ -34,6 +35,7 @@ def append(path: Path, event: Event, key: str) -> None:
     }
     line = json.dumps(record).encode() + b"\n"
     with path.open("a+b", buffering=0) as stream:
+        locked(stream, wait=True)  # without it, the last byte may be that of a line half written
         if stream.seek(0, os.SEEK_END):
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":
