@@ -39,9 +39,10 @@ def _work(
             tensor.requires_grad_(training)
 
     def inputs() -> tuple[Any, ...]:
+        """The gradient of the result has a sign, so that the sums over pixels do not cancel."""
         x, cotangent = (
-            torch.randn(n, c, t, f, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-            for c in (channels, channels + layers * growth_rate)
+            draw(n, c, t, f, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+            for draw, c in ((torch.randn, channels), (torch.rand, channels + layers * growth_rate))
         )
         return (x.requires_grad_(), cotangent)
 

@@ -18,7 +18,7 @@ BAND = 2**18
 BAND_PIXELS = 2048
 """Pixels in a band at least: each band pays for rearranging the layer's kernel."""
 
-SMALL = 2**18
+SMALL = 2**19
 """Values of a block's maps below which the reference is faster: all of it stays in cache, and each call costs."""
 
 
