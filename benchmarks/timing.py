@@ -1,7 +1,7 @@
 """Times that can be compared: all providers of a case in turn, round by round, in one process.
 
-On a CPU a round is one call of each provider, in an order that rotates; a short call is made twice, the second timed. On
-a GPU a round is one replay of a CUDA graph that calls the provider once for each of several sets of inputs, which
+On a CPU a round is one call of each provider, in an order that rotates; a short call is made twice, the second timed.
+On a GPU a round is one replay of a CUDA graph that calls the provider once for each of several sets of inputs, which
 together exceed three times the L2 cache; events time the replay. Clocks and all other settings of the machine are left
 alone.
 """
