@@ -86,7 +86,7 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
 @pytest.mark.parametrize(
     ("family", "make", "shape"),
     [
-        ("dense_block", lambda: DenseBlock(3, 2, 2), (2, 3, 200, 200)),
+        ("dense_block", lambda: DenseBlock(64, 16, 2), (2, 64, 54, 54)),
         ("lstm", lambda: LSTM(4, 5), (3, 6, 4)),
         ("transition", lambda: Transition(64, 2), (8, 64, 64, 64)),
     ],
