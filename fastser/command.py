@@ -43,11 +43,13 @@ USER_ERRORS = (
 )
 """Exceptions whose message is all that a user needs to see; the exit status is 2."""
 
-_LIBRARIES = {"serial": "torch", "ray": "ray", "slurm": "submitit"}
+_EXTRAS = {"ray": "ray", "slurm": "submitit"}
+"""What each extra installs."""
+
 _STOPPING = {
     "serial": "stopping where the training can go on; again to end at once",
     "ray": "stopping where the running trainings can go on; again to end at once",
-    "slurm": "the jobs stay in the queue; scancel --name=fastser ends them",
+    "slurm": "the jobs stay in the queue; scancel --me --name=fastser ends them",
 }
 
 
@@ -64,9 +66,7 @@ def run(request: Request) -> int:
     sweep(cache_dir())
     if not request.tables:
         raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
-    if find_spec(_LIBRARIES[request.executor]) is None:
-        name = request.executor
-        raise UsageError(f"--executor {name} needs the extra: pip install 'fastser[{name}]'")
+    _check_executor(request)
     models = chosen("--models", request.models, tuple(MODELS))
     augmentations = chosen("--augmentations", request.augmentations, AUGMENTATIONS)
     settings = request.settings()
@@ -95,9 +95,9 @@ def run(request: Request) -> int:
     cost = CostModel.measure(sorted({training.model for training in todo}), settings, data_on)
     seconds = {training: cost.seconds(experiment, training) for training in todo}
     say(console, *overview(experiment, cells, missing))
-    say(console, *outlook(experiment, len(kept), len(given_up), len(todo), sum(seconds.values())))
+    say(console, *outlook(experiment, len(kept), len(given_up), len(todo), sum(seconds.values()), cost.device))
     if store is None:
-        say(console, *cost_lines(experiment, seconds, cost))
+        say(console, *cost_lines(experiment, request.tables, seconds, cost))
         return 0
 
     def report() -> Path:
@@ -133,6 +133,31 @@ def run(request: Request) -> int:
         f"report: {report()}",
     )
     return 1 if failures else 0
+
+
+def _check_executor(request: Request) -> None:
+    """Refuse, before anything is read, options that belong to another executor and an executor that is not there."""
+    name = request.executor
+    given = {
+        "ray": {
+            "--ray-address": request.ray_address is not None,
+            "--ray-dashboard": request.ray_dashboard,
+            "--gpus-per-run": request.gpus_per_run is not None,
+        },
+        "slurm": {"--slurm": bool(request.slurm), "--runs-per-job": request.runs_per_job > 1},
+    }
+    for owner, options in given.items():
+        for option, is_given in options.items():
+            if is_given and owner != name:
+                raise UsageError(f"{option} is for --executor {owner}, this is --executor {name}")
+    if name in _EXTRAS and find_spec(_EXTRAS[name]) is None:
+        raise UsageError(f"--executor {name} needs the extra: pip install 'fastser[{name}]', or '.[{name}]' in a clone")
+    if name == "ray":
+        ray_cluster.check_share(request.gpus_per_run)
+    if name == "slurm" and not request.dry_run:
+        from fastser.execution import slurm  # its classes are submitit's
+
+        slurm.check(request.slurm)
 
 
 def _device(request: Request) -> torch.device:

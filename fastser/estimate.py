@@ -38,10 +38,11 @@ class Pace:
 
 @dataclass(frozen=True)
 class CostModel:
-    """What was measured: the pace of each model, on batches of so many segments."""
+    """What was measured: the pace of each model, on batches of so many segments, and where."""
 
     pace: dict[str, Pace]
     batch: int
+    device: str
 
     @classmethod
     def measure(cls, models: Iterable[str], settings: Settings, device: torch.device) -> "CostModel":
@@ -52,7 +53,7 @@ class CostModel:
         batch = min(options.batch_size, BATCH_SIZE if device.type == "cuda" else few)
         x = torch.randn(batch, *size, device=device)
         y = torch.zeros(batch, dtype=torch.int64, device=device)
-        return cls({name: _pace(name, settings, x, y) for name in models}, batch)
+        return cls({name: _pace(name, settings, x, y) for name in models}, batch, str(device))
 
     def epochs(self, settings: Settings) -> float:
         """Epochs that a training is assumed to take."""

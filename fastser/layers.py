@@ -7,13 +7,8 @@ import math
 
 import torch
 from fastser_kernels import dense_block, highway, log_spectrogram, lstm, transition
+from fastser_kernels.checks import check_positive
 from torch import Tensor, nn
-
-
-def _check_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
 
 
 def _in_autocast_dtype(x: Tensor) -> Tensor:
@@ -50,7 +45,7 @@ class DenseLayer(nn.Module):
 
     def __init__(self, in_channels: int, growth_rate: int) -> None:
         super().__init__()
-        _check_positive(in_channels=in_channels, growth_rate=growth_rate)
+        check_positive(in_channels=in_channels, growth_rate=growth_rate)
         self.norm = _BatchNorm2d(in_channels)
         self.conv = nn.Conv2d(in_channels, growth_rate, kernel_size=3, padding=1, bias=False)
 
@@ -83,7 +78,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, in_channels: int, growth_rate: int, num_layers: int) -> None:
         super().__init__()
-        _check_positive(in_channels=in_channels, growth_rate=growth_rate, num_layers=num_layers)
+        check_positive(in_channels=in_channels, growth_rate=growth_rate, num_layers=num_layers)
         self.in_channels = in_channels
         self.growth_rate = growth_rate
         self.num_layers = num_layers
@@ -136,7 +131,7 @@ class Transition(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        _check_positive(in_channels=in_channels, out_channels=out_channels)
+        check_positive(in_channels=in_channels, out_channels=out_channels)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.norm = _BatchNorm2d(in_channels)
@@ -182,7 +177,7 @@ class Highway(nn.Module):
 
     def __init__(self, units: int, num_layers: int, transform_bias: float = -1.0) -> None:
         super().__init__()
-        _check_positive(units=units, num_layers=num_layers)
+        check_positive(units=units, num_layers=num_layers)
         self.units = units
         self.num_layers = num_layers
         self.transform_bias = transform_bias
@@ -232,7 +227,7 @@ class LSTM(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False) -> None:
         super().__init__()
-        _check_positive(input_size=input_size, hidden_size=hidden_size)
+        check_positive(input_size=input_size, hidden_size=hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.bidirectional = bidirectional
@@ -311,7 +306,7 @@ class LogSpectrogram(nn.Module):
         power_floor: float = 1e-10,
     ) -> None:
         super().__init__()
-        _check_positive(win_length=win_length, hop_length=hop_length, num_bins=num_bins)
+        check_positive(win_length=win_length, hop_length=hop_length, num_bins=num_bins)
         if win_length > n_fft:
             raise ValueError(f"win_length must be at most n_fft = {n_fft}, got {win_length}")
         if num_bins > n_fft // 2 + 1:

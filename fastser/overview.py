@@ -1,6 +1,6 @@
 """The plan in words: what is printed before anything starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from fastser.estimate import CostModel, spoken
@@ -41,7 +41,7 @@ def overview(experiment: Experiment, cells: Sequence[Cell], missing: Mapping[str
     return lines
 
 
-def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, seconds: float) -> list[str]:
+def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, seconds: float, device: str) -> list[str]:
     """Lines that say how much of a plan is left.
 
     Args:
@@ -50,9 +50,10 @@ def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, second
         failed: Those that have failed before and are left alone.
         to_do: All others.
         seconds: Estimated time for these.
+        device: Where that was estimated.
     """
     left_alone = f", {failed} failed before (--retry-failed tries again)" if failed else ""
-    lines = [f"{reused} reused{left_alone}, {to_do} to do, about {spoken(seconds)} on this machine"]
+    lines = [f"{reused} reused{left_alone}, {to_do} to do, about {spoken(seconds)} on this machine's {device}"]
     if seconds > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
         lines.append(
             "that is days on a CPU: --scale quick fills the same tables with small models; "
@@ -61,18 +62,19 @@ def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, second
     return lines
 
 
-def cost_lines(experiment: Experiment, seconds: Mapping[_Cell, float], cost: CostModel) -> list[str]:
+def cost_lines(
+    experiment: Experiment, tables: Collection[str], seconds: Mapping[_Cell, float], cost: CostModel
+) -> list[str]:
     """Lines that say what each table costs here, what of that was measured and what is assumed.
 
     Args:
         experiment: Settings and data.
+        tables: Those that are asked for, of `TABLES`.
         seconds: Estimated seconds of each training that is still to be run.
         cost: What was measured.
     """
     settings = experiment.settings
-    lines = [
-        f"measured just now on this machine ({experiment.device}), milliseconds per segment, batches of {cost.batch}:"
-    ]
+    lines = [f"measured just now on this machine ({cost.device}), milliseconds per segment, batches of {cost.batch}:"]
     lines.append(f"  {'':14}{'training step':>15}{'forward pass':>15}{'attack step':>15}")
     for name, pace in cost.pace.items():
         cells = "".join(f"{1000 * value:15.2f}" for value in (pace.training, pace.forward, pace.attack))
@@ -84,7 +86,7 @@ def cost_lines(experiment: Experiment, seconds: Mapping[_Cell, float], cost: Cos
         f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",
         "what each table costs if it is made alone:",
     ]
-    for table in TABLES:
+    for table in (table for table in TABLES if table in tables):
         own = [duration for cell, duration in seconds.items() if table in tables_of(cell)]
         if own:
             lines.append(f"  {table:8} {_count(len(own), 'training'):>15}, about {spoken(sum(own))}")

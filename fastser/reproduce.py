@@ -91,7 +91,7 @@ def reproduce(
     ray_address: Annotated[str | None, Option(metavar="HOST:PORT", help=ADDRESS)] = None,
     ray_dashboard: Annotated[bool, Option("--ray-dashboard", help=DASHBOARD)] = False,
     runs_per_job: Annotated[int, Option(metavar="N", help=PER_JOB, min=1)] = 1,
-    slurm: Annotated[list[str] | None, Option(metavar="KEY=VALUE", help=SLURM)] = None,
+    slurm: Annotated[list[str] | None, Option(metavar="NAME=VALUE", help=SLURM)] = None,
 ) -> int:
     """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
 

@@ -100,7 +100,7 @@ def _cluster(resources: Resources) -> Iterator[Any]:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"--ray-address {resources.address}" if resources.address else "Ray does not start here"
-        raise ExecutorError(f"{where}: {str(error).splitlines()[0]}") from error
+        raise ExecutorError(f"{where}: {_first_line(error)}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # which ray.init has taken
     try:
         yield ray
@@ -299,3 +299,16 @@ class _Pool:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def check_share(gpus: float | None) -> None:
+    """Refuse what Ray cannot count.
+
+    Args:
+        gpus: Of one training.
+
+    Raises:
+        ExecutorError: If it is neither a share nor a whole number.
+    """
+    if gpus is not None and (0 < gpus < 0.001 or (gpus > 1 and gpus % 1)):
+        raise ExecutorError(f"--gpus-per-run {gpus:g}: expected 0, a share from 0.001 to 1, or a whole number")

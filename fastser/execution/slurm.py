@@ -23,9 +23,13 @@ from fastser.execution import ExecutorError, Outcome, cell_of
 from fastser.execution.slurm_worker import Chunk
 from fastser.results import ResultStore, Run, TrainingId
 
-OURS = ("array", "output", "error", "open-mode", "signal", "ntasks", "ntasks-per-node", "nodes", "requeue", "wrap")
+RESERVED = (
+    *("array", "output", "error", "open-mode", "signal", "ntasks", "ntasks-per-node", "nodes", "requeue", "wrap"),
+    *("cpus-per-task", "job-name"),
+)
 """Options of sbatch that are not the user's to set."""
 
+_WITH_VALUE = ("time", "partition", "account", "gres", "mem", "qos", "constraint", "array-parallelism")
 _DEFAULT_MINUTES = 24 * 60
 _TIME_LIMITS_IN_A_ROW = 1000  # each goes on where it was
 _POLL_SECONDS = 2.0
@@ -71,10 +75,30 @@ def sbatch_options(options: Sequence[str]) -> dict[str, Any]:
             raise ExecutorError(
                 f"--slurm {option}: expected the long name of an option of sbatch, such as partition=gpu"
             )
-        if name in OURS:
-            raise ExecutorError(f"--slurm {option}: fastser sets this option of sbatch itself")
+        if name in RESERVED:
+            raise ExecutorError(f"--slurm {option}: fastser sets this option of sbatch itself (cores: --cpus-per-run)")
+        if name in _WITH_VALUE and not value:
+            raise ExecutorError(f"--slurm {option}: expected {name}=VALUE")
         named[name] = value if equals else True
+    if not str(named.get("array-parallelism", 1)).isdecimal():
+        raise ExecutorError(f"--slurm array-parallelism={named['array-parallelism']}: expected a whole number")
+    if "time" in named:
+        minutes(named["time"])
     return named
+
+
+def check(options: Sequence[str]) -> None:
+    """Find out whether jobs can be submitted from here, and with these options.
+
+    Raises:
+        ExecutorError: If not.
+    """
+    sbatch_options(options)
+    for command in ("sbatch", "srun"):
+        if shutil.which(command) is None:
+            raise ExecutorError(
+                f"--executor slurm: there is no {command} here; run this on a login node of the cluster"
+            )
 
 
 def minutes(limit: str) -> int:
@@ -99,18 +123,13 @@ def submitter(submission: Submission) -> submitit.Executor:
     """What turns chunks of trainings into jobs.
 
     Raises:
-        ExecutorError: If this is no machine from which jobs can be submitted, or an option is refused.
+        ExecutorError: If an option is refused.
     """
-    for command in ("sbatch", "srun"):
-        if shutil.which(command) is None:
-            raise ExecutorError(
-                f"--executor slurm: there is no {command} here; run this on a login node of the cluster"
-            )
     options = sbatch_options(submission.options)
     executor = submitit.SlurmExecutor(submission.folder, max_num_timeout=_TIME_LIMITS_IN_A_ROW)
     parallel = options.pop("array-parallelism", None)
     executor.update_parameters(
-        job_name=options.pop("job-name", "fastser"),
+        job_name="fastser",
         time=minutes(str(options.pop("time"))) if "time" in options else _DEFAULT_MINUTES,
         cpus_per_task=submission.cpus,
         setup=[f"export OMP_NUM_THREADS={submission.cpus} MKL_NUM_THREADS={submission.cpus}"],
@@ -135,6 +154,7 @@ def run(
     Raises:
         ExecutorError: If nothing can be submitted.
     """
+    check(submission.options)
     submission.folder.mkdir(mode=0o700, exist_ok=True)  # submitit loads pickles from it
     executor = submitter(submission)
     failed = {training.key: store.failure(training.key) for training in trainings}
@@ -192,7 +212,8 @@ def _submit(
         with executor.batch():
             jobs = [executor.submit(chunk) for chunk in chunks]
     except FailedJobError as error:
-        raise ExecutorError(f"sbatch refuses the jobs: {str(error).strip().splitlines()[-1]}") from error
+        said = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Try ")]
+        raise ExecutorError(f"sbatch refuses the jobs: {'; '.join(said)}") from error
     held = {job.job_id: chunk.keys for job, chunk in zip(jobs, chunks, strict=True)}
     with written_whole(submission.folder / f"jobs-{jobs[0].job_id}.json") as file:
         file.write_text(json.dumps(held))
