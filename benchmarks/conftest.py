@@ -23,6 +23,13 @@ def pytest_benchmark_update_commit_info(commit_info: dict[str, Any]) -> None:
     commit_info |= kept
 
 
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    """What says something of this process only is left out."""
+    for row in output_json["benchmarks"]:
+        for name in ("params", "param", "options", "fullname"):
+            del row[name]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print, for every case, how many times faster ours is than what a user would otherwise have."""
     medians: dict[str, dict[str, float]] = {}

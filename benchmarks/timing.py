@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.work import Call
 
-SECONDS_PER_CASE = 3.0
+SECONDS_PER_CASE = 2.0
 MIN_ROUNDS, MAX_ROUNDS = 7, 100
 SHORT_SECONDS = 0.05
 L2_MULTIPLE = 3
