@@ -28,6 +28,7 @@ def submitter(submission):
     executor.update_parameters(timeout_min=30)
     return executor
 
+slurm.check = lambda options: None
 slurm.submitter = submitter
 slurm.queued = lambda: {pid.name for pid in Path("/proc").glob("[0-9]*")}  # jobs are named after their processes
 """
@@ -114,7 +115,7 @@ def test_one_array_is_submitted_and_found_again_by_the_next_driver(
     process.send_signal(signal.SIGINT)
     status, said, err = finish(process)
     assert (status, err) == (130, "")
-    assert "the jobs stay in the queue; scancel --name=fastser ends them" in said
+    assert "the jobs stay in the queue; scancel --me --name=fastser ends them" in said
 
     status, said, err = finish(start(*arguments, PATH=path))
     assert (status, err) == (0, "")
@@ -189,3 +190,13 @@ def test_options_of_sbatch_are_named_as_sbatch_names_them() -> None:
 def test_options_that_are_not_the_users_are_refused(option: str) -> None:
     with pytest.raises(ExecutorError, match=re.escape(f"--slurm {option}: ")):
         sbatch_options([option])
+
+
+def test_all_that_sbatch_says_is_passed_on(start: Start, fakes: Path, tmp_path: Path) -> None:
+    said = "sbatch: unrecognized option '--partitoin=gpu'\nTry \"sbatch --help\" for more information\n"
+    (fakes / "sbatch").write_text(f"#!/bin/bash\ncat >&2 <<'END'\n{said}END\nexit 1\n")
+    arguments = [*SMALL_GRID, *SLURM, "--slurm=partitoin=gpu", "--out", tmp_path / "out"]
+    status, _, err = finish(start(*arguments, PATH=f"{fakes}:{os.environ['PATH']}"))
+    assert status == 2
+    assert "sbatch refuses the jobs: sbatch: unrecognized option '--partitoin=gpu'" in err
+    assert "Traceback" not in err

@@ -154,7 +154,6 @@ def run(
     Raises:
         ExecutorError: If nothing can be submitted.
     """
-    check(submission.options)
     submission.folder.mkdir(mode=0o700, exist_ok=True)  # submitit loads pickles from it
     executor = submitter(submission)
     failed = {training.key: store.failure(training.key) for training in trainings}
