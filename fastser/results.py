@@ -36,6 +36,15 @@ class ResultsError(OSError):
     """A results folder or file that cannot be written or read: one sentence that names it."""
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a ResultsError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingId(Cell):
     """A cell of the grid with the data and settings it is run with.
@@ -158,13 +167,11 @@ class ResultStore:
             arrays[f"{name}/posteriors"] = result.posteriors
             arrays[f"{name}/labels"] = result.labels
             arrays[f"{name}/utterance_ids"] = np.array(result.utterance_ids, dtype=np.str_)
-        try:
+        with writing(self._json(training.key)):
             with written_whole(self._npz(training.key)) as part, part.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
             with written_whole(self._json(training.key)) as part:
                 part.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ResultsError(f"{self._json(training.key)} cannot be written: {error.strerror}") from error
         self._forget_attempts(training.key)
 
     def fail(self, training: TrainingId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
@@ -179,11 +186,8 @@ class ResultStore:
         failure = Failure(training, reason, traceback, environment, date, attempts)
         record = {"format": RECORD_FORMAT, **asdict(failure)}
         path = self._failed(training.key)
-        try:
-            with written_whole(path) as part:
-                part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        except OSError as error:
-            raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
+        with writing(path), written_whole(path) as part:
+            part.write_text(json.dumps(record, indent=1), encoding="utf-8")
         with suppress(OSError):
             self.checkpoint(training.key).unlink()
         return failure
@@ -224,10 +228,8 @@ class ResultStore:
         Raises:
             ResultsError: If it cannot be written.
         """
-        try:
+        with writing(self._out / "log.jsonl"):
             run_log.append(self._out / "log.jsonl", event, key)
-        except OSError as error:
-            raise ResultsError(f"{self._out / 'log.jsonl'} cannot be written: {error.strerror}") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:

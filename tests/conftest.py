@@ -12,6 +12,7 @@ from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
 from fastser_kernels.transition import op as transition
 from hypothesis import settings
+from running import SMALL_GRID, finish, starter, tables
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -25,6 +26,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder of its own for one test."""
     monkeypatch.setenv("FASTSER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tables that one process makes of the small grid, for all other executors to equal."""
+    out = tmp_path_factory.mktemp("serial")
+    status, _, err = finish(starter(tmp_path_factory.mktemp("cache"))(*SMALL_GRID, "--out", out))
+    assert (status, err) == (0, "")
+    return tables(out)
 
 
 @pytest.fixture

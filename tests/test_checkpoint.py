@@ -15,22 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jobs import Nobody, event_names, stand_in_experiment
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fastser import checkpoint as checkpoint_module
-from fastser import run_log
 from fastser.checkpoint import Checkpoint, CheckpointError, TrainingStopped
-from fastser.corpora import read_corpus, read_noise
-from fastser.corpora.synthetic import generate
-from fastser.datasets import prepare, prepare_noise
 from fastser.execution.job import Job
 from fastser.experiment import Experiment
 from fastser.protocol import Cell
-from fastser.results import ResultStore, TrainingId
+from fastser.results import ResultStore
 from fastser.settings import QUICK
-from fastser.training import Epoch
 
 SETTINGS = QUICK.override(
     [
@@ -47,14 +43,7 @@ SETTINGS = QUICK.override(
 
 
 def make_experiment(stand_ins: Path, device: str = "cpu") -> Experiment:
-    """All in one folder that is its own cache, so that another process makes the same from it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
-        made = generate(stand_ins, utterances_per_class=1)
-        source = prepare(read_corpus("iemocap", made.iemocap), SETTINGS, speeds=(0.9, 1.1), device=device)
-        target = prepare(read_corpus("msp-improv", made.msp_improv), SETTINGS, device=device)
-        noise = prepare_noise(read_noise("demand", made.demand), SETTINGS)
-    return Experiment(SETTINGS, 0, source, target, noise, torch.device(device))
+    return stand_in_experiment(stand_ins, SETTINGS, speeds=(0.9, 1.1), device=device)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +54,6 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def experiment(stand_ins: Path) -> Experiment:
     return make_experiment(stand_ins)
-
-
-class Nobody:
-    """A listener that does not listen."""
-
-    def started(self, training: TrainingId) -> None: ...
-
-    def epoch(self, epoch: Epoch) -> None: ...
-
-    def condition(self, name: str) -> None: ...
 
 
 class Patience(threading.Event):
@@ -116,10 +95,6 @@ def state_in(path: Path) -> dict[str, Any]:
     with safe_open(path, "pt") as file:
         rest: dict[str, Any] = json.loads(file.metadata()["fastser"])["rest"]
         return rest
-
-
-def events(out: Path) -> list[str]:
-    return [record["event"] for record in run_log.read(out / "log.jsonl")]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +144,13 @@ def check_that_stops_change_nothing(experiment: Experiment, cell: Cell, tmp_path
     assert any(0 < done < batches for _, done in seen), (batches, seen)
     assert any(done == batches for _, done in seen), (batches, seen)
     assert any(epochs and done == 0 for epochs, done in seen), (batches, seen)
-    assert events(often) == ["started", "stopped", *["continued", "stopped"] * (len(seen) - 1), "continued", "finished"]
+    assert event_names(often) == [
+        "started",
+        "stopped",
+        *["continued", "stopped"] * (len(seen) - 1),
+        "continued",
+        "finished",
+    ]
     assert_same(once, often, key)
     assert not store.checkpoint(key).exists()
     facts = store.load(key).facts
@@ -203,7 +184,7 @@ def test_killed_twice_it_ends_in_the_same_bits(experiment: Experiment, stand_ins
         assert not store.finished(key)
     finished(Job(experiment, store, killed), cell)
     finished(Job(experiment, ResultStore(once), once), cell)
-    assert events(killed) == ["started", "continued", "continued", "finished"]
+    assert event_names(killed) == ["started", "continued", "continued", "finished"]
     assert_same(once, killed, key)
 
 
@@ -345,7 +326,7 @@ def test_a_torn_checkpoint_starts_the_training_anew(
     store.checkpoint(key).parent.mkdir()
     store.checkpoint(key).write_bytes(b"half")
     finished(Job(experiment, store, torn), cell)
-    assert events(torn) == ["started", "finished"]
+    assert event_names(torn) == ["started", "finished"]
     assert len(caplog.records) == 1
     assert_same(once, torn, key)
 

@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import pytest
 import torch
+from jobs import stand_in_experiment
 
 from fastser import estimate
-from fastser.corpora import read_corpus, read_noise
-from fastser.corpora.synthetic import generate
-from fastser.datasets import prepare, prepare_noise
 from fastser.estimate import CostModel, Pace
 from fastser.experiment import Experiment
 from fastser.overview import cost_lines
@@ -23,14 +20,7 @@ SETTINGS = QUICK.override(["training.max_epochs=5", "attack.bim_steps=7", "noise
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder: Path = tmp_path_factory.mktemp("stand-ins")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", str(folder / "cache"))
-        stand_ins = generate(folder, utterances_per_class=1)
-        source = prepare(read_corpus("iemocap", stand_ins.iemocap), SETTINGS)
-        target = prepare(read_corpus("msp-improv", stand_ins.msp_improv), SETTINGS)
-        noise = prepare_noise(read_noise("demand", stand_ins.demand), SETTINGS)
-        return Experiment(SETTINGS, 0, source, target, noise, torch.device("cpu"))
+    return stand_in_experiment(tmp_path_factory.mktemp("stand-ins"), SETTINGS)
 
 
 def test_a_training_costs_its_steps_and_its_tests(experiment: Experiment) -> None:

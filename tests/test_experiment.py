@@ -1,19 +1,17 @@
 """That each cell of the grid trains and tests on what the protocol says, whatever ran before it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from jobs import stand_in_experiment
 from torch import Tensor, nn
 
 from fastser import training
 from fastser.augmentation import draw_mixup
-from fastser.corpora import read_corpus, read_noise
-from fastser.corpora.synthetic import generate
-from fastser.datasets import Subset, prepare, prepare_noise
+from fastser.datasets import Subset
 from fastser.experiment import Experiment
 from fastser.inference import posteriors
 from fastser.noise import NoiseBank
@@ -27,14 +25,7 @@ SETTINGS = QUICK.override(
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder: Path = tmp_path_factory.mktemp("stand-ins")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", str(folder / "cache"))
-        stand_ins = generate(folder, utterances_per_class=1)
-        source = prepare(read_corpus("iemocap", stand_ins.iemocap), SETTINGS, speeds=(0.9, 1.1))
-        target = prepare(read_corpus("msp-improv", stand_ins.msp_improv), SETTINGS)
-        noise = prepare_noise(read_noise("demand", stand_ins.demand), SETTINGS)
-        return Experiment(SETTINGS, 0, source, target, noise, torch.device("cpu"))
+    return stand_in_experiment(tmp_path_factory.mktemp("stand-ins"), SETTINGS, speeds=(0.9, 1.1))
 
 
 def speakers(subset: Subset) -> set[str]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jobs import Nobody, event_names
 from torch import Tensor, nn
 
 from fastser import experiment as experiment_module
-from fastser import run_log
 from fastser.checkpoint import TrainingStopped
 from fastser.corpora import read_corpus
 from fastser.corpora.synthetic import generate
@@ -31,7 +31,7 @@ from fastser.experiment import Experiment
 from fastser.memory_fit import advice, fitting_batch_size
 from fastser.models import build_model
 from fastser.protocol import Cell
-from fastser.results import ResultsError, ResultStore, TrainingId
+from fastser.results import ResultsError, ResultStore
 from fastser.settings import QUICK
 from fastser.training import Epoch, TrainingError
 
@@ -51,16 +51,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def experiment(cache: Path) -> Experiment:
     target = prepare(read_corpus("msp-improv", generate(cache / "speech", utterances_per_class=1).msp_improv), SETTINGS)
     return Experiment(SETTINGS, 0, None, target, None, torch.device("cpu"))
-
-
-class Nobody:
-    """A listener that does not listen."""
-
-    def started(self, training: TrainingId) -> None: ...
-
-    def epoch(self, epoch: Epoch) -> None: ...
-
-    def condition(self, name: str) -> None: ...
 
 
 class Broken(nn.Module):
@@ -89,10 +79,6 @@ def broken(error: BaseException | Callable[[Tensor], Tensor], name: str = "cnn")
         yield
 
 
-def events(out: Path) -> list[str]:
-    return [record["event"] for record in run_log.read(out / "log.jsonl")]
-
-
 def logits(x: Tensor) -> Tensor:
     return x.mean((1, 2))[:, None].expand(-1, 4)
 
@@ -109,7 +95,7 @@ def test_one_that_fails_is_recorded_and_the_others_go_on(experiment: Experiment,
     assert record["reason"] == first.failure
     assert "TrainingError" in record["traceback"]
     assert record["environment"]["torch"] == torch.__version__
-    assert events(tmp_path) == ["started", "failed", "started", "finished"]
+    assert event_names(tmp_path) == ["started", "failed", "started", "finished"]
 
 
 def test_it_is_tried_again_only_when_asked_and_then_once(experiment: Experiment, tmp_path: Path) -> None:
@@ -119,14 +105,14 @@ def test_it_is_tried_again_only_when_asked_and_then_once(experiment: Experiment,
         again = Job(experiment, store).run(CNN, Nobody())
         assert again is not None
         assert (again.seconds, again.failure) == (None, "RuntimeError: no luck")
-        assert events(tmp_path) == ["started", "failed"]
+        assert event_names(tmp_path) == ["started", "failed"]
         retrying = Job(experiment, store, retry_failed=True)
         retrying.run(CNN, Nobody())
         retrying.run(CNN, Nobody())  # as after a claim of another process
         failure = store.failure(key)
         assert failure is not None
         assert failure.attempts == 2
-        assert events(tmp_path) == ["started", "failed"] * 2
+        assert event_names(tmp_path) == ["started", "failed"] * 2
     outcome = Job(experiment, store, retry_failed=True).run(CNN, Nobody())
     assert outcome is not None
     assert outcome.failure is None
@@ -181,13 +167,13 @@ def test_a_stop_ends_the_executor_and_is_no_failure(experiment: Experiment, tmp_
 
     job = Job(experiment, store, stop=stop)
     assert list(serial.run(job, [CNN, LSTM], Impatient())) == []
-    assert events(tmp_path) == ["started", "stopped"]
+    assert event_names(tmp_path) == ["started", "stopped"]
     assert store.checkpoint(experiment.identify(CNN).key).exists()
     with pytest.raises(TrainingStopped):
         job.run(LSTM, Nobody())
     outcomes = list(serial.run(Job(experiment, store), [CNN, LSTM], Nobody()))
     assert [outcome.failure for outcome in outcomes] == [None, None]
-    assert events(tmp_path) == ["started", "stopped", "continued", "finished", "started", "finished"]
+    assert event_names(tmp_path) == ["started", "stopped", "continued", "finished", "started", "finished"]
 
 
 def fits_up_to(batch_size: int) -> Callable[[Tensor], Tensor]:
@@ -330,7 +316,7 @@ def test_a_file_that_cannot_be_written_whole_ends_the_run_and_loses_nothing(
     outcomes = list(serial.run(Job(experiment, store), [CNN], Nobody()))
     assert [outcome.failure for outcome in outcomes] == [None]
     assert outcome_bits(tmp_path, key) == undisturbed
-    assert events(tmp_path)[-2:] == ["started", "finished"]
+    assert event_names(tmp_path)[-2:] == ["started", "finished"]
 
 
 @pytest.fixture
@@ -414,4 +400,4 @@ def test_unusable_files_are_each_named_once_and_their_trainings_done_again(
     assert [outcome.failure for outcome in outcomes] == [None] * 4
     assert [sum(key in record.getMessage() for record in caplog.records) for key in keys] == [1, 1, 1, 1]
     assert outcome_bits(tmp_path, keys[0]) == undisturbed
-    assert events(tmp_path) == ["started", "finished"] * 4
+    assert event_names(tmp_path) == ["started", "finished"] * 4

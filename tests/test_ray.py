@@ -44,14 +44,6 @@ def must_be_gone() -> Iterator[set[int]]:
     wait_until_gone(pids)
 
 
-@pytest.fixture(scope="module")
-def serial(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("serial")
-    status, _, err = finish(start(*SMALL_GRID, "--out", out))
-    assert (status, err) == (0, "")
-    return tables(out)
-
-
 def listening_addresses(pids: set[int]) -> set[str]:
     """Addresses on which processes take connections."""
     inodes = set()

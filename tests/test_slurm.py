@@ -64,14 +64,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     return starter(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(scope="module")
-def serial(start: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("serial")
-    status, _, err = finish(start(*SMALL_GRID, "--out", out))
-    assert (status, err) == (0, "")
-    return tables(out)
-
-
 @pytest.fixture
 def fakes(tmp_path: Path) -> Path:
     """A folder with Slurm's commands; scripts that `sbatch` took are in `scripts` below it."""

@@ -18,7 +18,7 @@ from fastser.execution.failing import device_is_lost, in_one_sentence, out_of_gp
 from fastser.experiment import Experiment
 from fastser.memory_fit import free_memory, is_out_of_gpu_memory
 from fastser.protocol import Cell
-from fastser.results import Failure, ResultsError, ResultStore, TrainingId
+from fastser.results import Failure, ResultsError, ResultStore, TrainingId, writing
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,7 @@ class Job:
 
 
 def _keep(weights: dict[str, Tensor], path: Path) -> None:
-    try:
+    with writing(path):
         path.parent.mkdir(exist_ok=True)
         with written_whole(path) as part:
             part.write_bytes(save({name: value.contiguous() for name, value in weights.items()}))
-    except OSError as error:
-        raise ResultsError(f"{path} cannot be written: {error.strerror}") from error

@@ -130,7 +130,7 @@ def submitter(submission: Submission) -> submitit.Executor:
     parallel = options.pop("array-parallelism", None)
     executor.update_parameters(
         job_name="fastser",
-        time=minutes(str(options.pop("time"))) if "time" in options else _DEFAULT_MINUTES,
+        time=minutes(options.pop("time")) if "time" in options else _DEFAULT_MINUTES,
         cpus_per_task=submission.cpus,
         setup=[f"export OMP_NUM_THREADS={submission.cpus} MKL_NUM_THREADS={submission.cpus}"],
         additional_parameters=options | {"requeue": True},
