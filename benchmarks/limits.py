@@ -15,7 +15,7 @@ from benchmarks.timing import on_cpu, on_gpu
 
 COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
 MATRIX = {"cpu": 2048, "cuda": 8192}
-ROUNDS = 9
+ROUNDS = 5
 
 
 @dataclass(frozen=True)

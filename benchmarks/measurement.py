@@ -15,6 +15,7 @@ from benchmarks.limits import limits
 from benchmarks.memory import kernel_launches, peak_bytes, saved_for_backward
 from benchmarks.timing import first_call, interleaved, on_cpu, on_gpu, on_gpu_without_graph
 from benchmarks.work import Call, Case, Work
+from fastser.freed_memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ Row = Measurement | WrongResultError | str
 def measured(case: Case, device: torch.device) -> dict[str, Row] | Exception:
     """Measure a case, once; what goes wrong before anything is timed is returned.
 
-    On a CPU in a process of its own: how fast large tensors are allocated depends on what the process did before.
+    On a CPU in a process of its own, which keeps the memory that it frees as the main job does: how fast large tensors
+    are allocated depends on what a process did before, and giving memory back slows down plain PyTorch most.
     """
     try:
         if device.type == "cuda":
             return measure(case, device)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=keep_freed_memory) as pool:
             return pool.submit(measure, case, device).result()
     except Exception as error:
         return error

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.limits import limits
 from fastser.attacks import BIM
+from fastser.freed_memory import keep_freed_memory
 from fastser.layers import DenseBlock, Transition
 from fastser.models import build_model
 from fastser.protocol import MODELS
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--kernels", choices=("fused", "eager"), default="fused", help="our operations, or references")
     parser.add_argument("--model", choices=tuple(MODELS), default="proposed")
     arguments = parser.parse_args()
+    keep_freed_memory()
     for scale, batch in (("paper", 8), ("quick", 16)):
         for line in report(SCALES[scale], arguments.model, batch, eager=arguments.kernels == "eager"):
             print(line)

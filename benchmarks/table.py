@@ -1,8 +1,9 @@
-"""`python -m benchmarks.table RUN.json [RUN.json ...]`: saved runs as one page of Markdown tables.
+"""Saved runs as one page of Markdown tables.
 
-Make the run with `pytest benchmarks --benchmark-only --benchmark-json=RUN.json`.
+Make the run with `pytest benchmarks --benchmark-only --benchmark-json=RUN.json`, and another for `--again`.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +11,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-COMMAND = "pytest benchmarks --benchmark-only --benchmark-json=RUN.json && python -m benchmarks.table RUN.json"
+from benchmarks.confirmation import confirmation
+
+COMMAND = (
+    "pytest benchmarks --benchmark-only --benchmark-json=RUN.json (and another), "
+    "python -m benchmarks.table RUN.json --again ANOTHER.json"
+)
 
 Row = dict[str, Any]
 """One benchmark of a saved run, as pytest-benchmark writes it."""
@@ -75,7 +81,8 @@ NOTES = """
 Times are medians over rounds in which all providers take turns; `x eager` and `x compile` are medians, over the rounds,
 of how many times faster than these a provider was in the same round (above 1: faster). GB/s and GFLOP/s are what the
 operation *must* move and do (functions `ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit`
-is the larger of both shares of what a large copy and a large matrix product reached in the same process. `peak MB` is
+is the larger of both shares of what a large copy and a large matrix product reached in the same process. On a CPU all
+processes keep the memory that they free, as the main job does. `peak MB` is
 what a call allocates at once; `saved MB` what its forward pass keeps for the backward pass; `first call` includes
 compilation. A provider whose result is further from float64 than allowed gets no time.
 """
@@ -99,14 +106,18 @@ def _without(rows: Iterable[Row]) -> list[str]:
     return [f"Without {name}: {reason}." for name, reason in reasons.items()]
 
 
-def page(runs: Sequence[dict[str, Any]]) -> str:
+def page(runs: Sequence[dict[str, Any]], again: dict[str, Any] | None = None) -> str:
     """One page for several runs of the same machine and commit.
+
+    Args:
+        runs: What was measured, each case once.
+        again: A second run of the same cases, which the page says how far it confirms.
 
     Raises:
         ValueError: If the runs were not made on the same machine and commit.
     """
     machine, commit = runs[0]["machine_info"], runs[0]["commit_info"]
-    for run in runs[1:]:
+    for run in [*runs[1:], *([again] if again else [])]:
         if run["machine_info"] != machine:
             raise ValueError("the runs were made on different machines, versions or commits: make one page of each")
     lines = [
@@ -119,6 +130,7 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
     ]
     rows = [row for run in runs for row in run["benchmarks"]]
     lines += _limits(rows)
+    lines += ["", *confirmation(rows, again["benchmarks"])] if again else []
     rows.sort(key=lambda row: not row["extra_info"].get("operation"))
     for operation, of_operation in groupby(rows, key=lambda row: row["extra_info"].get("operation", "other")):
         lines += ["", f"## {operation[0].upper()}{operation[1:]}"]
@@ -142,14 +154,16 @@ def _limits(rows: Iterable[Row]) -> list[str]:
 
 def main() -> int:
     """Print the page of the runs named on the command line."""
-    if len(sys.argv) < 2:
-        print(__doc__, file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser("python -m benchmarks.table", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN.json", help="saved runs of one machine and commit")
+    parser.add_argument("--again", metavar="RUN.json", help="a second run: say which ratios it confirms")
+    arguments = parser.parse_args()
+    paths = [*arguments.runs, *([arguments.again] if arguments.again else [])]
     try:
-        runs = [json.loads(Path(path).read_text()) for path in sys.argv[1:]]
-        print(page(runs), end="")
+        saved = [json.loads(Path(path).read_text()) for path in paths]
+        print(page(saved[: len(arguments.runs)], saved[-1] if arguments.again else None), end="")
     except (OSError, ValueError, KeyError) as error:
-        print(f"{' '.join(sys.argv[1:])}: not runs that a page can be made of ({error})", file=sys.stderr)
+        print(f"{' '.join(paths)}: not runs that a page can be made of ({error})", file=sys.stderr)
         return 2
     return 0
 

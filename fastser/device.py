@@ -4,13 +4,17 @@ import os
 
 import torch
 
+from fastser.freed_memory import keep_freed_memory
+
 
 class DeviceError(ValueError):
     """A device that cannot be used, in one sentence."""
 
 
 def named_device(name: str) -> torch.device:
-    """The device that `--device` names, with deterministic algorithms and full fp32 switched on in this process.
+    """The device that `--device` names; this process is set up for it.
+
+    Algorithms are deterministic, fp32 is full, and on a CPU freed memory is kept.
 
     Args:
         name: "cpu", "cuda", "cuda:1", or "auto", which takes a GPU if there is one.
@@ -23,7 +27,7 @@ def named_device(name: str) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling is slow
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -32,4 +36,6 @@ def named_device(name: str) -> torch.device:
         raise DeviceError(f"--device {name}: only cpu and cuda are supported")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"--device {name}: there is no such CUDA device on this machine")
+    if device.type == "cpu":
+        keep_freed_memory()
     return device

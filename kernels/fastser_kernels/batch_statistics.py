@@ -22,6 +22,24 @@ def moments(maps: Tensor, mean: Tensor, var: Tensor) -> None:
     var.div_(len(pixels))
 
 
+def gradient_sums(dz: Tensor, maps: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of `dz * (maps - mean) * rstd` and of `dz` over all axes but the last, `[C]` each, in one pass.
+
+    Args:
+        dz: `[N, T, F, C]`, dense in that order.
+        maps: Likewise.
+        mean: `[C]`.
+        rstd: `[C]`, dense.
+    """
+    values = dz.permute(0, 3, 1, 2), maps.permute(0, 3, 1, 2)
+    wanted = [False, True, True]
+    statistics = mean.contiguous(), rstd
+    _, by_xhat, plain = torch.ops.aten.native_batch_norm_backward(
+        *values, rstd, None, None, *statistics, True, 0.0, wanted
+    )
+    return by_xhat, plain
+
+
 @torch.no_grad()
 def update_running(
     running_mean: Sequence[Tensor],

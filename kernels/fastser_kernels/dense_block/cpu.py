@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastser_kernels.batch_statistics import moments
+from fastser_kernels.batch_statistics import gradient_sums, moments
 from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND = 2**18
@@ -114,8 +114,7 @@ def backward(
             if not input_only:
                 activated = scratch.relu_().permute(0, 3, 1, 2)
                 parts.append(_kernel_gradient(activated, around, kernel))
-            centred = torch.sub(band, average, out=scratch)
-            parts += [dz.sum((0, 1, 2)), centred.mul_(dz).sum((0, 1, 2))]
+            parts += gradient_sums(dz, scratch.copy_(band), average, rstd)
             if sums:
                 torch._foreach_add_(sums, parts)
             else:
@@ -125,8 +124,7 @@ def backward(
         if i == 0:
             consumed = torch.empty((n, t, f, channels), dtype=exact)
         if training or not input_only:
-            *kernel_sum, dz_sum, dz_centred_sum = sums or _nothing(kernel)
-            dz_xhat_sum = dz_centred_sum.mul_(rstd)
+            *kernel_sum, dz_xhat_sum, dz_sum = sums or _nothing(kernel)
         if training:
             offset[:channels].addcmul_(scale, dz_sum, value=share)
             slope[:channels].addcmul_(rstd.mul_(scale), dz_xhat_sum, value=share)

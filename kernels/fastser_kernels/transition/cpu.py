@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fastser_kernels.batch_statistics import moments
+from fastser_kernels.batch_statistics import gradient_sums, moments
 from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND = 2**19
@@ -83,14 +83,12 @@ def backward(
 
     # First the gradient dz of what the ReLU gets, four times, and its sums; then, in place, what comes of it.
     scratch = maps.new_empty(0)
-    sum_dz, sum_dz_centred = torch.zeros_like(scale), torch.zeros_like(scale)
+    grad_weight, grad_bias, no_mean = (torch.zeros_like(scale) for _ in range(3))
     for (band, dz), shares in _bands([maps, grad], quadruple):
         centred = torch.sub(band, mean, out=scratch.resize_(band.shape))
         _spread_(torch.addcmul(bias, centred, scale, out=dz), shares)
-        sum_dz += dz.sum((0, 1, 2))
-        sum_dz_centred += centred.mul_(dz).sum((0, 1, 2))
-    grad_bias = sum_dz * 0.25
-    grad_weight = sum_dz_centred.mul_(rstd).mul_(0.25)
+        torch._foreach_add_([grad_weight, grad_bias], gradient_sums(dz, centred, no_mean, rstd))
+    torch._foreach_mul_([grad_weight, grad_bias], 0.25)
     quarter_scale = scale * 0.25
     if training:
         per_value = scale * (-1 / (maps.numel() // maps.shape[3]))

@@ -1,0 +1,22 @@
+"""What a process does with memory that it frees: PyTorch on a CPU takes every tensor from the C library's allocator.
+
+glibc gives large blocks back to the system at once. The next one of that size comes back empty, page by page, which
+takes a third of a training step of plain PyTorch at the paper's size (docs/performance.md).
+"""
+
+import ctypes
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt(3)
+
+
+def keep_freed_memory() -> None:
+    """Keep what the main thread frees for its next tensor; nothing changes where the C library is not glibc.
+
+    The process holds what it needed at most until it ends. Other threads keep blocks below 64 MB only.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_MMAP_MAX, 0)
