@@ -1,7 +1,7 @@
 """What a process does with memory that it frees: PyTorch on a CPU takes every tensor from the C library's allocator.
 
-glibc gives large blocks back to the system at once. The next one of that size comes back empty, page by page, which
-takes a third of a training step of plain PyTorch at the paper's size (docs/performance.md).
+glibc gives large blocks back to the system at once, and the next one of that size comes back empty, page by page
+(docs/performance.md says what that costs).
 """
 
 import ctypes
