@@ -17,8 +17,7 @@ def faults():
 
 if {kept}:
     named_device("cpu")
-faults()
-print(faults())
+print(min(faults() for _ in range(5)))  # where small blocks lie may cost one more tensor at first
 """
 
 
