@@ -13,10 +13,7 @@ from typing import Any
 
 from benchmarks.confirmation import confirmation
 
-COMMAND = (
-    "pytest benchmarks --benchmark-only --benchmark-json=RUN.json (and another), "
-    "python -m benchmarks.table RUN.json --again ANOTHER.json"
-)
+COMMAND = "pytest benchmarks --benchmark-only --benchmark-json=RUN.json && python -m benchmarks.table RUN.json"
 
 Row = dict[str, Any]
 """One benchmark of a saved run, as pytest-benchmark writes it."""
@@ -81,10 +78,10 @@ NOTES = """
 Times are medians over rounds in which all providers take turns; `x eager` and `x compile` are medians, over the rounds,
 of how many times faster than these a provider was in the same round (above 1: faster). GB/s and GFLOP/s are what the
 operation *must* move and do (functions `ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit`
-is the larger of both shares of what a large copy and a large matrix product reached in the same process. On a CPU all
-processes keep the memory that they free, as the main job does. `peak MB` is
+is the larger of both shares of what a large copy and a large matrix product reached in the same process. `peak MB` is
 what a call allocates at once; `saved MB` what its forward pass keeps for the backward pass; `first call` includes
-compilation. A provider whose result is further from float64 than allowed gets no time.
+compilation. A provider whose result is further from float64 than allowed gets no time. On a CPU all processes keep the
+memory that they free, as the main job does.
 """
 
 
@@ -125,7 +122,7 @@ def page(runs: Sequence[dict[str, Any]], again: dict[str, Any] | None = None) ->
         "",
         *(f"- {name}: {text}" for name, text in machine.items() if name != "machine"),
         f"- date of the commit: {str(commit.get('time'))[:10]}",
-        f"- command: `{COMMAND}`",
+        f"- command: `{COMMAND}{' --again ANOTHER.json' if again else ''}`",
         NOTES,
     ]
     rows = [row for run in runs for row in run["benchmarks"]]

@@ -12,7 +12,8 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt(3)
 def keep_freed_memory() -> None:
     """Keep what the main thread frees for its next tensor; nothing changes where the C library is not glibc.
 
-    The process holds what it needed at most until it ends. Other threads keep blocks below 64 MB only.
+    The process holds what it needed at most until it ends, and more where freed blocks do not fit the next tensors. In
+    other threads, as of Ray and Slurm workers, large tensors are still given back.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -17,16 +17,18 @@ def faults():
 
 if {kept}:
     named_device("cpu")
-print(min(faults() for _ in range(5)))  # where small blocks lie may cost one more tensor at first
+print(*(faults() for _ in range(12)))
 """
 
 
-def _page_faults(*, kept: bool) -> int:
+def _page_faults(*, kept: bool) -> list[int]:
+    """Of each of twelve times the same two tensors of 100 MB."""
     program = [sys.executable, "-c", PROGRAM.format(kept=kept)]
-    return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+    made = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    return [int(count) for count in made.split()]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_a_tensor_of_the_size_of_a_freed_one_costs_no_page_faults() -> None:
-    assert _page_faults(kept=True) < 100
-    assert _page_faults(kept=False) > 10_000  # two tensors of 100 MB in pages of 4 kB
+    assert max(_page_faults(kept=True)[-3:]) < 100  # the heap grows at first: freed blocks lie between small ones
+    assert min(_page_faults(kept=False)) > 10_000

@@ -31,11 +31,9 @@ def gradient_sums(dz: Tensor, maps: Tensor, mean: Tensor, rstd: Tensor) -> tuple
         mean: `[C]`.
         rstd: `[C]`, dense.
     """
-    values = dz.permute(0, 3, 1, 2), maps.permute(0, 3, 1, 2)
-    wanted = [False, True, True]
-    statistics = mean.contiguous(), rstd
+    grad, x, wanted = dz.permute(0, 3, 1, 2), maps.permute(0, 3, 1, 2), [False, True, True]
     _, by_xhat, plain = torch.ops.aten.native_batch_norm_backward(
-        *values, rstd, None, None, *statistics, True, 0.0, wanted
+        grad, x, None, None, None, mean.contiguous(), rstd, True, 0.0, wanted
     )
     return by_xhat, plain
 

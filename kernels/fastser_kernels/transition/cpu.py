@@ -71,23 +71,21 @@ def backward(
         mean, var = _running(running_mean, running_var, maps)
     rstd = torch.rsqrt(var + eps)
     scale = rstd * bn_weight
-    bias = bn_bias.to(maps.dtype)
+    shift = torch.addcmul(bn_bias.to(maps.dtype), mean, scale, value=-1)
     quadruple = grad_pooled.permute(0, 2, 3, 1).to(maps.dtype)
     grad_x = torch.empty(x.shape, dtype=maps.dtype, memory_format=torch.channels_last)
     grad = grad_x.permute(0, 2, 3, 1)
     if not training and input_only:
-        shift = torch.addcmul(bias, mean, scale, value=-1)
         for (band, z), shares in _bands([maps, grad], quadruple * (scale * 0.25)):
             _spread_(torch.addcmul(shift, band, scale, out=z), shares)
         return grad_x.to(x.dtype), []
 
     # First the gradient dz of what the ReLU gets, four times, and its sums; then, in place, what comes of it.
     scratch = maps.new_empty(0)
-    grad_weight, grad_bias, no_mean = (torch.zeros_like(scale) for _ in range(3))
+    grad_weight, grad_bias = torch.zeros_like(scale), torch.zeros_like(scale)
     for (band, dz), shares in _bands([maps, grad], quadruple):
-        centred = torch.sub(band, mean, out=scratch.resize_(band.shape))
-        _spread_(torch.addcmul(bias, centred, scale, out=dz), shares)
-        torch._foreach_add_([grad_weight, grad_bias], gradient_sums(dz, centred, no_mean, rstd))
+        _spread_(torch.addcmul(shift, band, scale, out=dz), shares)
+        torch._foreach_add_([grad_weight, grad_bias], gradient_sums(dz, band, mean, rstd))
     torch._foreach_mul_([grad_weight, grad_bias], 0.25)
     quarter_scale = scale * 0.25
     if training:
