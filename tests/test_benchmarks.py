@@ -130,10 +130,11 @@ def test_page_shows_what_was_measured_and_leaves_empty_columns_out() -> None:
 
 
 def test_page_says_how_far_a_second_run_confirms_the_first() -> None:
-    run, again = _run(times_eager=2.0, times_compile=1.0), _run(times_eager=2.29, times_compile=1.16)
+    run = _run(times_eager=2.0, times_compile=1.0, limit_bytes_per_second=4.2e10)
+    again = _run(times_eager=2.29, times_compile=1.16)
     page = table.page([run], again)
     assert "A second run of the same commit finds 1 of 2 ratios" in page
-    assert "| compile: gather, [2, 3], cpu | 1.00 | 1.16 |" in page
+    assert "| compile: gather, [2, 3], cpu | 1.00 | 1.16 | 42 |  |" in page
     assert "eager: gather" not in page
     assert "finds 2 of 2 ratios of ours to eager and to compile within 15 %." in table.page([run], run)
     with pytest.raises(ValueError, match="different machines"):

@@ -1,41 +1,68 @@
 """What a batch's mean and variance are taken for, and how on a CPU: for each channel, over all other axes."""
 
 from collections.abc import Sequence
+from math import gcd
 
 import torch
 from torch import Tensor
 
 BAND = 2**18
-"""Values that the second pass holds at a time: 1 MB of float32 stays in cache."""
+"""Values of which a thread takes moments at a time: 1 MB of float32, about what its second-level cache holds."""
+
+FOLD = 16
+"""Pixels seen as one with so many times the channels: ATen is slow where channels do not fill whole vectors."""
+
+Moments = tuple[Tensor, Tensor, Tensor]
+"""Of R parts of some maps: values in each `[R]`, their means `[R, C]` and their biased variances `[R, C]`."""
 
 
-def moments(maps: Tensor, mean: Tensor, var: Tensor) -> None:
-    """Write mean and biased variance of each channel of `maps` `[N, T, F, C]` into `mean` and `var` `[C]`; two passes.
-
-    All are of the dtype of the arithmetic, float32 or float64.
-    """
+def moments(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel of `maps` `[N, T, F, C]`, which are float32 or float64; `[C]` each."""
     pixels = maps.flatten(0, 2)
-    torch.mean(pixels, 0, out=mean)
-    var.zero_()
-    for band in pixels.split(max(BAND // pixels.shape[1], 1)):
-        var += torch.sub(band, mean).square_().sum(0)
-    var.div_(len(pixels))
+    length = FOLD * max(torch.get_num_threads() * BAND // (FOLD * pixels.shape[1]), 1)
+    return merged([band_moments(band) for band in pixels.split(length)])
+
+
+def band_moments(band: Tensor) -> Moments:
+    """Moments of `band` `[..., C]`, which should fit in cache: there are two passes over it."""
+    channels = band.shape[-1]
+    folded = _folded(band)
+    mean, var = torch.ops.aten.batch_norm_update_stats(folded, None, None, 0.0)
+    mean, var = mean.view(-1, channels), var.view(-1, channels)
+    return mean.new_full((len(mean),), folded.shape[2]), mean, var
+
+
+def merged(parts: Sequence[Moments]) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance `[C]` of all parts together (Chan, Golub and LeVeque 1983)."""
+    counts, means, variances = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    weights = counts / counts.sum()
+    mean = weights @ means
+    return mean, weights @ (means - mean).square_().add_(variances)
 
 
 def gradient_sums(dz: Tensor, maps: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
     """Sums of `dz * (maps - mean) * rstd` and of `dz` over all axes but the last, `[C]` each, in one pass.
 
     Args:
-        dz: `[N, T, F, C]`, dense in that order.
+        dz: `[..., C]`.
         maps: Likewise.
         mean: `[C]`.
-        rstd: `[C]`, dense.
+        rstd: `[C]`.
     """
-    grad, x, wanted = dz.permute(0, 3, 1, 2), maps.permute(0, 3, 1, 2), [False, True, True]
+    channels = maps.shape[-1]
+    grad, x, wanted = _folded(dz), _folded(maps), [False, True, True]
+    mean, rstd = (statistics.repeat(x.shape[1] // channels) for statistics in (mean, rstd))
     _, by_xhat, plain = torch.ops.aten.native_batch_norm_backward(
-        grad, x, None, None, None, mean.contiguous(), rstd, True, 0.0, wanted
+        grad, x, None, None, None, mean, rstd, True, 0.0, wanted
     )
-    return by_xhat, plain
+    return by_xhat.view(-1, channels).sum(0), plain.view(-1, channels).sum(0)
+
+
+def _folded(maps: Tensor) -> Tensor:
+    """`maps` `[..., C]` as `[1, K C, pixels / K, 1]` in channels_last order; copied where they are not dense."""
+    pixels = maps.reshape(-1, maps.shape[-1])
+    fold = gcd(len(pixels), FOLD)
+    return pixels.reshape(len(pixels) // fold, -1).t()[None, :, :, None]
 
 
 @torch.no_grad()

@@ -60,9 +60,9 @@ def test_who_has_a_kernel() -> None:
 @pytest.mark.parametrize(
     ("family", "module", "small", "large"),
     [
-        ("dense_block", DenseBlock(3, 2, 2), torch.randn(2, 3, 4, 4), torch.randn(2, 3, 200, 200)),
+        ("dense_block", DenseBlock(3, 2, 2), torch.randn(2, 3, 4, 4), torch.randn(2, 3, 400, 400)),
         ("lstm", LSTM(4, 2), torch.randn(2, 3, 4), torch.randn(2, 3, 4).bfloat16()),
-        ("transition", Transition(64, 2), torch.randn(2, 64, 4, 4), torch.randn(8, 64, 64, 64)),
+        ("transition", Transition(64, 2), torch.randn(2, 64, 4, 4), torch.randn(8, 64, 128, 128)),
     ],
     ids=["dense_block", "lstm", "transition"],
 )
@@ -86,9 +86,9 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
 @pytest.mark.parametrize(
     ("family", "make", "shape"),
     [
-        ("dense_block", lambda: DenseBlock(64, 16, 2), (2, 64, 54, 54)),
+        ("dense_block", lambda: DenseBlock(64, 16, 2), (2, 64, 106, 106)),
         ("lstm", lambda: LSTM(4, 5), (3, 6, 4)),
-        ("transition", lambda: Transition(64, 2), (8, 64, 64, 64)),
+        ("transition", lambda: Transition(64, 2), (8, 64, 128, 128)),
     ],
     ids=["dense_block", "lstm", "transition"],
 )

@@ -205,6 +205,7 @@ def test_any_parameter_can_be_trained_alone(training: bool, place: int) -> None:
 @pytest.mark.parametrize("band", [1, 80, 2**19])
 @pytest.mark.parametrize("shape", [(5, 3, 7, 5), (4, 2, 6, 4)])
 def test_bands_make_no_difference(shape: tuple[int, ...], band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(cpu, "BAND", band)
     for training in (True, False):
         parameters = _parameters(shape[1], torch.float64)

@@ -9,22 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastser_kernels.batch_statistics import gradient_sums, moments
+from fastser_kernels.batch_statistics import band_moments, gradient_sums, merged, moments
 from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
-BAND = 2**18
-"""Values in a band: 1 MB of float32, about what a core's second-level cache holds."""
+BAND_PIXELS = 4096
+"""Pixels of a thread's part of a band: fewer stay in a smaller cache, but each band pays for its calls and for
+rearranging the layer's kernel."""
 
-BAND_PIXELS = 2048
-"""Pixels in a band at least: each band pays for rearranging the layer's kernel."""
-
-SMALL = 2**19
-"""Values of a block's maps below which the reference is faster: all of it stays in cache, and each call costs."""
+SMALL = {True: 2**21, False: 2**20}
+"""Values of a block's maps, training and not, below which the reference is faster: our calls are many, and training
+computes the normalised maps a second time."""
 
 
-def is_slower(x: Tensor, out_channels: int) -> bool:
+def is_slower(x: Tensor, out_channels: int, training: bool) -> bool:
     """Whether the reference is faster for a block on `x` `[N, C0, T, F]` with so many maps."""
-    return x.numel() // x.shape[1] * out_channels < SMALL and cpu_eager(x)
+    return x.numel() // x.shape[1] * out_channels < SMALL[training] and cpu_eager(x)
 
 
 def forward(
@@ -44,23 +43,29 @@ def forward(
     mean, var = (torch.empty(read if training else 0, dtype=exact) for _ in range(2))
     scratch = torch.empty(0, dtype=exact)
     pixels = maps.permute(0, 2, 3, 1)
-    new = pixels.narrow(3, 0, channels).copy_(x.permute(0, 2, 3, 1))
+    pixels[..., :channels] = x.permute(0, 2, 3, 1)
+    if training:
+        mean[:channels], var[:channels] = moments(x.permute(0, 2, 3, 1).to(exact))
     for i, kernel in enumerate(conv_weight):
         if training:
-            own = slice(channels - new.shape[3], channels)
-            moments(new.to(exact), mean[own], var[own])
             average, variance = mean[:channels], var[:channels]
         else:
             average, variance = running_mean[i].to(exact), running_var[i].to(exact)
         scale, shift = _scale_shift(average, torch.rsqrt(variance + eps), bn_weight[i], bn_bias[i])
         kernel = kernel.to(exact)
-        new = pixels[..., channels : channels + growth_rate]
-        for images, rows in _bands(n, t, f, channels):
+        new, parts = pixels[..., channels : channels + growth_rate], []
+        for images, rows in _bands(n, t, f):
             first, last = max(rows.start - 1, 0), min(rows.stop + 1, t)
             band = pixels[images, first:last, :, :channels]
             torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape)).relu_()
-            made = F.conv2d(scratch.permute(0, 3, 1, 2), kernel, padding=1).permute(0, 2, 3, 1)
-            new[images, rows] = made[:, rows.start - first : rows.stop - first]
+            made = F.conv2d(scratch.permute(0, 3, 1, 2), kernel, padding=1).permute(0, 2, 3, 1).to(x.dtype)
+            own = made[:, rows.start - first : rows.stop - first]
+            new[images, rows] = own
+            if training and channels < read:
+                parts.append(band_moments(own.to(exact)))
+        if parts:
+            own_maps = slice(channels, channels + growth_rate)
+            mean[own_maps], var[own_maps] = merged(parts)
         channels += growth_rate
     return maps, mean, var
 
@@ -100,7 +105,7 @@ def backward(
         scale, shift = _scale_shift(average, rstd, bn_weight[i], bn_bias[i])
         kernel = conv_weight[i].to(exact).transpose(0, 1).flip(2, 3)
         sums: list[Tensor] = []
-        for images, rows in _bands(n, t, f, channels):
+        for images, rows in _bands(n, t, f):
             band = pixels[images, rows, :, :channels]
             torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape))
             around = padded[images, rows.start : rows.stop + 2].permute(0, 3, 1, 2)
@@ -141,9 +146,9 @@ def backward(
     return grad_x, grad_weight[::-1], grad_bias[::-1], grad_kernel[::-1]
 
 
-def _bands(n: int, t: int, f: int, channels: int) -> list[tuple[slice, slice]]:
+def _bands(n: int, t: int, f: int) -> list[tuple[slice, slice]]:
     """Images and rows of each band."""
-    pixels = torch.get_num_threads() * max(BAND_PIXELS, BAND // channels)
+    pixels = torch.get_num_threads() * BAND_PIXELS
     images = max(1, pixels // (t * f))
     rows = -(-t // -(-t * f // pixels)) if images == 1 else t
     return [

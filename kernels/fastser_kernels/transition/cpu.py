@@ -12,15 +12,15 @@ from fastser_kernels.batch_statistics import gradient_sums, moments
 from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND = 2**19
-"""Values of a band: 2 MB in fp32."""
+"""Values of a thread's part of a band: 2 MB of float32."""
 
-SMALL = 2**21
-"""Values of the maps below which the reference is faster: all of it stays in cache, and each call costs."""
+SMALL = {True: 3 * 2**21, False: 2**21}
+"""Values of the maps, training and not, below which the reference is faster: all stay in cache, and each call costs."""
 
 
-def is_slower(x: Tensor) -> bool:
+def is_slower(x: Tensor, training: bool) -> bool:
     """Whether the reference is faster for maps `x`."""
-    return x.numel() < SMALL and cpu_eager(x)
+    return x.numel() < SMALL[training] and cpu_eager(x)
 
 
 def forward(
@@ -36,8 +36,7 @@ def forward(
     maps = _maps(x)
     scratch = maps.new_empty(0)
     if training:
-        mean, var = batch = maps.new_empty(maps.shape[3]), maps.new_empty(maps.shape[3])
-        moments(maps, mean, var)
+        mean, var = batch = moments(maps)
     else:
         mean, var = _running(running_mean, running_var, maps)
         batch = maps.new_empty(0), maps.new_empty(0)
@@ -117,12 +116,13 @@ def _running(mean: Tensor | None, var: Tensor | None, maps: Tensor) -> tuple[Ten
 def _bands(maps: list[Tensor], pooled: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:
     """Corresponding parts of maps of one shape and of pooled ones; an odd last row is in the last part of the maps."""
     samples, times, bins, channels = maps[0].shape
-    if maps[0].numel() <= BAND:
+    size = torch.get_num_threads() * BAND
+    if maps[0].numel() <= size:
         yield maps, pooled
         return
     last = times // 2
-    step = min(last, max(1, BAND // (2 * bins * channels)))
-    together = max(1, BAND // (times * bins * channels)) if step == last else 1
+    step = min(last, max(1, size // (2 * bins * channels)))
+    together = max(1, size // (times * bins * channels)) if step == last else 1
     for first in range(0, samples, together):
         part = slice(first, first + together)
         for row in range(0, last, step):

@@ -165,7 +165,7 @@ def transition(
     for name, vector in vectors.items():
         check_parameter(name, vector, x, x.shape[1:2])
     check_parameter("conv_weight", conv_weight, x, ("D", x.shape[1], 1, 1))
-    if not has_kernel(x) or cpu.is_slower(x):
+    if not has_kernel(x) or cpu.is_slower(x, training):
         arguments = bn_weight, bn_bias, running_mean, running_var, conv_weight
         return reference.transition(x, *arguments, training=training, momentum=momentum, eps=eps)
     running = (None, None) if training else (running_mean, running_var)
