@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from benchmarks.timing import on_cpu, on_gpu
 
 COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
-MATRIX = {"cpu": 2048, "cuda": 8192}
+MATRIX = {"cpu": 1280, "cuda": 8192}
 ROUNDS = 5
 
 
