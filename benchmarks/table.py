@@ -1,6 +1,6 @@
 """Saved runs as one page of Markdown tables.
 
-Make the run with `pytest benchmarks --benchmark-only --benchmark-json=RUN.json`, and another for `--again`.
+Make the run with `pytest benchmarks --benchmark-only --benchmark-json=RUN.json`, and others for `--again`.
 """
 
 import argparse
@@ -61,6 +61,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "provider": lambda row: row["extra_info"].get("provider", row["name"].removeprefix("test_").replace("_", " ")),
     "median [p20, p80], rounds": _time,
     "x eager": _number("times_eager", ".2f"),
+    "in further runs": lambda row: ", ".join(format(times, ".2f") for times in row["extra_info"].get("again", [])),
     "x compile": _number("times_compile", ".2f"),
     "GB/s": _per_second("bytes_per_second"),
     "GFLOP/s": _per_second("flops_per_second"),
@@ -76,12 +77,13 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 NOTES = """
 Times are medians over rounds in which all providers take turns; `x eager` and `x compile` are medians, over the rounds,
-of how many times faster than these a provider was in the same round (above 1: faster). GB/s and GFLOP/s are what the
-operation *must* move and do (functions `ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit`
-is the larger of both shares of what a large copy and a large matrix product reached in the same process. `peak MB` is
-what a call allocates at once; `saved MB` what its forward pass keeps for the backward pass; `first call` includes
-compilation. A provider whose result is further from float64 than allowed gets no time. On a CPU all processes keep the
-memory that they free, as the main job does.
+of how many times faster than these a provider was in the same round (above 1: faster); `in further runs` are those to
+eager in other runs of the same commit. GB/s and GFLOP/s are what the operation *must* move and do (functions
+`ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit` is the larger of both shares of what a
+large copy and a large matrix product reached in the same process. `peak MB` is what a call allocates at once; `saved
+MB` what its forward pass keeps for the backward pass; `first call` includes compilation. A provider whose result is
+further from float64 than allowed gets no time. On a CPU all processes keep the memory that they free, as the main job
+does.
 """
 
 
@@ -91,6 +93,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     shown = {title: column for title, column in cells.items() if any(column)}
     lines = [f"| {' | '.join(shown)} |", f"| --- {'| ---: ' * (len(shown) - 1)}|"]
     return lines + [f"| {' | '.join(row)} |" for row in zip(*shown.values(), strict=True)]
+
+
+def _with_further_runs(row: Row, again: Sequence[dict[str, Any]]) -> Row:
+    """The row with its ratio to eager in other runs."""
+    others = (other for run in again for other in run["benchmarks"] if other["name"] == row["name"])
+    times = [other["extra_info"]["times_eager"] for other in others if "times_eager" in other["extra_info"]]
+    return {**row, "extra_info": {**row["extra_info"], "again": times}}
 
 
 def _shape(row: Row) -> str:
@@ -103,18 +112,18 @@ def _without(rows: Iterable[Row]) -> list[str]:
     return [f"Without {name}: {reason}." for name, reason in reasons.items()]
 
 
-def page(runs: Sequence[dict[str, Any]], again: dict[str, Any] | None = None) -> str:
+def page(runs: Sequence[dict[str, Any]], again: Sequence[dict[str, Any]] = ()) -> str:
     """One page for several runs of the same machine and commit.
 
     Args:
         runs: What was measured, each case once.
-        again: A second run of the same cases, which the page says how far it confirms.
+        again: Further runs of the same cases, of which the page says how far they confirm it.
 
     Raises:
         ValueError: If the runs were not made on the same machine and commit.
     """
     machine, commit = runs[0]["machine_info"], runs[0]["commit_info"]
-    for run in [*runs[1:], *([again] if again else [])]:
+    for run in [*runs[1:], *again]:
         if run["machine_info"] != machine:
             raise ValueError("the runs were made on different machines, versions or commits: make one page of each")
     lines = [
@@ -122,12 +131,12 @@ def page(runs: Sequence[dict[str, Any]], again: dict[str, Any] | None = None) ->
         "",
         *(f"- {name}: {text}" for name, text in machine.items() if name != "machine"),
         f"- date of the commit: {str(commit.get('time'))[:10]}",
-        f"- command: `{COMMAND}{' --again ANOTHER.json' if again else ''}`",
+        f"- command: `{COMMAND}{' --again OTHER.json ...' if again else ''}`",
         NOTES,
     ]
-    rows = [row for run in runs for row in run["benchmarks"]]
+    rows = [_with_further_runs(row, again) for run in runs for row in run["benchmarks"]]
     lines += _limits(rows)
-    lines += ["", *confirmation(rows, again["benchmarks"])] if again else []
+    lines += ["", *confirmation(rows, [run["benchmarks"] for run in again])] if again else []
     rows.sort(key=lambda row: not row["extra_info"].get("operation"))
     for operation, of_operation in groupby(rows, key=lambda row: row["extra_info"].get("operation", "other")):
         lines += ["", f"## {operation[0].upper()}{operation[1:]}"]
@@ -153,12 +162,14 @@ def main() -> int:
     """Print the page of the runs named on the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.table", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN.json", help="saved runs of one machine and commit")
-    parser.add_argument("--again", metavar="RUN.json", help="a second run: say which ratios it confirms")
+    parser.add_argument(
+        "--again", nargs="+", default=[], metavar="RUN.json", help="further runs: say what they confirm"
+    )
     arguments = parser.parse_args()
-    paths = [*arguments.runs, *([arguments.again] if arguments.again else [])]
+    paths = [*arguments.runs, *arguments.again]
     try:
-        saved = [json.loads(Path(path).read_text()) for path in paths]
-        print(page(saved[: len(arguments.runs)], saved[-1] if arguments.again else None), end="")
+        runs, again = ([json.loads(Path(path).read_text()) for path in of] for of in (arguments.runs, arguments.again))
+        print(page(runs, again), end="")
     except (OSError, ValueError, KeyError) as error:
         print(f"{' '.join(paths)}: not runs that a page can be made of ({error})", file=sys.stderr)
         return 2
