@@ -1,9 +1,10 @@
 """Whether other runs of the same commit on the same machine find the same ratios.
 
 A machine is not always the same: on a virtual one, cores move between the host's, and a large copy is then up to twice
-as fast. Ratios depend on it, so each is held against runs in which the copy beside it was about as fast.
+as fast. Some ratios depend on it, so each stands beside the copy that was measured after it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ TOLERANCE = 0.15
 """Largest part by which the ratios, and the copies, of two runs may differ, of the smaller one."""
 
 BASES = {"times_eager": "eager", "times_compile": "compile"}
+ALL, ALIKE, SOME, NONE = "agree", "agree where the copy was as fast", "differ", "differ, and so did the copy"
 
 Rows = Sequence[dict[str, Any]]
 """Benchmarks of a run, as pytest-benchmark writes them."""
@@ -29,7 +31,7 @@ class Ratio:
 
 
 def confirmation(rows: Rows, others: Sequence[Rows]) -> list[str]:
-    """What a page says of other runs: how many of our ratios they confirm, and each that they do not.
+    """What a page says of other runs: how many of our ratios they confirm, and each that one of them does not.
 
     Args:
         rows: The run that the page is of.
@@ -37,17 +39,18 @@ def confirmation(rows: Rows, others: Sequence[Rows]) -> list[str]:
     """
     first, *again = (_ratios(run) for run in (rows, *others))
     shared = [case for case in first if all(case in run for run in again)]
-    off = [case for case in shared if not _confirmed(first[case], [run[case] for run in again])]
-    percent = f"{100 * TOLERANCE:.0f} %"
+    found = {case: _verdict(first[case], [run[case] for run in again]) for case in shared}
+    count, percent = Counter(found.values()), f"{100 * TOLERANCE:.0f} %"
     lines = [
-        f"Further runs of the same commit ({len(others)}) confirm {len(shared) - len(off)} of {len(shared)} ratios of "
-        f"ours to eager and to compile within {percent}. Each is held against the runs in which a large copy was as "
-        f"fast, within {percent}, or against all where it never was.{' Not confirmed:' if off else ''}"
+        f"Of {len(shared)} ratios of ours to eager and to compile, {count[ALL]} are within {percent} of this run's in "
+        f"all further runs of the same commit ({len(others)}), {count[ALIKE]} more in those in which a large copy was as "
+        f"fast (within {percent})."
     ]
-    if off:
-        titles = ["ratio to (copy GB/s)", "this run", *["further run"] * len(again)]
-        lines += ["", f"| {' | '.join(titles)} |", f"| --- {'| ---: ' * (len(titles) - 1)}|"]
-        lines += [f"| {case} | {' | '.join(str(run[case]) for run in (first, *again))} |" for case in off]
+    if count[ALL] < len(shared):
+        titles = ["ratio to (copy, GB/s)", "this run", *["further run"] * len(again), "the runs"]
+        lines += ["", f"| {' | '.join(titles)} |", f"| --- {'| ---: ' * (len(titles) - 2)}| --- |"]
+        for case in (case for case in shared if found[case] != ALL):
+            lines.append(f"| {case} | {' | '.join(str(run[case]) for run in (first, *again))} | {found[case]} |")
     return lines
 
 
@@ -64,9 +67,13 @@ def _ratios(rows: Iterable[dict[str, Any]]) -> dict[str, Ratio]:
     }
 
 
-def _confirmed(ratio: Ratio, others: Sequence[Ratio]) -> bool:
-    alike = [other for other in others if _agree(ratio.copy, other.copy)] or others
-    return all(_agree(ratio.times, other.times) for other in alike)
+def _verdict(ratio: Ratio, others: Sequence[Ratio]) -> str:
+    if all(_agree(ratio.times, other.times) for other in others):
+        return ALL
+    alike = [other for other in others if _agree(ratio.copy, other.copy)]
+    if not alike:
+        return NONE
+    return ALIKE if all(_agree(ratio.times, other.times) for other in alike) else SOME
 
 
 def _agree(one: float, other: float) -> bool:

@@ -61,7 +61,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "provider": lambda row: row["extra_info"].get("provider", row["name"].removeprefix("test_").replace("_", " ")),
     "median [p20, p80], rounds": _time,
     "x eager": _number("times_eager", ".2f"),
-    "in further runs": lambda row: ", ".join(format(times, ".2f") for times in row["extra_info"].get("again", [])),
+    "in further runs": lambda row: ", ".join(
+        "-" if times is None else format(times, ".2f") for times in row["extra_info"].get("again", [])
+    ),
     "x compile": _number("times_compile", ".2f"),
     "GB/s": _per_second("bytes_per_second"),
     "GFLOP/s": _per_second("flops_per_second"),
@@ -97,8 +99,12 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def _with_further_runs(row: Row, again: Sequence[dict[str, Any]]) -> Row:
     """The row with its ratio to eager in other runs."""
-    others = (other for run in again for other in run["benchmarks"] if other["name"] == row["name"])
-    times = [other["extra_info"]["times_eager"] for other in others if "times_eager" in other["extra_info"]]
+    if "times_eager" not in row["extra_info"]:
+        return row
+    times = [
+        next((of["extra_info"]["times_eager"] for of in run["benchmarks"] if of["name"] == row["name"]), None)
+        for run in again
+    ]
     return {**row, "extra_info": {**row["extra_info"], "again": times}}
 
 

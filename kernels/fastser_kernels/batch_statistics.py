@@ -49,6 +49,8 @@ def gradient_sums(dz: Tensor, maps: Tensor, mean: Tensor, rstd: Tensor) -> tuple
         mean: `[C]`.
         rstd: `[C]`.
     """
+    if not maps.numel():  # ATen divides by its size
+        return torch.zeros_like(mean), torch.zeros_like(mean)
     channels = maps.shape[-1]
     grad, x, wanted = _folded(dz), _folded(maps), [False, True, True]
     mean, rstd = (statistics.repeat(x.shape[1] // channels) for statistics in (mean, rstd))

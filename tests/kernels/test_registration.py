@@ -84,6 +84,27 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
 
 @pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
 @pytest.mark.parametrize(
+    ("family", "module", "shape"),
+    [("dense_block", DenseBlock(8, 4, 2), (1, 8, 256, 384)), ("transition", Transition(8, 2), (1, 8, 512, 768))],
+    ids=["dense_block", "transition"],
+)
+def test_on_a_cpu_the_reference_takes_larger_maps_when_training(
+    family: str, module: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # what conftest.py does for all other tests
+    op = importlib.import_module(f"fastser_kernels.{family}.op")
+
+    def refuse(*args: object, **modes: object) -> None:
+        raise AssertionError("the reference was called")
+
+    monkeypatch.setattr(op.reference, family, refuse)
+    with pytest.raises(AssertionError, match="the reference was called"):
+        module(torch.randn(shape))
+    module.eval()(torch.randn(shape))
+
+
+@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
+@pytest.mark.parametrize(
     ("family", "make", "shape"),
     [
         ("dense_block", lambda: DenseBlock(64, 16, 2), (2, 64, 106, 106)),

@@ -139,10 +139,14 @@ def test_statistics_are_safe_far_from_zero(device: str) -> None:
 
 @pytest.mark.kernel
 def test_an_empty_batch_is_no_error(device: str) -> None:
-    x = torch.empty(0, 5, 6, 4, device=device, requires_grad=True)
-    y = transition(x, *_parameters(5, device=device), training=False, momentum=0.1, eps=EPS)
+    x, parameters = torch.empty(0, 5, 6, 4, device=device, requires_grad=True), _parameters(5, device=device)
+    y = transition(x, *parameters, training=False, momentum=0.1, eps=EPS)
     assert y.shape == (0, 4, 3, 2)
     assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
+    learned = [parameters[place].requires_grad_() for place in (0, 1, 4)]
+    y = transition(x, *parameters, training=False, momentum=0.1, eps=EPS)
+    for gradient, parameter in zip(torch.autograd.grad(y.sum(), learned), learned, strict=True):
+        torch.testing.assert_close(gradient, torch.zeros_like(parameter))
 
 
 @pytest.mark.kernel
