@@ -43,8 +43,8 @@ def confirmation(rows: Rows, others: Sequence[Rows]) -> list[str]:
     count, percent = Counter(found.values()), f"{100 * TOLERANCE:.0f} %"
     lines = [
         f"Of {len(shared)} ratios of ours to eager and to compile, {count[ALL]} are within {percent} of this run's in "
-        f"all further runs of the same commit ({len(others)}), {count[ALIKE]} more in those in which a large copy was as "
-        f"fast (within {percent})."
+        f"all further runs of the same commit ({len(others)}), {count[ALIKE]} more in those in which a large copy was "
+        f"as fast (within {percent})."
     ]
     if count[ALL] < len(shared):
         titles = ["ratio to (copy, GB/s)", "this run", *["further run"] * len(again), "the runs"]
