@@ -56,6 +56,16 @@ def test_who_has_a_kernel() -> None:
         assert not registration.has_kernel(torch.empty(2, device="meta"))
 
 
+def _refuse_reference(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the choice to `is_slower`, and let the reference fail."""
+    monkeypatch.undo()  # what conftest.py does for all other tests
+
+    def refuse(*args: object, **modes: object) -> None:
+        raise AssertionError("the reference was called")
+
+    monkeypatch.setattr(importlib.import_module(f"fastser_kernels.{family}.op").reference, family, refuse)
+
+
 @pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
 @pytest.mark.parametrize(
     ("family", "module", "small", "large"),
@@ -69,13 +79,7 @@ def test_who_has_a_kernel() -> None:
 def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
     family: str, module: nn.Module, small: Tensor, large: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # what conftest.py does for all other tests
-    op = importlib.import_module(f"fastser_kernels.{family}.op")
-
-    def refuse(*args: object, **modes: object) -> None:
-        raise AssertionError("the reference was called")
-
-    monkeypatch.setattr(op.reference, family, refuse)
+    _refuse_reference(family, monkeypatch)
     with pytest.raises(AssertionError, match="the reference was called"):
         module(small)
     module.to(large.dtype)(large)
@@ -91,13 +95,7 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
 def test_on_a_cpu_the_reference_takes_larger_maps_when_training(
     family: str, module: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # what conftest.py does for all other tests
-    op = importlib.import_module(f"fastser_kernels.{family}.op")
-
-    def refuse(*args: object, **modes: object) -> None:
-        raise AssertionError("the reference was called")
-
-    monkeypatch.setattr(op.reference, family, refuse)
+    _refuse_reference(family, monkeypatch)
     with pytest.raises(AssertionError, match="the reference was called"):
         module(torch.randn(shape))
     module.eval()(torch.randn(shape))
