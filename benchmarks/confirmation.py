@@ -1,7 +1,7 @@
 """Whether other runs of the same commit on the same machine find the same ratios.
 
-A machine is not always the same: on a virtual one, cores move between the host's, and a large copy is then up to twice
-as fast. Some ratios depend on it, so each stands beside the copy that was measured after it.
+A machine is not always the same: on a virtual one a large copy may be twice as fast at one time as at another. Some
+ratios depend on it, so those that differ stand beside the copy that was measured after them.
 """
 
 from collections import Counter
@@ -13,7 +13,12 @@ TOLERANCE = 0.15
 """Largest part by which the ratios, and the copies, of two runs may differ, of the smaller one."""
 
 BASES = {"times_eager": "eager", "times_compile": "compile"}
-ALL, ALIKE, SOME, NONE = "agree", "agree where the copy was as fast", "differ", "differ, and so did the copy"
+AGREE, AGREE_ALIKE, DIFFER, DIFFER_UNLIKE = (
+    "agree",
+    "agree where the copy was as fast",
+    "differ",
+    "differ, and so did the copy",
+)
 
 Rows = Sequence[dict[str, Any]]
 """Benchmarks of a run, as pytest-benchmark writes them."""
@@ -42,14 +47,15 @@ def confirmation(rows: Rows, others: Sequence[Rows]) -> list[str]:
     found = {case: _verdict(first[case], [run[case] for run in again]) for case in shared}
     count, percent = Counter(found.values()), f"{100 * TOLERANCE:.0f} %"
     lines = [
-        f"Of {len(shared)} ratios of ours to eager and to compile, {count[ALL]} are within {percent} of this run's in "
-        f"all further runs of the same commit ({len(others)}), {count[ALIKE]} more in those in which a large copy was "
-        f"as fast (within {percent})."
+        f"Of {len(shared)} ratios of ours to eager and to compile, {count[AGREE]} are within {percent} of this run's "
+        f"in all further runs of the same commit ({len(others)}), {count[AGREE_ALIKE]} more in those in which a large "
+        f"copy was as fast (within {percent})."
     ]
-    if count[ALL] < len(shared):
+    contradicted = [case for case in shared if found[case] != AGREE]
+    if contradicted:
         titles = ["ratio to (copy, GB/s)", "this run", *["further run"] * len(again), "the runs"]
         lines += ["", f"| {' | '.join(titles)} |", f"| --- {'| ---: ' * (len(titles) - 2)}| --- |"]
-        for case in (case for case in shared if found[case] != ALL):
+        for case in contradicted:
             lines.append(f"| {case} | {' | '.join(str(run[case]) for run in (first, *again))} | {found[case]} |")
     return lines
 
@@ -69,11 +75,11 @@ def _ratios(rows: Iterable[dict[str, Any]]) -> dict[str, Ratio]:
 
 def _verdict(ratio: Ratio, others: Sequence[Ratio]) -> str:
     if all(_agree(ratio.times, other.times) for other in others):
-        return ALL
+        return AGREE
     alike = [other for other in others if _agree(ratio.copy, other.copy)]
     if not alike:
-        return NONE
-    return ALIKE if all(_agree(ratio.times, other.times) for other in alike) else SOME
+        return DIFFER_UNLIKE
+    return AGREE_ALIKE if all(_agree(ratio.times, other.times) for other in alike) else DIFFER
 
 
 def _agree(one: float, other: float) -> bool:

@@ -58,14 +58,14 @@ def forward(
             first, last = max(rows.start - 1, 0), min(rows.stop + 1, t)
             band = pixels[images, first:last, :, :channels]
             torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape)).relu_()
-            made = F.conv2d(scratch.permute(0, 3, 1, 2), kernel, padding=1).permute(0, 2, 3, 1).to(x.dtype)
-            own = made[:, rows.start - first : rows.stop - first]
-            new[images, rows] = own
+            made = F.conv2d(scratch.permute(0, 3, 1, 2), kernel, padding=1).permute(0, 2, 3, 1)
+            made = made[:, rows.start - first : rows.stop - first].to(x.dtype)
+            new[images, rows] = made
             if training and channels < read:
-                parts.append(band_moments(own.to(exact)))
+                parts.append(band_moments(made.to(exact)))
         if parts:
-            own_maps = slice(channels, channels + growth_rate)
-            mean[own_maps], var[own_maps] = merged(parts)
+            own = slice(channels, channels + growth_rate)
+            mean[own], var[own] = merged(parts)
         channels += growth_rate
     return maps, mean, var
 
