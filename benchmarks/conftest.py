@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastser.environment import environment
+from fastser.runtime.provenance import environment
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,7 +15,7 @@ from benchmarks.limits import limits
 from benchmarks.memory import kernel_launches, peak_bytes, saved_for_backward
 from benchmarks.timing import first_call, interleaved, on_cpu, on_gpu, on_gpu_without_graph
 from benchmarks.work import Call, Case, Work
-from fastser.freed_memory import keep_freed_memory
+from fastser.runtime.malloc import keep_freed_memory
 
 
 @dataclass(frozen=True)

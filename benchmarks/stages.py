@@ -22,12 +22,12 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.limits import limits
 from fastser.attacks import BIM
-from fastser.freed_memory import keep_freed_memory
+from fastser.experiment.grid import MODELS
 from fastser.layers import DenseBlock, Transition
 from fastser.models import build_model
-from fastser.protocol import MODELS
+from fastser.runtime.malloc import keep_freed_memory
 from fastser.settings import SCALES, Settings
-from fastser.training_step import loss_function
+from fastser.training.loss import loss_function
 
 ROUNDS = 7
 STEPS = 4

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastser.corpora import read_corpus
-from fastser.datasets import prepare
+from fastser.data.corpora import read_corpus
+from fastser.data.dataset import prepare
 from fastser.settings import PAPER
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from fastser_kernels import linf_step
 from torch import Tensor, nn
 
-from fastser.step_graphs import WARM_UP_STEPS, StepGraphs, replayable
+from fastser.runtime.cuda_graphs import WARM_UP_STEPS, StepGraphs, replayable
 
 
 @dataclass(frozen=True)

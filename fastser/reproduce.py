@@ -102,8 +102,8 @@ def reproduce(
 
     Exit status: 0 all done; 1 some trainings failed; 2 unusable arguments or data; 130 interrupted.
     """
-    from fastser.command import USER_ERRORS, run  # torch is loaded only now: --help stays quick
-    from fastser.request import Request
+    from fastser.cli.main import USER_ERRORS, run  # torch is loaded only now: --help stays quick
+    from fastser.cli.options import Request
 
     tables = {f"table{number}" for number in table or ()} | ({"figure2"} if figure else set())
     if everything:

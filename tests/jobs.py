@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastser import run_log
-from fastser.corpora import read_corpus, read_noise
-from fastser.corpora.synthetic import generate
-from fastser.datasets import prepare, prepare_noise
-from fastser.experiment import Experiment
-from fastser.results import TrainingId
+from fastser.data.corpora import read_corpus, read_noise
+from fastser.data.corpora.synthetic import generate
+from fastser.data.dataset import prepare, prepare_noise
+from fastser.experiment import events
+from fastser.experiment.experiment import Experiment
+from fastser.experiment.store import TrainingId
 from fastser.settings import Settings
-from fastser.training import Epoch
+from fastser.training.loop import Epoch
 
 
 def stand_in_experiment(
@@ -41,4 +41,4 @@ class Nobody:
 
 def event_names(out: Path) -> list[str]:
     """What the log of a results folder says happened, in order."""
-    return [record["event"] for record in run_log.read(out / "log.jsonl")]
+    return [record["event"] for record in events.read(out / "log.jsonl")]

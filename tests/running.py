@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fastser import run_log
+from fastser.experiment import events as run_events
 
 GRID = [
     "--all",
@@ -59,7 +59,7 @@ def events(out: Path, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]
     seen = 0
     while True:
         over = process.poll() is not None
-        records = run_log.read(out / "log.jsonl")
+        records = run_events.read(out / "log.jsonl")
         yield from records[seen:]
         seen = len(records)
         assert not over, process.communicate()
@@ -69,7 +69,7 @@ def events(out: Path, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]
 def history(out: Path) -> dict[str, Counter[str]]:
     """How often what happened, by key."""
     counts: dict[str, Counter[str]] = {}
-    for record in run_log.read(out / "log.jsonl"):
+    for record in run_events.read(out / "log.jsonl"):
         counts.setdefault(record["key"], Counter())[record["event"]] += 1
     return counts
 

@@ -10,11 +10,12 @@ import torch
 from cases import OperationsSeen, on_gpu
 from torch import Tensor, nn
 
-from fastser import attacks, step_graphs
+from fastser import attacks
 from fastser.attacks import BIM, FGSM
 from fastser.models import build_model
+from fastser.runtime import cuda_graphs as step_graphs
+from fastser.runtime.cuda_graphs import CannotCapture
 from fastser.settings import QUICK
-from fastser.step_graphs import CannotCapture
 
 EPS, ALPHA, STEPS = 0.08, 0.08 / 20.4, 24
 

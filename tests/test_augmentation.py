@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from fastser.augmentation import draw_mixup, mixup
-from fastser.noise import NoiseBank, NoiseDraw, NoiseError, draw_noise, snr_gain
-from fastser.waveforms import PackedWaveforms
+from fastser.data.noise import NoiseBank, NoiseDraw, NoiseError, draw_noise, snr_gain
+from fastser.data.packed_audio import PackedWaveforms
 
 RATE = 16_000
 

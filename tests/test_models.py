@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fastser.experiment.grid import MODELS
 from fastser.layers import Highway
 from fastser.models import ARCHITECTURES, build_model
-from fastser.protocol import MODELS
 from fastser.settings import QUICK
 
 PARAMETERS = {

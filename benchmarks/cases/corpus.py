@@ -19,8 +19,8 @@ from torch import Tensor
 from benchmarks.gate import check_decibels
 from benchmarks.peers import peer
 from benchmarks.work import Call, Case, Work
-from fastser.datasets import prepare
-from fastser.roles import read_roles
+from fastser.data.dataset import prepare
+from fastser.experiment.roles import read_roles
 from fastser.settings import PAPER
 
 RATE, ANALYSIS = PAPER.audio.sample_rate, PAPER.spectrogram

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from benchmarks.gate import WrongResultError
 from benchmarks.work import Call, Case, Work
-from fastser.datasets import prepare, prepare_noise
-from fastser.evaluation import evaluate
+from fastser.data.dataset import prepare, prepare_noise
+from fastser.evaluation.evaluate import evaluate
+from fastser.experiment.roles import read_roles
 from fastser.models import build_model
-from fastser.roles import read_roles
 from fastser.settings import QUICK
 
 UTTERANCES = 16

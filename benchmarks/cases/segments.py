@@ -14,8 +14,8 @@ from benchmarks.compiled import COMPILED, compiled
 from benchmarks.gate import check_decibels
 from benchmarks.peers import peer, torchaudio_functional
 from benchmarks.work import Call, Case, Work, once
+from fastser.data.segments import mel_filterbank
 from fastser.settings import PAPER, QUICK, Spectrogram
-from fastser.spectrogram import mel_filterbank
 
 RATE, MEAN, STD = PAPER.audio.sample_rate, -40.0, 15.0
 MEL_64 = PAPER.spectrogram.model_copy(update={"kind": "log-mel", "num_bins": 64})

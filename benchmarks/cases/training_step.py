@@ -16,10 +16,10 @@ from benchmarks.compiled import COMPILED, compiled
 from benchmarks.eager_models import eager_model
 from benchmarks.gate import check_accuracy
 from benchmarks.work import Call, Case, Work
+from fastser.experiment.grid import MODELS
 from fastser.models import build_model
-from fastser.protocol import MODELS
 from fastser.settings import SCALES
-from fastser.training_step import batch_loss, loss_function
+from fastser.training.loss import batch_loss, loss_function
 
 
 def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastser.metrics import accuracy_of, uar_of
-from fastser.protocol import Task
-from fastser.results import Run, TrainingId
+from fastser.evaluation.metrics import accuracy_of, uar_of
+from fastser.experiment.grid import Task
+from fastser.experiment.store import Run, TrainingId
 
 
 @dataclass(frozen=True)

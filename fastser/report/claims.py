@@ -8,7 +8,7 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from fastser.protocol import AUGMENTATIONS, MODELS, Task
+from fastser.experiment.grid import AUGMENTATIONS, MODELS, Task
 from fastser.report.aggregation import Grid, Summary
 from fastser.report.context import ReportContext
 from fastser.report.published import Claim, published

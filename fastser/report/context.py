@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastser.protocol import TABLES, Task
+from fastser.experiment.grid import TABLES, Task
+from fastser.experiment.store import Run, TrainingId
 from fastser.report.published import published
-from fastser.results import Run, TrainingId
 
 _SYNTHETIC = "synthetic "
 

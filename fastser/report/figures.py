@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastser.cache import written_whole
-from fastser.protocol import AUGMENTATIONS, MODELS
+from fastser.experiment.grid import AUGMENTATIONS, MODELS
 from fastser.report.tables import Row
+from fastser.runtime.files import written_whole
 
 COLOURS = {"none": "#999999", "speed": "#56b4e9", "mixup": "#e69f00", "speed+mixup": "#0072b2"}
 """Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""

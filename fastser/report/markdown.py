@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from fastser.corpora.base import EMOTIONS
-from fastser.protocol import MODELS, noise_parts
+from fastser.data.corpora.base import EMOTIONS
+from fastser.experiment.grid import MODELS, noise_parts
 from fastser.report.aggregation import Summary
 from fastser.report.published import published
 from fastser.report.tables import Row

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
-from fastser.cache import written_whole
-from fastser.protocol import TABLES, Task
+from fastser.experiment.grid import TABLES, Task
 from fastser.report.aggregation import Grid
 from fastser.report.claims import NOT_PLANNED, judge
 from fastser.report.context import ReportContext
@@ -16,6 +15,7 @@ from fastser.report.figures import draw_figure2
 from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, scenes_table
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables, write_csv
+from fastser.runtime.files import written_whole
 
 
 class Section(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from fastser.protocol import Task
+from fastser.experiment.grid import Task
 
 
 class _Entry(BaseModel):

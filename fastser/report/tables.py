@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.cache import written_whole
-from fastser.protocol import AUGMENTATIONS, MODELS, Task, noise_parts
+from fastser.experiment.grid import AUGMENTATIONS, MODELS, Task, noise_parts
+from fastser.experiment.store import Run
 from fastser.report.aggregation import Grid, Summary
 from fastser.report.context import ReportContext
 from fastser.report.published import published
-from fastser.results import Run
+from fastser.runtime.files import written_whole
 
 CSV_COLUMNS = (
     "model",

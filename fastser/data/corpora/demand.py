@@ -1,0 +1,104 @@
+"""DEMAND (Thiemann et al. 2013): channel 1 of the five scenes of the paper (section 5.2), from folders or zip files."""
+
+import lzma
+import shutil
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import soundfile as sf
+
+from fastser.runtime.files import cache_dir, written_whole
+
+from .base import AUDIO_SUFFIXES, CorpusError, NoiseCorpus, NoiseRecording
+from .files import first_few, is_synthetic, require_folder
+
+SCENES = {
+    "cafeteria": ("PCAFETER", "SCAFE"),
+    "kitchen": ("DKITCHEN",),
+    "park": ("NPARK",),
+    "station": ("PSTATION",),
+    "traffic": ("STRAFFIC",),
+}
+"""DEMAND's environments for each scene, in order of preference."""
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
+"""What zipfile raises for a damaged archive; RuntimeError is for an encrypted one or an unknown compression."""
+
+
+def read(path: Path) -> NoiseCorpus:
+    """Read the folder that holds DEMAND's environments, in 16 kHz where both rates are there.
+
+    Raises:
+        CorpusError: If none of the five scenes is found, or one cannot be opened.
+    """
+    require_folder(path, "DEMAND")
+    recordings = []
+    warnings = []
+    for scene, environments in SCENES.items():
+        found = next(((name, file) for name in environments if (file := _recording(path, name))), None)
+        if found is None:
+            warnings.append(f"{path}: the scene {scene} is missing; looked for {' and '.join(environments)}")
+            continue
+        environment, recording = found
+        if environment != environments[0]:
+            warnings.append(f"{path}: {environments[0]} is missing; {environment} stands for the scene {scene}")
+        recordings.append(NoiseRecording(scene, recording))
+    if not recordings:
+        wanted = first_few([environments[0] for environments in SCENES.values()])
+        raise CorpusError(f"{path}: is not DEMAND; looked for {wanted}, as NAME/ch01.wav, NAME_16k/ or NAME_16k.zip")
+    synthetic = is_synthetic(path)
+    title = "synthetic DEMAND" if synthetic else "DEMAND"
+    summary = f"{title}: {len(recordings)} of {len(SCENES)} scenes{'; generated, not recorded' if synthetic else ''}"
+    return NoiseCorpus("demand", title, tuple(recordings), summary, tuple(warnings), synthetic)
+
+
+def _recording(root: Path, environment: str) -> Path | None:
+    """Channel 1 of an environment at the lowest rate there is (16 before 48 kHz), unpacked only if in no folder."""
+    folders = [root / environment, *(root / f"{environment}_{rate}k" for rate in (16, 48))]
+    folders += [folder / environment for folder in folders[1:]]
+    files = [folder / f"ch01{suffix}" for folder in folders for suffix in AUDIO_SUFFIXES]
+    unpacked = [(_sample_rate(file), file) for file in files if file.is_file()]
+    zipped = [(1000 * rate, root / f"{environment}_{rate}k.zip") for rate in (16, 48)]
+    offers = unpacked + [(rate, file) for rate, file in zipped if file.is_file()]
+    if not offers:
+        return None
+    _, best = min(offers, key=lambda offer: offer[0])
+    return _unpack(best, environment) if best.suffix == ".zip" else best
+
+
+def _sample_rate(file: Path) -> int:
+    try:
+        return int(sf.info(file).samplerate)
+    except sf.LibsndfileError as error:
+        raise CorpusError(f"{file}: is not audio ({error.error_string})") from None
+
+
+def _unpack(archive: Path, environment: str) -> Path:
+    """Copy channel 1 out of a zip file into the cache, unless it is there."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            held = opened.namelist()
+            name = next((n for suffix in AUDIO_SUFFIXES if (n := f"{environment}/ch01{suffix}") in held), None)
+            if name is not None:
+                return _extracted(opened, name, cache_dir() / "demand" / archive.stem)
+    except _DAMAGED as error:
+        raise CorpusError(f"{archive}: is not a whole zip file ({error})") from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise CorpusError(f"{archive}: is not a whole zip file ({error.strerror})") from None
+    except RuntimeError as error:
+        raise CorpusError(f"{archive}: cannot be unpacked ({error})") from None
+    raise CorpusError(f"{archive}: holds no {environment}/ch01.wav")
+
+
+def _extracted(archive: zipfile.ZipFile, name: str, stem: Path) -> Path:
+    folder = stem.with_name(f"{stem.name}-{archive.getinfo(name).CRC:08x}")
+    file = folder / Path(name).name
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with archive.open(name) as source, written_whole(file) as part, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return file

@@ -1,0 +1,127 @@
+"""A corpus decoded once: all waveforms end to end in one memory-mapped file, its key made of the files' contents."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastser.data.audio import AudioError, decode_all, open_file
+from fastser.runtime.files import cache_dir, written_whole
+from fastser.settings import digest
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWaveforms:
+    """Decoded recordings end to end.
+
+    Attributes:
+        samples: Memory-mapped float32 [samples], full scale 1.0.
+        offsets: int64 [recordings + 1]; recording i is `samples[offsets[i]:offsets[i + 1]]`.
+        bad: Sentence for each recording that could not be decoded (those hold no samples), by index.
+        key: Digest of the files' contents and of the sample rate.
+    """
+
+    samples: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    bad: dict[int, str]
+    key: str
+
+    def without_bad(self) -> "PackedWaveforms":
+        """The same samples with the recordings that could not be decoded left out of `offsets`."""
+        bad = sorted(self.bad)
+        return PackedWaveforms(self.samples, np.delete(self.offsets, bad), {}, digest(self.key, bad))
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
+        return self.samples[self.offsets[index] : self.offsets[index + 1]]
+
+
+def content_digests(paths: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file, on all cores; a file that cannot be read has the digest of its error."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(_content_digest, paths))
+
+
+def _content_digest(path: Path) -> str:
+    try:
+        with open_file(path) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def pack(
+    paths: Sequence[Path], sample_rate: int, min_samples: int = 1, on_file: Callable[[], None] = lambda: None
+) -> PackedWaveforms:
+    """Decode files on all cores and keep the result in the cache; a second call reads it from there.
+
+    Args:
+        paths: Audio files.
+        sample_rate: Rate to which everything is resampled, in hertz.
+        min_samples: Shorter recordings are padded with zeros on the right to this length (open 4).
+        on_file: Called after each file that is decoded, for a progress display.
+
+    Returns:
+        The recordings in the order of `paths`. Files that are not usable audio are listed in `bad`.
+    """
+    key = digest("waveforms", _FORMAT, sample_rate, min_samples, content_digests(paths))
+    samples_path = cache_dir() / f"waveforms-{key}.f32"
+    index_path = cache_dir() / f"waveforms-{key}.json"
+    index = cached_index(index_path, samples_path, lambda index: 4 * index["offsets"][-1])
+    if index is None:
+        _decode(paths, sample_rate, min_samples, samples_path, index_path, on_file)
+        index = json.loads(index_path.read_text())
+    offsets = np.asarray(index["offsets"], dtype=np.int64)
+    bad = {int(i): f"{paths[int(i)]}: {reason}" for i, reason in index["bad"].items()}
+    samples = np.memmap(samples_path, np.float32, "c") if offsets[-1] else np.empty(0, np.float32)
+    return PackedWaveforms(samples, offsets, bad, key)
+
+
+def cached_index(index_path: Path, data_path: Path, size: Callable[[Any], int]) -> Any:
+    """Read the JSON index of a cached file of data.
+
+    Args:
+        index_path: The index.
+        data_path: The file that it describes.
+        size: Bytes that the file must have, from the index.
+
+    Returns:
+        The index, or None where one of the two is missing, torn or of another size.
+    """
+    try:
+        index = json.loads(index_path.read_text())
+        return index if data_path.stat().st_size == size(index) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _decode(
+    paths: Sequence[Path],
+    sample_rate: int,
+    min_samples: int,
+    samples_path: Path,
+    index_path: Path,
+    on_file: Callable[[], None],
+) -> None:
+    offsets = [0]
+    bad: dict[int, str] = {}
+    with written_whole(samples_path) as part, part.open("wb") as stream:
+        for i, decoded in enumerate(decode_all(paths, sample_rate)):
+            if isinstance(decoded, AudioError):
+                bad[i] = str(decoded).removeprefix(f"{paths[i]}: ")
+                offsets.append(offsets[-1])
+            else:
+                padded = np.pad(decoded, (0, max(min_samples - len(decoded), 0)))
+                stream.write(padded.tobytes())
+                offsets.append(offsets[-1] + len(padded))
+            on_file()
+    with written_whole(index_path) as part:
+        part.write_text(json.dumps({"offsets": offsets, "bad": bad}))

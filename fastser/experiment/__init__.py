@@ -1,0 +1,1 @@
+"""The protocol: folds, grid, runs and stored results."""

@@ -1,0 +1,41 @@
+"""On which device a process computes, and that the same seed gives the same bits there."""
+
+import os
+
+import torch
+
+from fastser.runtime.malloc import keep_freed_memory
+
+
+class DeviceError(ValueError):
+    """A device that cannot be used, in one sentence."""
+
+
+def named_device(name: str) -> torch.device:
+    """The device that `--device` names; this process is set up for it.
+
+    Algorithms are deterministic, fp32 is full, and on a CPU freed memory is kept.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1", or "auto", which takes a GPU if there is one.
+
+    Raises:
+        DeviceError: If it is not a device, or not there.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling is slow
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"--device {name}: not a device; give cpu, cuda, cuda:1 or auto") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"--device {name}: only cpu and cuda are supported")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: there is no such CUDA device on this machine")
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device

@@ -1,0 +1,189 @@
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from fastser.data.audio import decode
+from fastser.data.packed_audio import PackedWaveforms, content_digests, pack
+from fastser.runtime.files import cache_dir, written_whole
+
+RATE = 16_000
+LENGTHS = (1_000, 200, 3_000, 400)
+
+
+@pytest.fixture
+def files(tmp_path: Path, cache: Path) -> list[Path]:
+    """Four recordings of `LENGTHS` samples."""
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.wav" for i in range(len(LENGTHS))]
+    for path, length in zip(paths, LENGTHS, strict=True):
+        sf.write(path, rng.uniform(-0.5, 0.5, length), RATE)
+    return paths
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were decoded, one entry each time."""
+    seen: list[Path] = []
+    monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: (seen.append(path), decode(path, rate))[1])
+    return seen
+
+
+def test_recordings_lie_end_to_end_as_decoded(files: Sequence[Path]) -> None:
+    packed = pack(files, RATE)
+    assert packed.samples.dtype == np.float32
+    assert packed.offsets.tolist() == [0, *np.cumsum(LENGTHS)]
+    assert packed.bad == {}
+    for i, path in enumerate(files):
+        assert np.array_equal(packed[i], decode(path, RATE))
+
+
+def test_short_recordings_are_padded_on_the_right(files: Sequence[Path]) -> None:
+    packed = pack(files, RATE, min_samples=400)
+    assert np.diff(packed.offsets).tolist() == [1_000, 400, 3_000, 400]
+    assert np.array_equal(packed[1], np.pad(decode(files[1], RATE), (0, 200)))
+
+
+def test_a_second_call_decodes_nothing(files: Sequence[Path], decoded: list[Path]) -> None:
+    first = pack(files, RATE)
+    assert sorted(decoded) == sorted(files)
+    again = pack(files, RATE)
+    assert len(decoded) == len(files)
+    assert isinstance(again.samples, np.memmap)
+    assert np.array_equal(first.samples, again.samples)
+    assert first.key == again.key
+
+
+def test_the_place_and_the_name_of_a_file_do_not_matter(files: list[Path], decoded: list[Path]) -> None:
+    files[3].write_bytes(b"")
+    first = pack(files, RATE)
+    decoded.clear()
+    moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in files]
+    again = pack(moved, RATE)
+    assert decoded == []
+    assert again.key == first.key
+    assert first.bad == {3: f"{files[3]}: is an empty file"}
+    assert again.bad == {3: f"{moved[3]}: is an empty file"}
+
+
+def test_other_contents_settings_or_order_have_another_key(files: list[Path], decoded: list[Path]) -> None:
+    keys = {pack(files, RATE).key, pack(files, 8_000).key, pack(files, RATE, 400).key, pack(files[::-1], RATE).key}
+    content = bytearray(files[2].read_bytes())
+    content[-1] ^= 1
+    files[2].write_bytes(content)
+    keys.add(pack(files, RATE).key)
+    assert len(keys) == 5
+    assert len(decoded) == 5 * len(files)
+
+
+def test_unusable_files_are_named_and_hold_no_samples(files: list[Path]) -> None:
+    good = pack(files, RATE)
+    files[0].write_text("version https://git-lfs.github.com/spec/v1\n")
+    files[3].unlink()
+    packed = pack(files, RATE)
+    assert sorted(packed.bad) == [0, 3]
+    assert packed.bad[0].startswith(f"{files[0]}: is a git-lfs pointer")
+    assert packed.bad[3].startswith(f"{files[3]}: cannot be read")
+    usable = packed.without_bad()
+    assert usable.bad == {}
+    assert [usable[i].tolist() for i in range(2)] == [good[1].tolist(), good[2].tolist()]
+    assert len(usable.offsets) == 3
+    assert len({good.key, packed.key, usable.key}) == 3
+
+
+def test_all_files_unusable(files: list[Path]) -> None:
+    for path in files:
+        path.write_bytes(b"")
+    packed = pack(files, RATE)
+    assert len(packed.bad) == len(files)
+    assert len(packed.samples) == 0
+    assert packed.without_bad().offsets.tolist() == [0]
+
+
+def test_interrupted_decoding_leaves_nothing(files: Sequence[Path], cache: Path) -> None:
+    seen = 0
+
+    def interrupt() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(files, RATE, on_file=interrupt)
+    assert list(cache.iterdir()) == []
+    assert len(pack(files, RATE).offsets) == len(files) + 1
+
+
+def test_a_lost_file_is_made_again(files: Sequence[Path], cache: Path) -> None:
+    samples = np.array(pack(files, RATE).samples)
+    (lost,) = cache.glob("*.f32")
+    lost.unlink()
+    assert np.array_equal(pack(files, RATE).samples, samples)
+
+
+@pytest.mark.parametrize("suffix", ["json", "f32"])
+@pytest.mark.parametrize("damage", [b"", b"{}", None])
+def test_a_torn_file_is_made_again(files: Sequence[Path], cache: Path, suffix: str, damage: bytes | None) -> None:
+    samples = np.array(pack(files, RATE).samples)
+    (torn,) = cache.glob(f"*.{suffix}")
+    torn.write_bytes(torn.read_bytes()[:-4] if damage is None else damage)
+    packed = pack(files, RATE)
+    assert np.array_equal(packed.samples, samples)
+    assert packed.offsets[-1] == len(samples)
+
+
+def test_two_at_once_get_the_same(files: Sequence[Path], cache: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results: list[PackedWaveforms] = list(pool.map(lambda _: pack(files, RATE), range(4)))
+    assert all(np.array_equal(result.samples, results[0].samples) for result in results)
+    assert sorted(path.suffix for path in cache.iterdir()) == [".f32", ".json"]
+
+
+def test_progress_counts_every_file_good_or_bad(files: list[Path]) -> None:
+    files[1].write_bytes(b"")
+    counted: list[None] = []
+    count: Callable[[], None] = lambda: counted.append(None)  # noqa: E731
+    pack(files, RATE, on_file=count)
+    assert len(counted) == len(files)
+
+
+def test_digests_follow_the_content(tmp_path: Path) -> None:
+    names = ("a", "b", "same as a")
+    for name, content in zip(names, (b"a", b"b", b"a"), strict=True):
+        (tmp_path / name).write_bytes(content)
+    a, b, same, none, folder = content_digests([*(tmp_path / name for name in names), tmp_path / "none", tmp_path])
+    assert a == same == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    assert len({a, b, none, folder}) == 4
+
+
+def test_cache_folder_is_made(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_dir() == cache
+    assert cache.is_dir()
+    monkeypatch.delenv("FASTSER_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "user" / name))
+    assert cache_dir() == tmp_path / "user" / "fastser"
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with written_whole(path) as part:
+        part.write_text("old")
+        assert not path.exists()
+
+    def fail() -> None:
+        with written_whole(path) as part:
+            part.write_text("half of the new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    with written_whole(path) as part, written_whole(path) as other:
+        part.write_text("first")
+        other.write_text("second")
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]

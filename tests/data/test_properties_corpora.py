@@ -1,0 +1,433 @@
+"""Properties of every corpus reader: what a name or label line says is read, anything else is left out or refused."""
+
+import csv
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import example, given, settings
+
+from fastser.data.corpora import EMOTIONS, READERS, Corpus, CorpusError, read_corpus, read_noise
+from fastser.data.corpora.files import audio_files
+
+DIGITS = "0123456789"
+LOOKALIKES = "\u0663\u0969\uff21\uff41\uff10\xe9_- .A1"
+"""Characters that a careless pattern takes for ASCII digits or letters."""
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=12).filter(
+    lambda name: name.strip(". ") and not name.startswith(".")
+)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A new folder for one example."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name).resolve()
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+@st.composite
+def edited(draw: Any, texts: st.SearchStrategy[str]) -> str:
+    """A text as it is, or with one character replaced, put in or taken out."""
+    text = draw(texts)
+    edit = draw(st.sampled_from(["none", "none", "replace", "insert", "delete"]))
+    if edit == "none" or not text:
+        return text
+    at = draw(st.integers(0, len(text) - 1))
+    new = "" if edit == "delete" else draw(st.sampled_from(LOOKALIKES))
+    return text[:at] + new + text[at + (edit != "insert") :]
+
+
+def is_number(text: str, length: int) -> bool:
+    return len(text) == length and all(character in DIGITS for character in text)
+
+
+def found(corpus: Corpus) -> list[tuple[str, str, str, str | None]]:
+    return [(u.id, u.speaker, u.emotion, u.session) for u in corpus.utterances]
+
+
+def assert_sound(corpus: Corpus) -> None:
+    """What every later step relies on."""
+    ids = [u.id for u in corpus.utterances]
+    assert ids
+    assert ids == sorted(set(ids))
+    assert {u.emotion for u in corpus.utterances} <= set(EMOTIONS)
+    assert all(u.path.is_file() and u.speaker for u in corpus.utterances)
+    assert len({u.split is None for u in corpus.utterances}) == 1
+    assert sum(corpus.class_counts().values()) == len(ids)
+    for sentence in (corpus.summary, *corpus.warnings):
+        assert "\n" not in sentence
+
+
+def read(name: str, path: Path) -> Corpus | str:
+    """The corpus, or the sentence with which it is refused."""
+    try:
+        return read_corpus(name, path)
+    except CorpusError as error:
+        return str(error)
+
+
+def read_or_none(name: str, path: Path) -> Corpus | None:
+    """The corpus, or None where it is refused as it should be: in one line that begins with a path."""
+    corpus = read(name, path)
+    if isinstance(corpus, Corpus):
+        return corpus
+    assert corpus.startswith(str(path))
+    assert "\n" not in corpus
+    return None
+
+
+EMODB_NAMES = st.builds(
+    "{:02d}{}{:02d}{}{}".format,
+    st.integers(0, 20),
+    st.sampled_from("ab"),
+    st.integers(1, 10),
+    st.sampled_from("WLEAFTN"),
+    st.sampled_from(["", "a", "b", "f"]),
+)
+
+
+def emodb_says(stem: str) -> tuple[str, str, str, None] | None:
+    emotion = {"W": "angry", "F": "happy", "N": "neutral", "T": "sad"}.get(stem[5:6])
+    version = stem[6:]
+    named = is_number(stem[:2], 2) and stem[2:3] in ("a", "b") and is_number(stem[3:5], 2)
+    known = emotion and (version == "" or (len(version) == 1 and "a" <= version <= "z"))
+    return (stem, stem[:2], emotion, None) if named and known and emotion else None
+
+
+@given(st.lists(edited(EMODB_NAMES), min_size=1, max_size=8, unique=True))
+@example(["03a01Fa", "03a01Fb", "\u0660\u0663a01Fa"])
+def test_emodb_takes_exactly_what_its_naming_says(names: list[str]) -> None:
+    with folder() as root:
+        for name in names:
+            touch(root / "wav" / f"{name}.wav")
+        corpus = read_or_none("emodb", root)
+        said = sorted(entry for name in names if not name.startswith(".") and (entry := emodb_says(name)))
+        assert (found(corpus) if corpus else []) == said
+
+
+RAVDESS_NAMES = st.builds(
+    lambda *fields: "-".join(f"{field:02d}" for field in fields),
+    st.sampled_from([3, 3, 3, 1]),
+    st.sampled_from([1, 1, 1, 2]),
+    st.integers(1, 8),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.integers(1, 24),
+)
+
+
+def ravdess_says(stem: str) -> tuple[str, str, str, None] | None:
+    fields = stem.split("-")
+    if len(fields) != 7 or not all(is_number(field, 2) for field in fields) or fields[:2] != ["03", "01"]:
+        return None
+    emotion = {"01": "neutral", "03": "happy", "04": "sad", "05": "angry"}.get(fields[2])
+    return (stem, f"Actor_{fields[6]}", emotion, None) if emotion else None
+
+
+@given(st.lists(edited(RAVDESS_NAMES), min_size=1, max_size=8, unique=True))
+def test_ravdess_takes_exactly_what_its_naming_says(names: list[str]) -> None:
+    with folder() as root:
+        for name in names:
+            touch(root / f"Actor_{name[-2:].strip('. ')}" / f"{name}.wav")
+        corpus = read_or_none("ravdess", root)
+        said = sorted(entry for name in names if not name.startswith(".") and (entry := ravdess_says(name)))
+        assert (found(corpus) if corpus else []) == said
+
+
+IEMOCAP_IDS = st.builds(
+    "Ses0{}{}_{}_{}{:03d}".format,
+    st.integers(1, 5),
+    st.sampled_from("FM"),
+    st.sampled_from(["impro01", "script01_1b"]),
+    st.sampled_from("FM"),
+    st.integers(0, 30),
+)
+IEMOCAP_LINES = st.builds(
+    "[{:.4f} - {:.4f}]\t{}\t{}\t[2.5000, 2.0000, 3.0000]".format,
+    st.floats(0, 300),
+    st.floats(0, 300),
+    IEMOCAP_IDS,
+    st.sampled_from(["ang", "hap", "exc", "neu", "sad", "fru", "xxx", "sur"]),
+)
+IEMOCAP_EMOTION = {"ang": "angry", "hap": "happy", "exc": "happy", "neu": "neutral", "sad": "sad"}
+
+
+@given(st.dictionaries(IEMOCAP_IDS, st.sampled_from([*IEMOCAP_EMOTION, "fru", "xxx"]), min_size=1, max_size=8))
+def test_iemocap_reads_every_label_that_is_written(labels: dict[str, str]) -> None:
+    with folder() as root:
+        for id, code in labels.items():
+            session = root / f"Session{id[4]}"
+            touch(session / "sentences" / "wav" / id[:-5] / f"{id}.wav")
+            file = session / "dialog" / "EmoEvaluation" / f"{id[:-5]}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as stream:
+                stream.write(f"[0.0 - 1.5]\t{id}\t{code}\t[2.5, 2.5, 2.5]\nA-E1:\tval 3;\t()\n\n")
+        corpus = read_or_none("iemocap", root)
+        said = [
+            (id, f"{id[:5]}{id[-4]}", IEMOCAP_EMOTION[code], id[4])
+            for id, code in sorted(labels.items())
+            if code in IEMOCAP_EMOTION
+        ]
+        assert (found(corpus) if corpus else []) == said
+
+
+@given(edited(IEMOCAP_LINES), st.booleans())
+def test_an_iemocap_line_is_read_rightly_or_named(line: str, bom: bool) -> None:
+    """Whatever one character's edit makes of a label line, no label comes out that its fields do not hold."""
+    with folder() as root:
+        fields = line.split()
+        file = root / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+        file.parent.mkdir(parents=True)
+        file.write_text(line + "\n", encoding="utf-8-sig" if bom else "utf-8")
+        for id in {field.strip("[]") for field in fields if "/" not in field and len(field) > 8}:
+            touch(root / "Session1" / "sentences" / "wav" / "Ses01F_impro01" / f"{id}.wav")
+        corpus = read("iemocap", root)
+        if isinstance(corpus, str):
+            named = f"{file}, line 1: is not an IEMOCAP label line" in corpus
+            known = line.startswith("[") and len(fields) == 8 and fields[4] in IEMOCAP_EMOTION
+            assert named or ("no utterance" in corpus and not known)
+            return
+        ((id, speaker, emotion, session),) = found(corpus)
+        assert emotion == IEMOCAP_EMOTION[fields[4]]
+        assert id == fields[3]
+        assert id.isascii()
+        assert (speaker, session) == (f"Ses0{id[4]}{id[-4]}", id[4])
+        assert id[4] in "12345"
+        assert id[-4] in "FM"
+        assert is_number(id[-3:], 3)
+
+
+MSP_TURNS = st.builds(
+    "IMPROV-S{:02d}{}-{}{:02d}-{}-{}{:02d}".format,
+    st.integers(1, 20),
+    st.sampled_from("AHNS"),
+    st.sampled_from("FM"),
+    st.integers(1, 6),
+    st.sampled_from("PRST"),
+    st.sampled_from(["FM", "MF"]),
+    st.integers(1, 9),
+)
+MSP_EMOTION = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
+
+
+@given(
+    st.dictionaries(MSP_TURNS, st.sampled_from("AHNSOX"), min_size=1, max_size=8),
+    st.sampled_from(["Evalution.txt", "Evaluation.txt"]),
+    st.sampled_from(["utf-8", "utf-8-sig"]),
+    st.booleans(),
+)
+def test_msp_improv_reads_every_label_that_is_written(
+    labels: dict[str, str], name: str, encoding: str, below: bool
+) -> None:
+    with folder() as root:
+        for turn in labels:
+            touch(root / "Audio" / "session" / f"MSP-{turn}.wav")
+        file = root / ("info" if below else "") / name
+        file.parent.mkdir(exist_ok=True)
+        lines = [
+            f"UTD-{turn}.avi; {code}; A:3.1; V:3.0; D:2.9 ;\nWORKER00000001; {code}; A:3\n"
+            for turn, code in labels.items()
+        ]
+        file.write_text("\n".join(lines), encoding=encoding)
+        corpus = read_or_none("msp-improv", root)
+        said = [
+            (f"MSP-{turn}", turn.split("-")[2], MSP_EMOTION[code], turn.split("-")[2].lstrip("FM0"))
+            for turn, code in sorted(labels.items())
+            if code in MSP_EMOTION
+        ]
+        assert (found(corpus) if corpus else []) == said
+
+
+@given(edited(st.builds("UTD-{}.avi; {}; A:3.1; V:3.0;".format, MSP_TURNS, st.sampled_from("AHNSOX"))))
+def test_an_msp_improv_line_is_read_rightly_or_named(line: str) -> None:
+    with folder() as root:
+        file = root / "Evalution.txt"
+        file.write_text(line + "\n", encoding="utf-8")
+        name, *rest = (field.strip() for field in line.split(";"))
+        stem = "MSP" + name.removeprefix("UTD").rpartition(".")[0]
+        if stem.startswith("MSP-"):
+            touch(root / f"{stem}.wav")
+        corpus = read("msp-improv", root)
+        if isinstance(corpus, str):
+            assert corpus.startswith((f"{file}, line 1: is not an MSP-IMPROV label line", f"{root}: MSP-IMPROV has"))
+            return
+        ((id, speaker, emotion, session),) = found(corpus)
+        assert (id, emotion) == (stem, MSP_EMOTION[rest[0]])
+        assert id.isascii()
+        assert speaker[0] in "FM"
+        assert is_number(speaker[1:], 2)
+        assert session == str(int(speaker[1:]))
+
+
+CELLS = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"], exclude_characters="/"), min_size=1, max_size=6
+).filter(lambda cell: cell.strip("."))
+SYNONYMS = {"anger": "angry", "ANG": "angry", "Excited": "happy", "neu": "neutral", "sadness": "sad", "fear": None}
+
+
+@given(
+    st.lists(
+        st.tuples(CELLS, CELLS, st.sampled_from(list(SYNONYMS)), CELLS),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda row: row[0],
+    ),
+    st.permutations(["path", "speaker", "emotion", "session", "remark"]),
+    st.sampled_from(["utf-8", "utf-8-sig"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_manifest_says_what_was_written_into_it(
+    rows: list[tuple[str, str, str, str]], columns: list[str], encoding: str, newline: str
+) -> None:
+    with folder() as root:
+        with (root / "my.csv").open("w", encoding=encoding, newline="") as stream:
+            writer = csv.writer(stream, lineterminator=newline)
+            writer.writerow(columns)
+            for name, speaker, emotion, session in rows:
+                touch(root / "audio" / name)
+                cells = {"path": f"audio/{name}", "speaker": speaker, "emotion": emotion, "session": session}
+                writer.writerow([cells.get(column, "") for column in columns])
+        corpus = read_or_none("manifest", root / "my.csv")
+        said = sorted(
+            (f"audio/{name}", speaker, emotion, session)
+            for name, speaker, synonym, session in rows
+            if (emotion := SYNONYMS[synonym])
+        )
+        assert (found(corpus) if corpus else []) == said
+        if corpus:
+            assert_sound(corpus)
+
+
+MANIFEST = """path,speaker,emotion,session,split
+a.wav,ann,sad,1,train
+"b.wav",bob,happy,1,test
+c.wav,"c, jr",ang,2,validation
+"""
+
+
+@given(edited(st.just(MANIFEST)), edited(st.just(MANIFEST)), st.binary(max_size=4))
+def test_an_edited_manifest_is_read_or_refused_in_one_sentence(text: str, other: str, tail: bytes) -> None:
+    with folder() as root:
+        for name in ("a.wav", "b.wav", "c.wav"):
+            touch(root / name)
+        for content in (
+            text.encode(),
+            text.encode() + tail,
+            (text[: len(text) // 2] + other[len(other) // 2 :]).encode(),
+        ):
+            (root / "my.csv").write_bytes(content)
+            if corpus := read_or_none("manifest", root / "my.csv"):
+                assert_sound(corpus)
+                assert {u.split for u in corpus.utterances} in (
+                    {None},
+                    *({*parts} for parts in [("train",), ("test",), ("validation",)]),
+                    {"train", "test"},
+                    {"train", "validation"},
+                    {"test", "validation"},
+                    {"train", "test", "validation"},
+                )
+
+
+@given(
+    st.sampled_from([name for name in READERS if name != "manifest"]),
+    st.binary(max_size=60),
+    st.lists(NAMES, max_size=4),
+)
+def test_any_folder_is_a_sound_corpus_or_refused(name: str, label_bytes: bytes, names: list[str]) -> None:
+    """Whatever lies under a folder, readers raise nothing but `CorpusError`."""
+    with folder() as root:
+        for file in names:
+            touch(root / f"{file[:50]}.wav")
+        for label_file in ("Session1/dialog/EmoEvaluation/a.txt", "Evalution.txt"):
+            (root / label_file).parent.mkdir(parents=True, exist_ok=True)
+            (root / label_file).write_bytes(b"[" + label_bytes + b"\nUTD-" + label_bytes)
+        if corpus := read_or_none(name, root):
+            assert_sound(corpus)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.lists(st.sampled_from(["a", "b", "c"]), max_size=2).map("/".join), NAMES.map(lambda n: n[:20])),
+        st.sets(st.sampled_from([".wav", ".WAV", ".flac", ".txt", ""]), min_size=1),
+        max_size=6,
+    ),
+    st.lists(st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(["", "a", "b"])), max_size=2),
+)
+def test_the_walk_finds_each_recording_once(
+    files: dict[tuple[str, str], set[str]], links: list[tuple[str, str]]
+) -> None:
+    """Links to folders above, which make loops, included."""
+    with folder() as root:
+        expected = set()
+        for (parent, name), suffixes in files.items():
+            stem = name + "_"  # no ending of its own
+            for suffix in suffixes:
+                touch(root / parent / (stem + suffix))
+            order = [s for s in (".WAV", ".wav", ".flac") if s in suffixes]
+            if order:
+                expected.add(root / parent / (stem + order[0]))
+        for name, target in links:
+            if (root / target).is_dir() and not (root / name).is_symlink():
+                (root / name).symlink_to(root / target, target_is_directory=True)
+        assert {path.resolve() for path in audio_files(root)} == {path.resolve() for path in expected}
+        assert len(audio_files(root)) == len(expected)
+
+
+@given(st.dictionaries(NAMES, st.sets(NAMES, min_size=1, max_size=3), min_size=1, max_size=4))
+def test_a_noise_folder_names_its_scenes(scenes: dict[str, set[str]]) -> None:
+    with folder() as root:
+        for scene, names in scenes.items():
+            for name in names:
+                touch(root / scene / f"{name}_.wav")
+        noise = read_noise("folder", root)
+        assert noise.scenes == tuple(sorted(scenes))
+        assert len(noise.recordings) == sum(map(len, scenes.values()))
+        assert all(r.path.relative_to(root).parts[0] == r.scene for r in noise.recordings)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """A scene's zip file, and what lies in it."""
+    root = tmp_path_factory.mktemp("zip")
+    sf.write(root / "ch01.wav", np.tile(np.random.default_rng(0).uniform(-0.5, 0.5, 25), 20), 16_000)
+    with zipfile.ZipFile(root / "a.zip", "w", zipfile.ZIP_DEFLATED) as stream:
+        stream.write(root / "ch01.wav", "NPARK/ch01.wav")
+    return (root / "a.zip").read_bytes(), (root / "ch01.wav").read_bytes()
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=3), st.none() | st.integers(0, 10_000))
+@example([(6, 1)], None)
+@settings(max_examples=4 * settings.default.max_examples)
+def test_a_damaged_demand_archive_gives_its_recording_or_a_sentence(
+    archive: tuple[bytes, bytes], edits: list[tuple[int, int]], cut: int | None
+) -> None:
+    whole, inside = archive
+    content = bytearray(whole)
+    for at, value in edits:
+        content[at % len(content)] = value
+    with folder() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTSER_CACHE", str(root / "cache"))
+        (root / "NPARK_16k.zip").write_bytes(content[: cut % len(content)] if cut is not None else content)
+        try:
+            recordings = read_noise("demand", root).recordings
+        except CorpusError as error:
+            sentence = str(error)
+        else:
+            assert recordings[0].path.read_bytes() == inside
+            return
+        assert sentence.startswith(str(root / "NPARK_16k.zip"))
+        assert "None" not in sentence

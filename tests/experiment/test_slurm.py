@@ -1,0 +1,194 @@
+"""Slurm: submitit's local executor for the real thing, and fakes of Slurm's commands to see what they are told."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import SMALL_GRID, SMALL_TRAININGS, Start, events, finish, history, starter, tables
+
+pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
+
+from fastser.experiment.executors import ExecutorError
+from fastser.experiment.executors.slurm import minutes, sbatch_options, wants_gpu
+
+SLURM = ["--executor=slurm", "--checkpoint-minutes=0"]
+LOCAL = """
+from pathlib import Path
+import submitit
+from fastser.experiment.executors import slurm
+
+def submitter(submission):
+    executor = submitit.LocalExecutor(submission.folder)
+    executor.update_parameters(timeout_min=30)
+    return executor
+
+slurm.check = lambda options: None
+slurm.submitter = submitter
+slurm.queued = lambda: {pid.name for pid in Path("/proc").glob("[0-9]*")}  # jobs are named after their processes
+"""
+SBATCH = """#!{python}
+# Runs an array as `sbatch` would, one task after the other, without waiting for it.
+import os, pathlib, re, subprocess, sys
+
+script = pathlib.Path(sys.argv[1]).read_text()
+log = pathlib.Path({log!r})
+number = 100 + len(list(log.iterdir()))
+(log / f"{{number}}.sh").write_text(script)
+first, last = map(int, re.search("--array=(\\\\d+)-(\\\\d+)", script).groups())
+run = "".join(
+    f"SLURM_ARRAY_TASK_ID={{task}} SLURM_JOB_ID={{number + task}} bash {{log}}/{{number}}.sh;"
+    for task in range(first, last + 1)
+)
+environ = os.environ | {{"SLURM_ARRAY_JOB_ID": str(number)}}
+streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+subprocess.Popen(["bash", "-c", run], start_new_session=True, env=environ, **streams)
+print(f"Submitted batch job {{number}}")
+"""
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do if [[ $1 == --unbuffered ]]; then shift; else shift 2; fi; done
+exec "$@"
+"""
+SQUEUE = """#!/bin/bash
+[[ "$*" == "--me --noheader --array --format=%i" ]] && seq --format=100_%g 0 3
+"""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    return starter(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Path:
+    """A folder with Slurm's commands; scripts that `sbatch` took are in `scripts` below it."""
+    folder = tmp_path / "bin"
+    (folder / "scripts").mkdir(parents=True)
+    for name, text in (
+        ("sbatch", SBATCH.format(python=sys.executable, log=str(folder / "scripts"))),
+        ("srun", SRUN),
+        ("squeue", SQUEUE),
+    ):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_a_job_that_slurm_takes_back_goes_on_where_it_was(start: Start, serial: dict[str, str], tmp_path: Path) -> None:
+    process = start(*SMALL_GRID, *SLURM, "--runs-per-job=5", "--out", tmp_path, script=LOCAL)
+    victim = next(record for record in events(tmp_path, process) if record["event"] == "started")
+    os.kill(victim["pid"], signal.SIGUSR2)
+    status, said, err = finish(process)
+    assert (status, err) == (0, "")
+    assert f"{SMALL_TRAININGS} of {SMALL_TRAININGS} trainings finished, 0 of them reused" in said
+    assert tables(tmp_path) == serial
+    counts = history(tmp_path)
+    assert counts[victim["key"]] == {"started": 1, "stopped": 1, "continued": 1, "finished": 1}
+    assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_TRAININGS
+    assert len(list((tmp_path / "slurm").glob("*_result.pkl"))) == 2
+
+
+def test_one_array_is_submitted_and_found_again_by_the_next_driver(
+    start: Start, serial: dict[str, str], fakes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = [
+        f"--slurm={text}" for text in ("partition=gpu", "time=1-12", "gres=tmp:1", "exclusive", "mem_per_cpu=2G")
+    ]
+    arguments = [*SMALL_GRID, *SLURM, *options, "--runs-per-job=3", "--cpus-per-run=1", "--out", out]
+    path = f"{fakes}:{os.environ['PATH']}"
+    process = start(*arguments, PATH=path)
+    next(record for record in events(out, process) if record["event"] == "started")
+    process.send_signal(signal.SIGINT)
+    status, said, err = finish(process)
+    assert (status, err) == (130, "")
+    assert "the jobs stay in the queue; scancel --me --name=fastser ends them" in said
+
+    status, said, err = finish(start(*arguments, PATH=path))
+    assert (status, err) == (0, "")
+    assert tables(out) == serial
+    assert [of_key["finished"] for of_key in history(out).values()] == [1] * SMALL_TRAININGS
+    (script,) = (fakes / "scripts").iterdir()
+    lines = script.read_text().splitlines()
+    flags = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
+    assert flags >= {
+        "array=0-3%4",
+        "job-name=fastser",
+        "partition=gpu",
+        "time=2160",
+        "gres=tmp:1",
+        "exclusive",
+        "mem-per-cpu=2G",
+        "cpus-per-task=1",
+        "requeue",
+        "open-mode=append",
+        "signal=USR2@90",
+    }
+    assert "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1" in lines
+    assert re.match(r"srun --unbuffered .* -m submitit\.core\._submit", lines[-1])
+    assert (out / "slurm").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(
+    shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode != 0,
+    reason="no Slurm controller answers here",
+)
+def test_on_a_real_slurm_a_job_is_requeued_and_goes_on(start: Start, serial: dict[str, str], tmp_path: Path) -> None:
+    process = start(*SMALL_GRID, *SLURM, "--slurm=time=30", "--runs-per-job=5", "--out", tmp_path)
+    victim = next(record for record in events(tmp_path, process) if record["event"] == "started")
+    (jobs,) = (tmp_path / "slurm").glob("jobs-*.json")
+    (job,) = [job for job, keys in json.loads(jobs.read_text()).items() if victim["key"] in keys]
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)
+    assert finish(process)[0] == 0
+    assert tables(tmp_path) == serial
+    counts = history(tmp_path)
+    assert counts[victim["key"]] == {"started": 1, "stopped": 1, "continued": 1, "finished": 1}
+    assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_TRAININGS
+
+
+def test_without_sbatch_there_is_one_sentence(start: Start, tmp_path: Path) -> None:
+    status, _, err = finish(start(*SMALL_GRID, *SLURM, "--out", tmp_path, PATH=str(tmp_path)))
+    assert status == 2
+    assert err == "error: --executor slurm: there is no sbatch here; run this on a login node of the cluster\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("90", 90), ("90:30", 91), ("12:00:00", 720), ("2-00", 2880), ("1-12:30", 2190), ("0:00:10", 1)],
+)
+def test_time_limits_are_read_as_sbatch_reads_them(limit: str, expected: int) -> None:
+    assert minutes(limit) == expected
+
+
+@pytest.mark.parametrize("limit", ["", "two hours", "1:2:3:4", "-5"])
+def test_what_is_no_time_limit_is_refused(limit: str) -> None:
+    with pytest.raises(ExecutorError, match=re.escape(f"--slurm time={limit}: expected minutes")):
+        minutes(limit)
+
+
+def test_options_of_sbatch_are_named_as_sbatch_names_them() -> None:
+    options = ("--gres=gpu:a100:1", "mail_user=a=b@c", "exclusive")
+    assert sbatch_options(options) == {"gres": "gpu:a100:1", "mail-user": "a=b@c", "exclusive": True}
+    assert wants_gpu(options)
+    assert not wants_gpu(("gres=tmp:1", "partition=gpu"))
+
+
+@pytest.mark.parametrize("option", ["array=0-3", "--output=x", "p=gpu", "=x", "Partition=gpu", "a b=c"])
+def test_options_that_are_not_the_users_are_refused(option: str) -> None:
+    with pytest.raises(ExecutorError, match=re.escape(f"--slurm {option}: ")):
+        sbatch_options([option])
+
+
+def test_all_that_sbatch_says_is_passed_on(start: Start, fakes: Path, tmp_path: Path) -> None:
+    said = "sbatch: unrecognized option '--partitoin=gpu'\nTry \"sbatch --help\" for more information\n"
+    (fakes / "sbatch").write_text(f"#!/bin/bash\ncat >&2 <<'END'\n{said}END\nexit 1\n")
+    arguments = [*SMALL_GRID, *SLURM, "--slurm=partitoin=gpu", "--out", tmp_path / "out"]
+    status, _, err = finish(start(*arguments, PATH=f"{fakes}:{os.environ['PATH']}"))
+    assert status == 2
+    assert "sbatch refuses the jobs: sbatch: unrecognized option '--partitoin=gpu'" in err
+    assert "Traceback" not in err

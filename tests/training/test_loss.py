@@ -1,0 +1,83 @@
+"""The loss of a batch: its value, its compiled form on every architecture, its dtypes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import on_gpu
+from torch import Tensor, nn
+
+from fastser.models import ARCHITECTURES, build_model
+from fastser.runtime.nvtx_ranges import stage
+from fastser.settings import QUICK
+from fastser.training.loss import _compiled, batch_loss, loss_function
+
+
+def _model(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return build_model(name, widths=QUICK.widths, segment_frames=32, num_bins=32)
+
+
+def _batch(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(size)
+    x = torch.randn(size, 32, 32, generator=generator)
+    own, other = torch.randint(4, (2, size), generator=generator)
+    return x, own, other, torch.rand(size, generator=generator)
+
+
+def test_loss_lies_between_two_labels() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 4))
+    x, own, other, lam = _batch(5)
+    logits = model(x)
+    expected = [lam[i] * F.cross_entropy(logits[i], own[i]) for i in range(5)]
+    expected += [(1 - lam[i]) * F.cross_entropy(logits[i], other[i]) for i in range(5)]
+    torch.testing.assert_close(batch_loss(model, x, own, other, lam), sum(expected) / 5)
+    torch.testing.assert_close(batch_loss(model, x, own, None, None), F.cross_entropy(logits, own))
+
+
+def test_compiles_in_one_graph_that_serves_other_trainings_and_batch_sizes() -> None:
+    run = _compiled("aot_eager")
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for size in (6, 5):
+        for name in ARCHITECTURES:
+            x, own, other, lam = _batch(size)
+            losses, gradients = [], []
+            for function in (batch_loss, run):
+                model = _model(name)
+                torch.manual_seed(1)  # dropout
+                losses.append(function(model, x, own, other, lam))
+                losses[-1].backward()
+                gradients.append([parameter.grad for parameter in model.parameters()])
+            torch.testing.assert_close(*losses)
+            torch.testing.assert_close(*gradients)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(ARCHITECTURES)
+
+
+def test_is_eager_on_a_cpu() -> None:
+    assert loss_function(torch.device("cpu")) is batch_loss
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_models_take_autocast(name: str) -> None:
+    model, (x, own, _, _) = _model(name).eval(), _batch(6)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(x)
+    assert logits.dtype == torch.bfloat16
+    exact = model(x)
+    assert (logits.float() - exact).norm() < 0.05 * exact.norm()
+    F.cross_entropy(logits.float(), own).backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+@on_gpu
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_compiled_loss_on_a_gpu_is_near_float32(name: str) -> None:
+    model, batch = _model(name).cuda().eval(), [t.cuda() for t in _batch(6)]
+    compiled = loss_function(torch.device("cuda"))(model, *batch)
+    exact = batch_loss(_model(name).eval(), *_batch(6))
+    torch.testing.assert_close(compiled.cpu(), exact, rtol=0.05, atol=0.02)
+
+
+def test_a_stage_changes_nothing() -> None:
+    with stage("forward"), pytest.raises(KeyError), stage("inner"):
+        raise KeyError
