@@ -118,7 +118,7 @@ def report(settings: Settings, name: str, batch: int, *, eager: bool) -> list[st
     """Lines about one model: a training step, and a step of BIM."""
     size = settings.spectrogram.segment_frames, settings.spectrogram.num_bins
     torch.manual_seed(0)
-    model = build_model(name, widths=settings.widths, segment_frames=size[0], num_bins=size[1])
+    model = build_model(name, settings=settings.model, segment_frames=size[0], num_bins=size[1])
     x, y = torch.randn(batch, *size), torch.randint(4, (batch,))
     optimizer = torch.optim.Adam(model.parameters(), foreach=True)
     attack = BIM(model, settings.attack.eps, settings.attack.eps * settings.attack.bim_relative_step, STEPS)

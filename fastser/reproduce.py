@@ -103,14 +103,14 @@ def reproduce(
     Exit status: 0 all done; 1 some trainings failed; 2 unusable arguments or data; 130 interrupted.
     """
     from fastser.cli.main import USER_ERRORS, run  # torch is loaded only now: --help stays quick
-    from fastser.cli.options import Request
+    from fastser.cli.options import CliOptions
 
     tables = {f"table{number}" for number in table or ()} | ({"figure2"} if figure else set())
     if everything:
         tables = {"table1", "table2", "table3", "table4", "figure2"}
     try:
         return run(
-            Request(
+            CliOptions(
                 tables=frozenset(tables),
                 source=source,
                 target=target,

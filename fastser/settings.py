@@ -5,7 +5,6 @@ what the paper leaves open and why this default was taken. Two `Settings` exist,
 changed from the command line (`--set training.batch_size=32`), and each finished training records all of them.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -26,14 +25,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Audio(_Frozen):
+class AudioSettings(_Frozen):
     """Waveforms."""
 
     sample_rate: int = _from("paper 4.1", 16_000, gt=0)
 
 
-class Spectrogram(_Frozen):
-    """Waveform to fixed-width segments (paper 4.2); lengths in samples at `Audio.sample_rate`, or in frames."""
+class SpectrogramSettings(_Frozen):
+    """Waveform to fixed-width segments (paper 4.2); lengths in samples at `AudioSettings.sample_rate`, or in frames."""
 
     win_length: int = _from("paper 4.2: 25 ms, Hamming", 400, gt=0)
     hop_length: int = _from("paper 4.2: 10 ms", 160, gt=0)
@@ -59,7 +58,7 @@ Kernel = tuple[PositiveInt, PositiveInt]
 """Size of a convolution kernel, bins x frames."""
 
 
-class Widths(_Frozen):
+class ModelSettings(_Frozen):
     """Sizes of the five architectures (paper 4.4 where it gives one)."""
 
     stem: Literal["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"] = _from("open 12", "conv7x7-stride2")
@@ -85,7 +84,7 @@ class Widths(_Frozen):
         return self
 
 
-class Training(_Frozen):
+class TrainingSettings(_Frozen):
     """One training (paper 4.4, last paragraph)."""
 
     learning_rate: float = _from("paper 4.4", 1e-3, gt=0)
@@ -96,14 +95,14 @@ class Training(_Frozen):
     monitor: Literal["accuracy", "uar"] = _from("open 25", "accuracy")
 
 
-class Augmentation(_Frozen):
+class AugmentationSettings(_Frozen):
     """Training-set augmentation (paper 4.3)."""
 
     speed_factors: tuple[PositiveFloat, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1))
     mixup_alpha: float = _from("open 26", 0.2, gt=0)
 
 
-class Noise(_Frozen):
+class NoiseSettings(_Frozen):
     """Noise on the test set (paper 5.2)."""
 
     snr_db: tuple[float, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0))
@@ -112,7 +111,7 @@ class Noise(_Frozen):
     )
 
 
-class Attack(_Frozen):
+class AttackSettings(_Frozen):
     """Adversarial attacks on the test set (paper 5.3), in standardised model-input units."""
 
     eps: float = _from("paper 5.3: 0.08; its unit is open 31", 0.08, gt=0)
@@ -120,7 +119,7 @@ class Attack(_Frozen):
     bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
 
 
-class Protocol(_Frozen):
+class ProtocolSettings(_Frozen):
     """Which trainings are run (paper 4.4 and 5)."""
 
     folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
@@ -132,14 +131,14 @@ class Settings(_Frozen):
     """All settings of one run of the protocol."""
 
     scale: Literal["paper", "quick"] = "paper"
-    audio: Audio = Audio()
-    spectrogram: Spectrogram = Spectrogram()
-    widths: Widths = Widths()
-    training: Training = Training()
-    augmentation: Augmentation = Augmentation()
-    noise: Noise = Noise()
-    attack: Attack = Attack()
-    protocol: Protocol = Protocol()
+    audio: AudioSettings = AudioSettings()
+    spectrogram: SpectrogramSettings = SpectrogramSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    noise: NoiseSettings = NoiseSettings()
+    attack: AttackSettings = AttackSettings()
+    protocol: ProtocolSettings = ProtocolSettings()
 
     def override(self, assignments: Sequence[str]) -> "Settings":
         """Return a copy with `section.name=value` assignments applied, as the command line gives them.
@@ -192,25 +191,13 @@ def _parse(text: str) -> Any:
         return [_parse(part) for part in text.split(",")] if "," in text else text
 
 
-def digest(*parts: Any) -> str:
-    """Short stable hash of JSON-able values: the key of everything that is cached or resumed (16 hex digits)."""
-    canonical = json.dumps(parts, sort_keys=True, default=_jsonable)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} has no canonical JSON form")
-
-
 PAPER = Settings()
 """The published protocol."""
 
 QUICK = Settings(
     scale="quick",
-    spectrogram=Spectrogram(kind="log-mel", num_bins=64, segment_frames=128, segment_hop=128),
-    widths=Widths(
+    spectrogram=SpectrogramSettings(kind="log-mel", num_bins=64, segment_frames=128, segment_hop=128),
+    model=ModelSettings(
         stem="conv7x7-stride2-maxpool",
         layers_per_block=3,
         proposed_growth_rate=8,
@@ -222,8 +209,8 @@ QUICK = Settings(
         cnn_kernels=((6, 8), (4, 6), (3, 3)),
         cnn_units=(32, 16),
     ),
-    training=Training(batch_size=16, max_epochs=8, halve_after=2, stop_after=3),
-    protocol=Protocol(folds=2, repeats=1),
+    training=TrainingSettings(batch_size=16, max_epochs=8, halve_after=2, stop_after=3),
+    protocol=ProtocolSettings(folds=2, repeats=1),
 )
 """The same architectures and protocol made small, so that every table fills within minutes on two CPU cores."""
 

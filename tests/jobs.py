@@ -11,7 +11,7 @@ from fastser.data.corpora.synthetic import generate
 from fastser.data.dataset import prepare, prepare_noise
 from fastser.experiment import events
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.store import TrainingId
+from fastser.experiment.store import RunId
 from fastser.settings import Settings
 from fastser.training.loop import Epoch
 
@@ -32,7 +32,7 @@ def stand_in_experiment(
 class Nobody:
     """A listener that does not listen."""
 
-    def started(self, training: TrainingId) -> None: ...
+    def started(self, training: RunId) -> None: ...
 
     def epoch(self, epoch: Epoch) -> None: ...
 

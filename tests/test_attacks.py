@@ -22,7 +22,7 @@ EPS, ALPHA, STEPS = 0.08, 0.08 / 20.4, 24
 
 def _model(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(name, widths=QUICK.widths, segment_frames=32, num_bins=32)
+    return build_model(name, settings=QUICK.model, segment_frames=32, num_bins=32)
 
 
 def _batch() -> tuple[Tensor, Tensor]:

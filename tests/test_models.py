@@ -16,12 +16,12 @@ PARAMETERS = {
     "densenet-lstm": 3_331_980,
     "proposed": 6_283_060,
 }
-SMALL = QUICK.widths.model_copy(update={"layers_per_block": 2})
+SMALL = QUICK.model.model_copy(update={"layers_per_block": 2})
 
 
 def _small(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(name, widths=SMALL, segment_frames=32, num_bins=32)
+    return build_model(name, settings=SMALL, segment_frames=32, num_bins=32)
 
 
 def test_every_row_of_the_tables_can_be_built() -> None:
@@ -39,8 +39,8 @@ def test_published_sizes_have_the_parameters_of_the_ledger(name: str) -> None:
 @pytest.mark.parametrize("size", [(16, 16), (33, 47)])
 @pytest.mark.parametrize("name", MODELS)
 def test_any_stem_and_segment_size(name: str, size: tuple[int, int], stem: str) -> None:
-    widths = SMALL.model_copy(update={"stem": stem, "compression": 0.5})
-    assert build_model(name, 7, widths, *size)(torch.randn(2, *size)).shape == (2, 7)
+    settings = SMALL.model_copy(update={"stem": stem, "compression": 0.5})
+    assert build_model(name, 7, settings, *size)(torch.randn(2, *size)).shape == (2, 7)
 
 
 def _gradients(run: nn.Module, model: nn.Module, x: Tensor, cotangent: Tensor) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.peers import peer
 from benchmarks.work import Call, Case, Work, once
-from fastser.settings import PAPER, QUICK, Spectrogram
+from fastser.settings import PAPER, QUICK, SpectrogramSettings
 
 BANK_SEGMENTS, MEAN, STD = 5_000, -40.0, 15.0
 FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], int]] = {
@@ -22,7 +22,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], int]] =
 }
 
 
-def _work(device: torch.device, batch: int, settings: Spectrogram, operation: str) -> Work:
+def _work(device: torch.device, batch: int, settings: SpectrogramSettings, operation: str) -> Work:
     frames, bins = settings.segment_frames, settings.num_bins
     eager, ours, windows = FUNCTIONS[operation]
     bank = torch.randn(BANK_SEGMENTS * frames, bins, device=device).mul_(STD).add_(MEAN)
@@ -86,7 +86,7 @@ def _kornia(bank: Tensor, frames: int) -> Callable[..., Call]:
     return once(run)
 
 
-def _case(batch: int, settings: Spectrogram, operation: str, devices: tuple[str, ...]) -> Case:
+def _case(batch: int, settings: SpectrogramSettings, operation: str, devices: tuple[str, ...]) -> Case:
     providers = ("eager", *COMPILED, "fastser", *(["kornia"] if operation == "gather and mixup" else []))
     shape = f"{batch} of {BANK_SEGMENTS} x {settings.segment_frames} x {settings.num_bins}"
     return Case(

@@ -37,7 +37,7 @@ def _work(device: torch.device, name: str) -> Work:
     torch.manual_seed(0)
     spectrogram = QUICK.spectrogram
     model = build_model(
-        name, widths=QUICK.widths, segment_frames=spectrogram.segment_frames, num_bins=spectrogram.num_bins
+        name, settings=QUICK.model, segment_frames=spectrogram.segment_frames, num_bins=spectrogram.num_bins
     ).to(device)
 
     def provider(reference: bool) -> Callable[..., Call]:

@@ -15,13 +15,13 @@ from benchmarks.gate import check_decibels
 from benchmarks.peers import peer, torchaudio_functional
 from benchmarks.work import Call, Case, Work, once
 from fastser.data.segments import mel_filterbank
-from fastser.settings import PAPER, QUICK, Spectrogram
+from fastser.settings import PAPER, QUICK, SpectrogramSettings
 
 RATE, MEAN, STD = PAPER.audio.sample_rate, -40.0, 15.0
 MEL_64 = PAPER.spectrogram.model_copy(update={"kind": "log-mel", "num_bins": 64})
 
 
-def _work(device: torch.device, segments: int, settings: Spectrogram, noisy: bool) -> Work:
+def _work(device: torch.device, segments: int, settings: SpectrogramSettings, noisy: bool) -> Work:
     frames, hop, n_fft, win = settings.segment_frames, settings.hop_length, settings.n_fft, settings.win_length
     samples, padding = (frames - 1) * hop + win, n_fft - win
     start = torch.arange(segments, device=device) * samples
@@ -95,7 +95,9 @@ def _work(device: torch.device, segments: int, settings: Spectrogram, noisy: boo
     )
 
 
-def _case(segments: int, settings: Spectrogram, what: str, *, noisy: bool = False, devices: tuple[str, ...]) -> Case:
+def _case(
+    segments: int, settings: SpectrogramSettings, what: str, *, noisy: bool = False, devices: tuple[str, ...]
+) -> Case:
     providers = ("eager", *COMPILED, "fastser", "torchaudio", "librosa")
     build = partial(_work, segments=segments, settings=settings, noisy=noisy)
     return Case(

@@ -24,10 +24,10 @@ from fastser.training.loss import batch_loss, loss_function
 
 def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:
     settings = SCALES[scale]
-    widths = settings.widths.model_copy(update={"dropout": 0.0})
+    sizes = settings.model.model_copy(update={"dropout": 0.0})
     shape = batch, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
     torch.manual_seed(0)
-    model = build_model(name, widths=widths, segment_frames=shape[1], num_bins=shape[2]).to(device)
+    model = build_model(name, settings=sizes, segment_frames=shape[1], num_bins=shape[2]).to(device)
 
     def inputs() -> tuple[Any, ...]:
         own, other = torch.randint(4, (2, batch), device=device)

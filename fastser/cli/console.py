@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from fastser.experiment.estimate import spoken
+from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors import Outcome
 from fastser.experiment.grid import noise_parts
-from fastser.experiment.store import TrainingId
+from fastser.experiment.store import RunId
 from fastser.training.loop import Epoch
 
 
@@ -83,7 +83,7 @@ class Display:
         elif outcome.seconds is None:
             said = "finished by another process"
         else:
-            said = f"{_headline(outcome)}  ({spoken(outcome.seconds)})"
+            said = f"{_headline(outcome)}  ({format_duration(outcome.seconds)})"
         left = self.time_left()
         self._console.print(
             f"[{self._done}/{self._total}] {what}  {said}; {left} left",
@@ -99,7 +99,7 @@ class Display:
         begun = sum(lane.share * self._costs.get(lane.training.key, 0.0) for lane in self._lanes if lane.training)
         done = self._finished_cost + begun
         pace = (time.monotonic() - self._began) / done if done and self._began is not None else 1.0
-        return spoken((sum(self._costs.values()) - begun) * pace)
+        return format_duration((sum(self._costs.values()) - begun) * pace)
 
 
 class Lane:
@@ -107,13 +107,13 @@ class Lane:
 
     def __init__(self, on_start: Callable[[], None], bars: Progress | None, max_epochs: int) -> None:
         self._on_start = on_start
-        self.training: TrainingId | None = None
+        self.training: RunId | None = None
         self.share = 0.0
         self._max_epochs = max_epochs
         self._bars = bars
         self._bar = bars.add_task("", total=max_epochs, note="", visible=False) if bars else TaskID(0)
 
-    def started(self, training: TrainingId) -> None:
+    def started(self, training: RunId) -> None:
         """Show the training that begins."""
         self._on_start()
         self.training, self.share = training, 0.0
@@ -129,7 +129,7 @@ class Lane:
         """Show the test that begins."""
         self._show(note=f"test {name}")
 
-    def clear(self, training: TrainingId) -> None:
+    def clear(self, training: RunId) -> None:
         """Take the bar away if it shows this training, which has ended."""
         if self.training == training:
             self.training = None

@@ -10,21 +10,21 @@ import torch
 from fastser_kernels.registration import use_reference
 
 from fastser.cli.console import Display, make_console, say
-from fastser.cli.options import Request, UsageError, chosen
+from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, outlook, overview
 from fastser.cli.prepare import prepared_experiment
 from fastser.cli.signals import first_signal_stops
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
-from fastser.experiment.estimate import CostModel, spoken
+from fastser.experiment.estimate import CostModel, format_duration
 from fastser.experiment.executors import ExecutorError, Outcome, cell_of, ray_cluster, serial
 from fastser.experiment.executors.order import longest_first
-from fastser.experiment.executors.run_one import Job
-from fastser.experiment.executors.worker_config import Spec
+from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.worker_config import WorkerConfig
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import AUGMENTATIONS, MODELS, plan
 from fastser.experiment.roles import RoleError, read_roles
-from fastser.experiment.store import ResultsError, ResultStore, TrainingId
+from fastser.experiment.store import ResultsError, ResultStore, RunId
 from fastser.report import write_report
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError, named_device
@@ -53,7 +53,7 @@ _STOPPING = {
 }
 
 
-def run(request: Request) -> int:
+def run(request: CliOptions) -> int:
     """Do what the command line asks for.
 
     Returns:
@@ -109,7 +109,7 @@ def run(request: Request) -> int:
     display = Display(
         len(cells), {training.key: s for training, s in seconds.items()}, settings.training.max_epochs, console
     )
-    failures: list[tuple[TrainingId, str]] = []
+    failures: list[tuple[RunId, str]] = []
     trainings = longest_first(identities, seconds)
     with first_signal_stops(lambda: say(console, _STOPPING[request.executor])) as stop, display.shown():
         for outcome in _outcomes(request, experiment, store, trainings, display, stop):
@@ -128,14 +128,14 @@ def run(request: Request) -> int:
     say(
         console,
         f"{len(cells) - len(failures)} of {len(cells)} trainings finished, {len(kept)} of them reused, "
-        f"in {spoken(time.perf_counter() - began)}",
+        f"in {format_duration(time.perf_counter() - began)}",
         *(f"failed: {training.corpus}: {training.label}: {reason}" for training, reason in failures),
         f"report: {report()}",
     )
     return 1 if failures else 0
 
 
-def _check_executor(request: Request) -> None:
+def _check_executor(request: CliOptions) -> None:
     """Refuse, before anything is read, options that belong to another executor and an executor that is not there."""
     name = request.executor
     given = {
@@ -160,7 +160,7 @@ def _check_executor(request: Request) -> None:
         slurm.check(request.slurm)
 
 
-def _device(request: Request) -> torch.device:
+def _device(request: CliOptions) -> torch.device:
     """Where models are trained: here, or on whatever the cluster gives to a worker."""
     if request.executor == "serial":
         return named_device(request.device)
@@ -177,15 +177,15 @@ def _device(request: Request) -> torch.device:
 
 
 def _outcomes(
-    request: Request,
+    request: CliOptions,
     experiment: Experiment,
     store: ResultStore,
-    trainings: Sequence[TrainingId],
+    trainings: Sequence[RunId],
     display: Display,
     stop: threading.Event,
 ) -> Iterator[Outcome]:
     """Have the trainings run by the executor that was asked for."""
-    job = Job(
+    job = Runner(
         experiment,
         store,
         request.out if request.keep_models else None,
@@ -195,7 +195,7 @@ def _outcomes(
     )
     if request.executor == "serial":
         return serial.run(job, [cell_of(training) for training in trainings], display.lane())
-    spec = Spec.of(job, request.out, request.cpus_per_run).write()
+    spec = WorkerConfig.of(job, request.out, request.cpus_per_run).write()
     if request.executor == "ray":
         gpus = request.gpus_per_run
         resources = ray_cluster.Resources(

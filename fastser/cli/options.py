@@ -12,7 +12,7 @@ class UsageError(ValueError):
 
 
 @dataclass(frozen=True)
-class Request:
+class CliOptions:
     """The command line's arguments, as `fastser.reproduce` documents them; `tables` are names such as "table1"."""
 
     tables: frozenset[str]

@@ -3,20 +3,20 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
-from fastser.experiment.estimate import CostModel, spoken
+from fastser.experiment.estimate import CostModel, format_duration
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import TABLES, Cell, tables_of
+from fastser.experiment.grid import TABLES, GridPoint, tables_of
 
 _TITLES = {
     "source": "leave-one-speaker-out on",
     "target": "leave-one-speaker-out on",
     "cross": "across corpora,",
 }
-_Cell = TypeVar("_Cell", bound=Cell)
+_Cell = TypeVar("_Cell", bound=GridPoint)
 _TOO_LONG_SECONDS = 2 * 86_400
 
 
-def overview(experiment: Experiment, cells: Sequence[Cell], missing: Mapping[str, str]) -> list[str]:
+def overview(experiment: Experiment, cells: Sequence[GridPoint], missing: Mapping[str, str]) -> list[str]:
     """Lines that describe a plan.
 
     Args:
@@ -53,7 +53,7 @@ def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, second
         device: Where that was estimated.
     """
     left_alone = f", {failed} failed before (--retry-failed tries again)" if failed else ""
-    lines = [f"{reused} reused{left_alone}, {to_do} to do, about {spoken(seconds)} on this machine's {device}"]
+    lines = [f"{reused} reused{left_alone}, {to_do} to do, about {format_duration(seconds)} on this machine's {device}"]
     if seconds > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
         lines.append(
             "that is days on a CPU: --scale quick fills the same tables with small models; "
@@ -89,9 +89,11 @@ def cost_lines(
     for table in (table for table in TABLES if table in tables):
         own = [duration for cell, duration in seconds.items() if table in tables_of(cell)]
         if own:
-            lines.append(f"  {table:8} {_count(len(own), 'training'):>15}, about {spoken(sum(own))}")
+            lines.append(f"  {table:8} {_count(len(own), 'training'):>15}, about {format_duration(sum(own))}")
     shared = "trainings that several tables share counted once"
-    lines.append(f"  all      {_count(len(seconds), 'training'):>15}, about {spoken(sum(seconds.values()))}; {shared}")
+    lines.append(
+        f"  all      {_count(len(seconds), 'training'):>15}, about {format_duration(sum(seconds.values()))}; {shared}"
+    )
     return lines
 
 

@@ -6,18 +6,18 @@ import torch
 from rich.console import Console
 
 from fastser.cli.console import file_counter, say
-from fastser.cli.options import Request, UsageError
+from fastser.cli.options import CliOptions, UsageError
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset, prepare, prepare_noise
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.roles import Roles
+from fastser.experiment.roles import CorpusRoles
 from fastser.settings import Settings
 
 
 def prepared_experiment(
-    roles: Roles,
+    roles: CorpusRoles,
     settings: Settings,
-    request: Request,
+    request: CliOptions,
     augmentations: Sequence[str],
     device: torch.device,
     data_on: torch.device,

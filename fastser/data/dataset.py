@@ -13,7 +13,8 @@ from fastser.data.noise import NoiseBank
 from fastser.data.packed_audio import PackedWaveforms, pack
 from fastser.data.segments import SegmentBank, build_bank, num_frames, segment_table
 from fastser.evaluation.metrics import ConditionResult
-from fastser.settings import Settings, digest
+from fastser.runtime.digests import digest
+from fastser.settings import Settings
 
 BAD_FILES_ALLOWED = 0.05
 """Share of a corpus that may be unusable before it is an error."""

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastser.data.audio import AudioError, decode_all, open_file
-from fastser.runtime.files import cache_dir, written_whole
-from fastser.settings import digest
+from fastser.runtime.digests import digest
+from fastser.runtime.files import atomic_write, cache_dir
 
 _FORMAT = 2
 
@@ -113,7 +113,7 @@ def _decode(
 ) -> None:
     offsets = [0]
     bad: dict[int, str] = {}
-    with written_whole(samples_path) as part, part.open("wb") as stream:
+    with atomic_write(samples_path) as part, part.open("wb") as stream:
         for i, decoded in enumerate(decode_all(paths, sample_rate)):
             if isinstance(decoded, AudioError):
                 bad[i] = str(decoded).removeprefix(f"{paths[i]}: ")
@@ -123,5 +123,5 @@ def _decode(
                 stream.write(padded.tobytes())
                 offsets.append(offsets[-1] + len(padded))
             on_file()
-    with written_whole(index_path) as part:
+    with atomic_write(index_path) as part:
         part.write_text(json.dumps({"offsets": offsets, "bad": bad}))

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fastser.data.audio import change_speed
 from fastser.data.packed_audio import PackedWaveforms, cached_index
-from fastser.runtime.files import cache_dir, written_whole
+from fastser.runtime.digests import digest
+from fastser.runtime.files import atomic_write, cache_dir
 from fastser.runtime.nvtx_ranges import stage
-from fastser.settings import Spectrogram, digest
+from fastser.settings import SpectrogramSettings
 
 _FORMAT = 3
 _RECORDINGS_PER_CHUNK = 64
@@ -24,13 +25,13 @@ _FRAMES_PER_BLOCK = 256
 """Frames computed together; not the segment width, so that the cached frames do not depend on it."""
 
 
-def num_frames(num_samples: npt.NDArray[np.int64], settings: Spectrogram) -> npt.NDArray[np.int64]:
+def num_frames(num_samples: npt.NDArray[np.int64], settings: SpectrogramSettings) -> npt.NDArray[np.int64]:
     """Frames of waveforms of `num_samples`; one shorter than a window is padded to one window."""
     return 1 + np.maximum(num_samples - settings.win_length, 0) // settings.hop_length
 
 
 def segment_table(
-    frames: npt.NDArray[np.int64], settings: Spectrogram
+    frames: npt.NDArray[np.int64], settings: SpectrogramSettings
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Cut recordings into segments.
 
@@ -49,7 +50,7 @@ def segment_table(
     return recording, first, np.minimum(frames[recording] - first, settings.segment_frames)
 
 
-def mel_filterbank(settings: Spectrogram, sample_rate: int) -> Tensor:
+def mel_filterbank(settings: SpectrogramSettings, sample_rate: int) -> Tensor:
     """Triangular filters, equally spaced on the HTK mel scale from 0 Hz to half the sample rate, peak 1.
 
     At 16 kHz with 128 filters, an `n_fft` of 512 leaves one filter between two DFT bins, and so zero; 1024 leaves none.
@@ -69,15 +70,17 @@ def mel_filterbank(settings: Spectrogram, sample_rate: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class FeatureExtractor:
     """Spectrogram settings with the tensors that they stand for, on one device."""
 
-    settings: Spectrogram
+    settings: SpectrogramSettings
     window: Tensor
     filterbank: Tensor | None
 
     @classmethod
-    def create(cls, settings: Spectrogram, sample_rate: int, device: torch.device | str = "cpu") -> "Analysis":
+    def create(
+        cls, settings: SpectrogramSettings, sample_rate: int, device: torch.device | str = "cpu"
+    ) -> "FeatureExtractor":
         """Make the Hamming window (periodic) and, for log-mel, the filterbank."""
         window = torch.hamming_window(settings.win_length, dtype=torch.float64).to(device, torch.float32)
         filterbank = mel_filterbank(settings, sample_rate).to(device) if settings.kind == "log-mel" else None
@@ -181,7 +184,7 @@ class SegmentBank:
 
 def build_bank(
     waveforms: PackedWaveforms,
-    settings: Spectrogram,
+    settings: SpectrogramSettings,
     sample_rate: int,
     *,
     speeds: Sequence[float] = (),
@@ -203,12 +206,12 @@ def build_bank(
     if index is None:
         counts: list[int] = []
         sums: list[list[float]] = []
-        with written_whole(frames_path) as part, part.open("wb") as stream:
+        with atomic_write(frames_path) as part, part.open("wb") as stream:
             for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds):
                 frames.numpy().tofile(stream)
                 counts += chunk_counts.tolist()
                 sums += _sums(frames.numpy(), chunk_counts).tolist()
-        with written_whole(index_path) as part:
+        with atomic_write(index_path) as part:
             part.write_text(json.dumps({"frames": counts, "sums": sums}))
         index = json.loads(index_path.read_text())
     counts_array = np.asarray(index["frames"], np.int64)
@@ -227,11 +230,11 @@ def build_bank(
 
 
 def _spectrograms(
-    waveforms: PackedWaveforms, settings: Spectrogram, sample_rate: int, speeds: Sequence[float]
+    waveforms: PackedWaveforms, settings: SpectrogramSettings, sample_rate: int, speeds: Sequence[float]
 ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Yield packed frames [frames, bins] and the frames of each recording, a chunk of recordings at a time."""
     blocks = settings.model_copy(update={"segment_frames": _FRAMES_PER_BLOCK, "segment_hop": _FRAMES_PER_BLOCK})
-    analysis = Analysis.create(blocks, sample_rate)
+    analysis = FeatureExtractor.create(blocks, sample_rate)
     recordings = range(len(waveforms.offsets) - 1)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for speed in (1.0, *speeds):
@@ -252,7 +255,7 @@ def _sums(frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> npt
 
 
 def _pack_frames(
-    signals: Sequence[npt.NDArray[np.float32]], analysis: Analysis
+    signals: Sequence[npt.NDArray[np.float32]], analysis: FeatureExtractor
 ) -> tuple[Tensor, npt.NDArray[np.int64]]:
     settings = analysis.settings
     padded = [np.pad(signal, (0, max(settings.win_length - len(signal), 0))) for signal in signals]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fastser.attacks import BIM, FGSM
 from fastser.data.dataset import Subset, sample_places
 from fastser.data.noise import NoiseBank, draw_noise
-from fastser.data.segments import Analysis
+from fastser.data.segments import FeatureExtractor
 from fastser.evaluation.inference import BATCH_SIZE, posteriors, utterance_means
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.grid import conditions, noise_condition
@@ -89,7 +89,7 @@ def noisy(
     first, frames, row = sample_places(test, settings)
     speech_start = (torch.from_numpy(dataset.waveforms.offsets[list(test.utterances)])[row] + first).to(device)
     noise_samples = torch.from_numpy(noise.waveforms.samples).to(device)
-    analysis = Analysis.create(settings.spectrogram, settings.audio.sample_rate, device)
+    analysis = FeatureExtractor.create(settings.spectrogram, settings.audio.sample_rate, device)
     frames = frames.to(device)
     drawn: dict[str, ConditionResult] = {}
     by_scene: dict[str, ConditionResult] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastser.data.corpora.base import EMOTIONS
+from fastser.data.corpora.base import PAPER_CLASSES
 
 
 def uar_of(confusion: NDArray[np.int64]) -> float:
@@ -24,7 +24,7 @@ class ConditionResult:
     """What one trained model said about one test set.
 
     Attributes:
-        posteriors: float32 [utterances, 4], columns in the order of `EMOTIONS`.
+        posteriors: float32 [utterances, 4], columns in the order of `PAPER_CLASSES`.
         labels: int64 [utterances], the truth.
         utterance_ids: Utterance ids, in the same order.
     """
@@ -36,7 +36,7 @@ class ConditionResult:
     @property
     def confusion(self) -> NDArray[np.int64]:
         """int64 [4, 4]: number of utterances by truth (row) and most probable emotion (column)."""
-        counts = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
+        counts = np.zeros((len(PAPER_CLASSES), len(PAPER_CLASSES)), np.int64)
         np.add.at(counts, (self.labels, self.posteriors.argmax(axis=1)), 1)
         return counts
 

@@ -10,7 +10,7 @@ import torch
 from fastser.attacks import BIM
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import Cell
+from fastser.experiment.grid import GridPoint
 from fastser.models import build_model
 from fastser.settings import Settings
 from fastser.training.loss import loss_function
@@ -59,7 +59,7 @@ class CostModel:
         """Epochs that a training is assumed to take."""
         return settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
 
-    def seconds(self, experiment: Experiment, cell: Cell) -> float:
+    def seconds(self, experiment: Experiment, cell: GridPoint) -> float:
         """Estimated wall time of one training with all of its tests."""
         training, validation, test = (len(part.segments) for part in experiment.subsets(cell))
         settings, pace = experiment.settings, self.pace[cell.model]
@@ -74,7 +74,7 @@ class CostModel:
 def _pace(name: str, settings: Settings, x: torch.Tensor, y: torch.Tensor) -> Pace:
     spectrogram, attack = settings.spectrogram, settings.attack
     model = build_model(
-        name, widths=settings.widths, segment_frames=spectrogram.segment_frames, num_bins=spectrogram.num_bins
+        name, settings=settings.model, segment_frames=spectrogram.segment_frames, num_bins=spectrogram.num_bins
     ).to(x.device)
     optimizer = torch.optim.Adam(model.parameters())
     compute_loss = loss_function(x.device)
@@ -107,7 +107,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return median(times[1:])
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as people say it: "40 s", "12 min", "3.5 h", "9 days"."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -11,17 +11,18 @@ import torch
 from fastser_kernels.registration import uses_reference
 from torch import nn
 
-from fastser.data.corpora.base import EMOTIONS, CorpusError
+from fastser.data.corpora.base import PAPER_CLASSES, CorpusError
 from fastser.data.dataset import Dataset, Subset
 from fastser.data.noise import NoiseBank
 from fastser.evaluation.evaluate import evaluate
 from fastser.evaluation.inference import posteriors
 from fastser.evaluation.metrics import ConditionResult
-from fastser.experiment.grid import Cell, Fold, conditions, cross_corpus_split, folds, spread
-from fastser.experiment.store import TrainingId
+from fastser.experiment.grid import Fold, GridPoint, conditions, cross_corpus_split, folds, spread
+from fastser.experiment.store import RunId
 from fastser.models import build_model
+from fastser.runtime.digests import digest
 from fastser.runtime.provenance import environment
-from fastser.settings import Settings, digest
+from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
 from fastser.training.loop import Epoch, train
 
@@ -85,14 +86,14 @@ class Experiment:
             for task, dataset in (("source", self.source), ("target", self.target))
             if dataset is not None
             for fold in tasks[task].values()
-            for emotion in EMOTIONS
+            for emotion in PAPER_CLASSES
             if emotion not in {dataset.corpus.utterances[i].emotion for i in fold.test}
         ]
 
-    def identify(self, cell: Cell) -> TrainingId:
+    def identify(self, cell: GridPoint) -> RunId:
         """Give a cell its key: a digest of the settings, the data and the seed on which its results depend."""
         settings = self.settings
-        depends: list[Any] = [settings.audio, settings.spectrogram, settings.widths, settings.training]
+        depends: list[Any] = [settings.audio, settings.spectrogram, settings.model, settings.training]
         depends += [settings.augmentation, self.seed, asdict(cell), RESULT_FORMAT]
         titles = []
         for role in ("source", "target"):
@@ -108,9 +109,9 @@ class Experiment:
             depends.append(settings.protocol.cross_corpus_validation)
         if uses_reference():
             depends.append("kernels: eager")
-        return TrainingId(**asdict(cell), corpus=" -> ".join(titles), key=digest(*depends))
+        return RunId(**asdict(cell), corpus=" -> ".join(titles), key=digest(*depends))
 
-    def subsets(self, cell: Cell) -> tuple[Subset, Subset, Subset]:
+    def subsets(self, cell: GridPoint) -> tuple[Subset, Subset, Subset]:
         """Training, validation and test set of a cell."""
         fold = self.folds[cell.task][cell.fold]
         trains_on = self._dataset("target" if cell.task == "target" else "source")
@@ -127,7 +128,7 @@ class Experiment:
 
     def run(
         self,
-        cell: Cell,
+        cell: GridPoint,
         on_epoch: Callable[[Epoch], None] = lambda _: None,
         on_condition: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint | None = None,
@@ -185,7 +186,7 @@ class Experiment:
         spectrogram = self.settings.spectrogram
         return build_model(
             name,
-            widths=self.settings.widths,
+            settings=self.settings.model,
             segment_frames=spectrogram.segment_frames,
             num_bins=spectrogram.num_bins,
         ).to(self.device)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fastser.data.corpora.base import EMOTIONS, Corpus, CorpusError, Utterance
+from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, Utterance
 from fastser.settings import Settings
 
 Task = Literal["source", "target", "cross"]
@@ -50,7 +50,7 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class GridPoint:
     """One cell of the grid: one model trained once.
 
     Attributes:
@@ -113,7 +113,7 @@ def folds(corpus: Corpus) -> tuple[Fold, ...]:
         made = tuple(_speaker_fold(corpus, speaker, validates[speaker]) for speaker in corpus.speakers)
     for fold in made:
         present = {corpus.utterances[i].emotion for i in fold.train}
-        for emotion in EMOTIONS:
+        for emotion in PAPER_CLASSES:
             if emotion not in present:
                 raise CorpusError(f"{corpus.title}: the training part of fold {fold.name} has no '{emotion}' utterance")
     return made
@@ -162,7 +162,7 @@ def cross_corpus_split(target: Corpus, share: float, seed: int) -> tuple[tuple[i
     rng = np.random.default_rng(seed)
     validation: list[int] = []
     test: list[int] = []
-    for label, emotion in enumerate(EMOTIONS):
+    for label, emotion in enumerate(PAPER_CLASSES):
         members = [i for i, u in enumerate(target.utterances) if u.label == label]
         if len(members) < 2:
             raise CorpusError(
@@ -203,7 +203,7 @@ def plan(
     models: Sequence[str],
     augmentations: Sequence[str],
     repeats: int,
-) -> tuple[Cell, ...]:
+) -> tuple[GridPoint, ...]:
     """The smallest set of trainings from which the tables can be made.
 
     Args:
@@ -219,7 +219,7 @@ def plan(
     """
     wanted = set(tables)
     grid = (
-        Cell(task, model, augmentation, fold, repeat)
+        GridPoint(task, model, augmentation, fold, repeat)
         for repeat in range(1, repeats + 1)
         for task in TASKS
         for fold in fold_names.get(task, ())
@@ -229,7 +229,7 @@ def plan(
     return tuple(cell for cell in grid if wanted & tables_of(cell))
 
 
-def tables_of(cell: Cell) -> frozenset[str]:
+def tables_of(cell: GridPoint) -> frozenset[str]:
     """Which of `TABLES` a training fills."""
     if cell.task == "cross":
         return frozenset({"figure2", "table4"} if cell.model == "proposed" else {"figure2"})

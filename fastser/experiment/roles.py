@@ -23,7 +23,7 @@ class RoleError(ValueError):
 
 
 @dataclass(frozen=True)
-class Roles:
+class CorpusRoles:
     """What plays the three roles; None where the command line gave nothing for one."""
 
     source: Corpus | None
@@ -50,7 +50,7 @@ class Roles:
         return reasons
 
 
-def read_roles(source: str | None, target: str | None, noise: str | None) -> Roles:
+def read_roles(source: str | None, target: str | None, noise: str | None) -> CorpusRoles:
     """Read the corpora of the command line's NAME=PATH arguments; the synthetic stand-ins if it has none.
 
     Raises:
@@ -59,14 +59,14 @@ def read_roles(source: str | None, target: str | None, noise: str | None) -> Rol
     """
     if source is None and target is None and noise is None:
         stand_ins = generate(cache_dir() / "stand-ins")
-        return Roles(
+        return CorpusRoles(
             read_corpus("iemocap", stand_ins.iemocap),
             read_corpus("msp-improv", stand_ins.msp_improv),
             read_noise("demand", stand_ins.demand),
         )
     if source is None and target is None:
         raise RoleError("--noise alone is not enough: give --source NAME=PATH too")
-    return Roles(
+    return CorpusRoles(
         read_corpus(*_name_and_path("--source", source)) if source is not None else None,
         read_corpus(*_name_and_path("--target", target)) if target is not None else None,
         read_noise(*_name_and_path("--noise", noise)) if noise is not None else None,

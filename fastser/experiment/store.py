@@ -20,11 +20,11 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fastser.data.corpora.base import EMOTIONS
+from fastser.data.corpora.base import PAPER_CLASSES
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment import events
-from fastser.experiment.grid import Cell
-from fastser.runtime.files import sweep, written_whole
+from fastser.experiment.grid import GridPoint
+from fastser.runtime.files import atomic_write, sweep
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingId(Cell):
+class RunId(GridPoint):
     """A cell of the grid with the data and settings it is run with.
 
     Attributes:
@@ -62,7 +62,7 @@ class TrainingId(Cell):
 class Run:
     """A finished training without its posteriors: identity, int64 [4, 4] confusion by condition, recorded facts."""
 
-    id: TrainingId
+    id: RunId
     confusions: Mapping[str, NDArray[np.int64]]
     facts: Mapping[str, Any]
 
@@ -80,7 +80,7 @@ class Failure:
         attempts: How often it has failed.
     """
 
-    id: TrainingId
+    id: RunId
     reason: str
     traceback: str
     environment: Mapping[str, str]
@@ -136,11 +136,11 @@ class ResultStore:
                 for condition in _conditions_in(archive)
             }
 
-    def collect(self, ids: Iterable[TrainingId]) -> list[Run]:
+    def collect(self, ids: Iterable[RunId]) -> list[Run]:
         """Read those of the given trainings that are finished, in the order given."""
         return [run for training in ids if (run := self._read(training.key)) is not None]
 
-    def save(self, training: TrainingId, conditions: Mapping[str, ConditionResult], facts: Mapping[str, Any]) -> None:
+    def save(self, training: RunId, conditions: Mapping[str, ConditionResult], facts: Mapping[str, Any]) -> None:
         """Write a finished training, whole or not at all, and forget its checkpoint and failures.
 
         Args:
@@ -168,13 +168,13 @@ class ResultStore:
             arrays[f"{name}/labels"] = result.labels
             arrays[f"{name}/utterance_ids"] = np.array(result.utterance_ids, dtype=np.str_)
         with writing(self._json(training.key)):
-            with written_whole(self._npz(training.key)) as part, part.open("wb") as stream:
+            with atomic_write(self._npz(training.key)) as part, part.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
-            with written_whole(self._json(training.key)) as part:
+            with atomic_write(self._json(training.key)) as part:
                 part.write_text(text, encoding="utf-8")
         self._forget_attempts(training.key)
 
-    def fail(self, training: TrainingId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
+    def fail(self, training: RunId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
         """Write down that a training failed, and forget its checkpoint: it would lead there again.
 
         Raises:
@@ -186,7 +186,7 @@ class ResultStore:
         failure = Failure(training, reason, traceback, environment, date, attempts)
         record = {"format": RECORD_FORMAT, **asdict(failure)}
         path = self._failed(training.key)
-        with writing(path), written_whole(path) as part:
+        with writing(path), atomic_write(path) as part:
             part.write_text(json.dumps(record, indent=1), encoding="utf-8")
         with suppress(OSError):
             self.checkpoint(training.key).unlink()
@@ -200,7 +200,7 @@ class ResultStore:
         try:
             record = _known_format(json.loads(path.read_text(encoding="utf-8")))
             failure = Failure(
-                id=TrainingId(**record["id"]),
+                id=RunId(**record["id"]),
                 reason=str(record["reason"]),
                 traceback=str(record["traceback"]),
                 environment=dict(record["environment"]),
@@ -214,7 +214,7 @@ class ResultStore:
             return None
         return failure
 
-    def failures(self, ids: Iterable[TrainingId]) -> list[Failure]:
+    def failures(self, ids: Iterable[RunId]) -> list[Failure]:
         """Read those of the given trainings that failed, in the order given."""
         return [failure for training in ids if (failure := self.failure(training.key)) is not None]
 
@@ -283,7 +283,7 @@ class ResultStore:
         try:
             record = _known_format(json.loads(self._json(key).read_text(encoding="utf-8")))
             run = Run(
-                id=TrainingId(**record["identity"]),
+                id=RunId(**record["identity"]),
                 confusions={name: _confusion(metrics) for name, metrics in record["conditions"].items()},
                 facts=dict(record["facts"]),
             )
@@ -312,7 +312,7 @@ def _known_format(record: Any) -> dict[str, Any]:
 
 def _confusion(metrics: Mapping[str, Any]) -> NDArray[np.int64]:
     counts = np.array(metrics["confusion"], np.int64)
-    if counts.shape != (len(EMOTIONS), len(EMOTIONS)) or counts.min() < 0:
+    if counts.shape != (len(PAPER_CLASSES), len(PAPER_CLASSES)) or counts.min() < 0:
         raise ValueError("a confusion matrix is none")
     return counts
 

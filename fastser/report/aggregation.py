@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastser.evaluation.metrics import accuracy_of, uar_of
 from fastser.experiment.grid import Task
-from fastser.experiment.store import Run, TrainingId
+from fastser.experiment.store import Run, RunId
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Summary:
 class Grid:
     """The finished trainings of a plan, ready to be summed up cell by cell."""
 
-    def __init__(self, expected: Sequence[TrainingId], runs: Sequence[Run]) -> None:
+    def __init__(self, expected: Sequence[RunId], runs: Sequence[Run]) -> None:
         self._planned: defaultdict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
         for training in expected:
             self._planned[training.task, training.model, training.augmentation][training.repeat] += 1

@@ -6,22 +6,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from fastser.cli.options import Request
+from fastser.cli.options import CliOptions
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.roles import Roles
-from fastser.experiment.store import ResultStore, Run, TrainingId
+from fastser.experiment.roles import CorpusRoles
+from fastser.experiment.store import ResultStore, Run, RunId
 from fastser.report import ReportContext
 from fastser.runtime.provenance import environment
 from fastser.settings import PAPER
 
 
 def report_context(
-    request: Request,
-    roles: Roles,
+    request: CliOptions,
+    roles: CorpusRoles,
     experiment: Experiment,
-    identities: Sequence[TrainingId],
+    identities: Sequence[RunId],
     store: ResultStore,
-    failures: Sequence[tuple[TrainingId, str]],
+    failures: Sequence[tuple[RunId, str]],
     missing: Mapping[str, str],
 ) -> ReportContext:
     """Collect what `write_report` needs.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastser.experiment.grid import TABLES, Task
-from fastser.experiment.store import Run, TrainingId
+from fastser.experiment.store import Run, RunId
 from fastser.report.published import published
 
 _SYNTHETIC = "synthetic "
@@ -33,7 +33,7 @@ class ReportContext:
         settings: Name -> (value here, source, value at paper scale); the report prints those that differ.
     """
 
-    expected: Sequence[TrainingId]
+    expected: Sequence[RunId]
     runs: Sequence[Run]
     source_title: str | None
     target_title: str | None
@@ -47,7 +47,7 @@ class ReportContext:
     synthetic: frozenset[str] = frozenset()
     parts: frozenset[str] = frozenset(TABLES)
     missing: Mapping[str, str] = field(default_factory=dict)
-    failures: Sequence[tuple[TrainingId, str]] = ()
+    failures: Sequence[tuple[RunId, str]] = ()
 
     def title(self, role: str) -> str | None:
         """Title of the corpus in the role "source", "target" or "noise", marked where it is a stand-in."""

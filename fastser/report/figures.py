@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastser.experiment.grid import AUGMENTATIONS, MODELS
 from fastser.report.tables import Row
-from fastser.runtime.files import written_whole
+from fastser.runtime.files import atomic_write
 
 COLOURS = {"none": "#999999", "speed": "#56b4e9", "mixup": "#e69f00", "speed+mixup": "#0072b2"}
 """Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
@@ -48,5 +48,5 @@ def draw_figure2(path: Path, rows: Sequence[Row], title: str) -> None:
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(augmentations) + 1, frameon=False)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         FigureCanvasAgg(figure).print_png(part)

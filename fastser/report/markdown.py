@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from fastser.data.corpora.base import EMOTIONS
+from fastser.data.corpora.base import PAPER_CLASSES
 from fastser.experiment.grid import MODELS, noise_parts
 from fastser.report.aggregation import Summary
 from fastser.report.published import published
@@ -141,7 +141,7 @@ def scenes_table(rows: Sequence[Row]) -> str:
 def recall_table(summary: Summary) -> str:
     """A confusion matrix with the recall of each emotion."""
     lines = []
-    for emotion, counts in zip(EMOTIONS, summary.confusion.tolist(), strict=True):
-        recall = f"{100 * counts[EMOTIONS.index(emotion)] / sum(counts):.1f}" if sum(counts) else "-"
+    for emotion, counts in zip(PAPER_CLASSES, summary.confusion.tolist(), strict=True):
+        recall = f"{100 * counts[PAPER_CLASSES.index(emotion)] / sum(counts):.1f}" if sum(counts) else "-"
         lines.append([emotion, *map(str, counts), recall])
-    return markdown_table(["truth", *EMOTIONS, "recall (%)"], lines)
+    return markdown_table(["truth", *PAPER_CLASSES, "recall (%)"], lines)

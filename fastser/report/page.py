@@ -15,7 +15,7 @@ from fastser.report.figures import draw_figure2
 from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, scenes_table
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables, write_csv
-from fastser.runtime.files import written_whole
+from fastser.runtime.files import atomic_write
 
 
 class Section(NamedTuple):
@@ -66,7 +66,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
         claims=_claims(context),
         settings=_settings(context),
     )
-    with written_whole(out / "report.md") as part:
+    with atomic_write(out / "report.md") as part:
         part.write_text(page, encoding="utf-8")
     return out / "report.md"
 

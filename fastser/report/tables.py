@@ -10,7 +10,7 @@ from fastser.experiment.store import Run
 from fastser.report.aggregation import Grid, Summary
 from fastser.report.context import ReportContext
 from fastser.report.published import published
-from fastser.runtime.files import written_whole
+from fastser.runtime.files import atomic_write
 
 CSV_COLUMNS = (
     "model",
@@ -80,7 +80,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
     `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean.
     """
-    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for row in rows:

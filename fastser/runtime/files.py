@@ -41,7 +41,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, and rename it to `path` when the block ends well.
 
     A reader sees the old file, or the whole new one. On an exception the temporary file is removed; an OSError of the

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fastser.runtime.files import written_whole
+from fastser.runtime.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Checkpoint:
         text = json.dumps(self._belongs | {"rest": rest}, allow_nan=False)
         try:
             self._path.parent.mkdir(exist_ok=True)
-            with written_whole(self._path) as part:
+            with atomic_write(self._path) as part:
                 part.write_bytes(save(tensors, {"fastser": text, "crc32": str(_crc32(text, tensors))}))
         except OSError as error:
             raise CheckpointError(f"{self._path} cannot be written: {error.strerror}") from error

@@ -13,7 +13,7 @@ from fastser.augmentation import draw_mixup
 from fastser.data.dataset import Subset
 from fastser.evaluation.inference import posteriors
 from fastser.runtime.nvtx_ranges import stage
-from fastser.settings import Settings, Training
+from fastser.settings import Settings, TrainingSettings
 from fastser.training.checkpoint import Checkpoint
 from fastser.training.loss import loss_function
 
@@ -64,7 +64,9 @@ class TrainingState:
         epochs: Those that are done.
     """
 
-    def __init__(self, model: nn.Module, segments: int, options: Training, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, segments: int, options: TrainingSettings, device: torch.device, seed: int
+    ) -> None:
         torch.manual_seed(seed)
         on_gpu = device.type == "cuda"
         self.model = model
@@ -209,7 +211,7 @@ def train(
         model: `[batch, frames, bins] -> [batch, classes]`, on the bank's device.
         training: Segments to train on.
         validation: Segments that decide rate, stop and best epoch; may lie in another bank.
-        settings: Training and augmentation settings are used.
+        settings: TrainingSettings and augmentation settings are used.
         augmentation: One of `fastser.experiment.grid.AUGMENTATIONS`; `training` already holds the speeds it asks for.
         seed: Seed of order, dropout and mixup.
         on_epoch: Called after every epoch.

@@ -8,10 +8,10 @@ import soundfile as sf
 import torch
 
 from fastser.data.corpora import read_corpus, read_noise
-from fastser.data.corpora.base import EMOTIONS, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
+from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
 from fastser.data.dataset import Dataset, prepare, prepare_noise, sample_places
 from fastser.data.noise import draw_noise
-from fastser.data.segments import Analysis
+from fastser.data.segments import FeatureExtractor
 from fastser.settings import Settings
 
 SETTINGS = Settings().override(["spectrogram.segment_frames=40", "spectrogram.segment_hop=30", "noise.scenes=park"])
@@ -32,7 +32,7 @@ def corpus_of(tmp_path: Path, cache: Path) -> Callable[[int], Corpus]:
         seconds = np.random.default_rng(0).uniform(0.3, 1.2, count)
         seconds[0] = 0.02
         utterances = tuple(
-            Utterance(f"u{i}", write(tmp_path / f"u{i}.wav", seconds[i], i), f"s{i % 3}", EMOTIONS[i % 4])
+            Utterance(f"u{i}", write(tmp_path / f"u{i}.wav", seconds[i], i), f"s{i % 3}", PAPER_CLASSES[i % 4])
             for i in range(count)
         )
         return Corpus("made-up", "Made-up", utterances, None, f"Made-up: {count} utterances")
@@ -138,7 +138,7 @@ def test_sample_places_are_where_the_banks_segments_come_from(dataset: Dataset) 
     subset = dataset.subset([0, 2, 7])
     first, frames, row = sample_places(subset, SETTINGS)
     start = torch.from_numpy(dataset.waveforms.offsets[list(subset.utterances)])[row] + first
-    segments = Analysis.create(SETTINGS.spectrogram, RATE)(dataset.samples, start, frames, mean=-30.0, std=12.0)
+    segments = FeatureExtractor.create(SETTINGS.spectrogram, RATE)(dataset.samples, start, frames, mean=-30.0, std=12.0)
     torch.testing.assert_close(segments, dataset.bank.gather(subset.segments, -30.0, 12.0), rtol=0, atol=1e-3)
     assert torch.equal(row, subset.rows)
 

@@ -8,7 +8,7 @@ import soundfile as sf
 
 from fastser.data.audio import decode
 from fastser.data.packed_audio import PackedWaveforms, content_digests, pack
-from fastser.runtime.files import cache_dir, written_whole
+from fastser.runtime.files import atomic_write, cache_dir
 
 RATE = 16_000
 LENGTHS = (1_000, 200, 3_000, 400)
@@ -170,19 +170,19 @@ def test_cache_folder_is_made(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("old")
         assert not path.exists()
 
     def fail() -> None:
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text("half of the new")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert path.read_text() == "old"
-    with written_whole(path) as part, written_whole(path) as other:
+    with atomic_write(path) as part, atomic_write(path) as other:
         part.write_text("first")
         other.write_text("second")
     assert path.read_text() == "first"

@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 from hypothesis import example, given, settings
 
-from fastser.data.corpora import EMOTIONS, READERS, Corpus, CorpusError, read_corpus, read_noise
+from fastser.data.corpora import PAPER_CLASSES, READERS, Corpus, CorpusError, read_corpus, read_noise
 from fastser.data.corpora.files import audio_files
 
 DIGITS = "0123456789"
@@ -63,7 +63,7 @@ def assert_sound(corpus: Corpus) -> None:
     ids = [u.id for u in corpus.utterances]
     assert ids
     assert ids == sorted(set(ids))
-    assert {u.emotion for u in corpus.utterances} <= set(EMOTIONS)
+    assert {u.emotion for u in corpus.utterances} <= set(PAPER_CLASSES)
     assert all(u.path.is_file() and u.speaker for u in corpus.utterances)
     assert len({u.split is None for u in corpus.utterances}) == 1
     assert sum(corpus.class_counts().values()) == len(ids)

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from fastser.data.audio import change_speed
 from fastser.data.packed_audio import PackedWaveforms
-from fastser.data.segments import Analysis, SegmentBank, build_bank, mel_filterbank, num_frames, segment_table
-from fastser.settings import Spectrogram
+from fastser.data.segments import FeatureExtractor, SegmentBank, build_bank, mel_filterbank, num_frames, segment_table
+from fastser.settings import SpectrogramSettings
 
 RATE = 16_000
-PAPER = Spectrogram()
-SMALL = Spectrogram(segment_frames=20, segment_hop=20)
+PAPER = SpectrogramSettings()
+SMALL = SpectrogramSettings(segment_frames=20, segment_hop=20)
 
 
 def vowel(seconds: float, seed: int = 0) -> np.ndarray:
@@ -30,10 +30,10 @@ def vowel(seconds: float, seed: int = 0) -> np.ndarray:
     return 0.3 * voice * 10 ** (-1.5 + 1.5 * np.cos(9 * time)) + 1e-5 * rng.normal(size=len(time))
 
 
-def whole(waveform: Tensor, settings: Spectrogram = PAPER, **options: Any) -> Tensor:
+def whole(waveform: Tensor, settings: SpectrogramSettings = PAPER, **options: Any) -> Tensor:
     """All frames of one waveform, [frames, bins]."""
     count = int(num_frames(np.array([len(waveform)]), settings)[0])
-    analysis = Analysis.create(settings.model_copy(update={"segment_frames": count}), RATE)
+    analysis = FeatureExtractor.create(settings.model_copy(update={"segment_frames": count}), RATE)
     return analysis(waveform, torch.tensor([0]), torch.tensor([count]), **options)[0]
 
 
@@ -89,7 +89,7 @@ def test_silence_stands_at_the_power_floor() -> None:
 @pytest.mark.filterwarnings("ignore:At least one mel filterbank has all zero values")
 @pytest.mark.parametrize(("n_fft", "num_bins"), [(512, 128), (1024, 80)])
 def test_log_mel_agrees_with_torchaudio(n_fft: int, num_bins: int, torchaudio_functional: Any) -> None:
-    settings = Spectrogram(kind="log-mel", n_fft=n_fft, num_bins=num_bins)
+    settings = SpectrogramSettings(kind="log-mel", n_fft=n_fft, num_bins=num_bins)
     theirs = torchaudio_functional.melscale_fbanks(
         n_fft // 2 + 1, 0.0, RATE / 2, num_bins, RATE, norm=None, mel_scale="htk"
     )
@@ -114,7 +114,7 @@ def test_what_is_shorter_than_a_window_is_one_frame() -> None:
 
 @pytest.mark.parametrize("hop", [256, 128, 100, 1])
 def test_segments_reach_the_end_of_every_recording(hop: int) -> None:
-    settings = Spectrogram(segment_hop=hop)
+    settings = SpectrogramSettings(segment_hop=hop)
     frames = np.random.default_rng(hop).integers(1, 1_000, 30)
     frames[:4] = 1, 256, 257, 512
     expected = []
@@ -133,7 +133,7 @@ def test_padding_is_zero_after_normalisation_and_nothing_leaks_from_the_next_utt
     packed = torch.cat([waveform, torch.full((4_000,), torch.nan)])
     frames = 1 + (len(waveform) - 400) // 160
     start, length = torch.tensor([0, 40 * 160]), torch.tensor([40, frames - 40])
-    segments = Analysis.create(Spectrogram(segment_frames=40, segment_hop=40), RATE)(
+    segments = FeatureExtractor.create(SpectrogramSettings(segment_frames=40, segment_hop=40), RATE)(
         packed, start, length, mean=-50.0, std=20.0
     )
     expected = (whole(waveform) + 50.0) / 20.0
@@ -148,7 +148,7 @@ def test_fused_noise_equals_mixing_the_waveforms_first() -> None:
     speech, noise = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (20_000, 9_000))
     start, noise_start = torch.tensor([0, 3_000, 12_345]), torch.tensor([5_560, 0, 777])
     frames, gain = torch.tensor([20, 7, 13]), torch.tensor([0.1, 3.0, 0.5], dtype=torch.float64)
-    analysis = Analysis.create(SMALL, RATE)
+    analysis = FeatureExtractor.create(SMALL, RATE)
     fused = analysis(speech, start, frames, mean=3.0, std=7.0, noise=noise, noise_start=noise_start, noise_gain=gain)
     for i, count in enumerate(frames.tolist()):
         span = torch.arange((count - 1) * 160 + 400)
@@ -159,7 +159,7 @@ def test_fused_noise_equals_mixing_the_waveforms_first() -> None:
 
 def test_more_segments_than_a_chunk_are_computed_alike() -> None:
     waveform = torch.from_numpy(vowel(1.0).astype(np.float32))
-    analysis = Analysis.create(SMALL, RATE)
+    analysis = FeatureExtractor.create(SMALL, RATE)
     start, frames = torch.arange(50) * 200, torch.full((50,), 20)
     together = analysis(waveform, start, frames)
     one_by_one = torch.cat([analysis(waveform, start[i : i + 1], frames[:1]) for i in range(50)])
@@ -177,7 +177,7 @@ def test_more_segments_than_a_chunk_are_computed_alike() -> None:
 )
 def test_a_start_out_of_range_is_refused(start: int, frames: int, noise_start: int, message: str) -> None:
     arguments = {"noise": torch.ones(5_000), "noise_gain": torch.ones(1)}
-    analysis = Analysis.create(SMALL, RATE)
+    analysis = FeatureExtractor.create(SMALL, RATE)
     analysis(
         torch.ones(10_000), torch.tensor([6_560]), torch.tensor([20]), noise_start=torch.tensor([1_560]), **arguments
     )
@@ -192,7 +192,7 @@ def test_a_start_out_of_range_is_refused(start: int, frames: int, noise_start: i
 
 
 def test_arguments_that_do_not_fit_are_refused() -> None:
-    analysis, one = Analysis.create(SMALL, RATE), torch.tensor([0])
+    analysis, one = FeatureExtractor.create(SMALL, RATE), torch.tensor([0])
     with pytest.raises(ValueError, match=r"waveforms must be \[samples\]"):
         analysis(torch.ones(2, 9_000), one, one + 1)
     with pytest.raises(ValueError, match="start and num_frames must both be"):
@@ -220,7 +220,7 @@ DURATIONS = (0.7, 0.21, 1.3, 0.05, 0.4)
 CORPUS = packed([vowel(seconds, seed) for seed, seconds in enumerate(DURATIONS)])
 
 
-def bank_of(settings: Spectrogram = SMALL, speeds: Sequence[float] = (), **options: Any) -> SegmentBank:
+def bank_of(settings: SpectrogramSettings = SMALL, speeds: Sequence[float] = (), **options: Any) -> SegmentBank:
     return build_bank(CORPUS, settings, RATE, speeds=speeds, **options)
 
 
@@ -340,7 +340,7 @@ def test_segments_of_some_utterances() -> None:
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("hop", [20, 7])
 def test_gathered_segments_are_those_cut_from_the_waveforms(hop: int) -> None:
-    settings = Spectrogram(segment_frames=20, segment_hop=hop)
+    settings = SpectrogramSettings(segment_frames=20, segment_hop=hop)
     bank = bank_of(settings)
     chosen = torch.randperm(len(bank.start), generator=torch.Generator().manual_seed(0))
     segments = bank.gather(chosen, -40.0, 15.0)

@@ -10,7 +10,7 @@ import pytest
 import scipy.signal
 import soundfile
 
-from fastser.data.corpora import EMOTIONS, Corpus, read_corpus, read_noise
+from fastser.data.corpora import PAPER_CLASSES, Corpus, read_corpus, read_noise
 from fastser.data.corpora.synthetic import StandIns, generate, layouts
 from fastser.data.corpora.synthetic.seeds import named_generator
 
@@ -64,7 +64,7 @@ def test_iemocap_layout_is_read_back(iemocap: Corpus, stand_ins: StandIns) -> No
     assert iemocap.synthetic
     assert "synthetic" in iemocap.title
     assert iemocap.speakers == tuple(f"Ses0{session}{letter}" for session in range(1, 6) for letter in "FM")
-    assert iemocap.class_counts() == dict.fromkeys(EMOTIONS, 10)
+    assert iemocap.class_counts() == dict.fromkeys(PAPER_CLASSES, 10)
     assert Counter(u.speaker for u in iemocap.utterances) == dict.fromkeys(iemocap.speakers, 4)
     assert {u.session for u in iemocap.utterances} == set("12345")
     assert any(u.id[5] != u.id.split("_")[-1][0] for u in iemocap.utterances)
@@ -74,7 +74,7 @@ def test_iemocap_layout_is_read_back(iemocap: Corpus, stand_ins: StandIns) -> No
 def test_msp_improv_layout_is_read_back(msp_improv: Corpus, stand_ins: StandIns) -> None:
     assert msp_improv.synthetic
     assert msp_improv.speakers == tuple(f"{letter}0{session}" for letter in "FM" for session in range(1, 7))
-    assert msp_improv.class_counts() == dict.fromkeys(EMOTIONS, 12)
+    assert msp_improv.class_counts() == dict.fromkeys(PAPER_CLASSES, 12)
     letters = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
     intended = {u.id: letters[u.id.split("-")[2][-1]] for u in msp_improv.utterances}
     differing = [u for u in msp_improv.utterances if intended[u.id] != u.emotion]
@@ -113,7 +113,7 @@ def test_levels_and_durations_are_those_of_speech(iemocap: Corpus, msp_improv: C
             assert abs(waveform.mean()) < 1e-3
             levels.setdefault((corpus.name, utterance.emotion), []).append(20 * np.log10(np.std(waveform)))
     for corpus in (iemocap, msp_improv):
-        angry, happy, neutral, sad = (np.mean(levels[corpus.name, emotion]) for emotion in EMOTIONS)
+        angry, happy, neutral, sad = (np.mean(levels[corpus.name, emotion]) for emotion in PAPER_CLASSES)
         assert -25 > neutral > -40
         assert min(angry, happy) > neutral > sad
 
@@ -137,7 +137,7 @@ def test_speakers_raise_and_lower_their_pitch_with_emotion(name: str, request: p
     f0 = {(u.speaker, u.emotion): mean_f0(*soundfile.read(u.path)) for u in corpus.utterances}
     semitones = {
         emotion: [12 * np.log2(f0[speaker, emotion] / f0[speaker, "neutral"]) for speaker in corpus.speakers]
-        for emotion in EMOTIONS
+        for emotion in PAPER_CLASSES
     }
     assert np.median(semitones["happy"]) > 3
     assert np.median(semitones["angry"]) > 2

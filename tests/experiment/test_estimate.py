@@ -12,7 +12,7 @@ from fastser.cli.plan_text import cost_lines
 from fastser.experiment import estimate
 from fastser.experiment.estimate import CostModel, Pace
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import Cell
+from fastser.experiment.grid import GridPoint
 from fastser.settings import PAPER, QUICK
 
 SETTINGS = QUICK.override(["training.max_epochs=5", "attack.bim_steps=7", "noise.snr_db=0,10", "noise.scenes=park"])
@@ -24,7 +24,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 
 def test_a_training_costs_its_steps_and_its_tests(experiment: Experiment) -> None:
-    cost, source = CostModel({"cnn": Pace(100.0, 10.0, 1.0)}, 8, "cpu"), Cell("source", "cnn", "none", "Ses01F", 1)
+    cost, source = CostModel({"cnn": Pace(100.0, 10.0, 1.0)}, 8, "cpu"), GridPoint("source", "cnn", "none", "Ses01F", 1)
     train, validation, test = (len(part.segments) for part in experiment.subsets(source))
     epochs = 5 * (100 * train + 10 * validation)
     forwards = 1 + 2 + 2  # clean, the two attacks, one scene at two SNRs
@@ -45,14 +45,18 @@ def test_every_pace_is_measured_on_batches_of_the_model_s_size(monkeypatch: pyte
 
 
 @pytest.fixture
-def lines(experiment: Experiment) -> Callable[[dict[Cell, float]], list[str]]:
+def lines(experiment: Experiment) -> Callable[[dict[GridPoint, float]], list[str]]:
     return lambda seconds: cost_lines(
         experiment, {"table1", "table3"}, seconds, CostModel({"cnn": Pace(0.002, 0.001, 0.0015)}, 8, "cpu")
     )
 
 
-def test_shared_trainings_count_in_each_table_and_once_in_all(lines: Callable[[dict[Cell, float]], list[str]]) -> None:
-    said = lines({Cell("source", "cnn", "none", "Ses01F", 1): 40.0, Cell("source", "cnn", "mixup", "Ses01F", 1): 20.0})
+def test_shared_trainings_count_in_each_table_and_once_in_all(
+    lines: Callable[[dict[GridPoint, float]], list[str]],
+) -> None:
+    said = lines(
+        {GridPoint("source", "cnn", "none", "Ses01F", 1): 40.0, GridPoint("source", "cnn", "mixup", "Ses01F", 1): 20.0}
+    )
     assert [line.split(maxsplit=1) for line in said if line.startswith("  table")] == [
         ["table1", "1 training, about 40 s"],
         ["table3", "2 trainings, about 60 s"],
@@ -61,7 +65,7 @@ def test_shared_trainings_count_in_each_table_and_once_in_all(lines: Callable[[d
     assert [line.split() for line in said if line.startswith("  cnn ")] == [["cnn", "2.00", "1.00", "1.50"]]
 
 
-def test_what_is_assumed_is_said(lines: Callable[[dict[Cell, float]], list[str]]) -> None:
+def test_what_is_assumed_is_said(lines: Callable[[dict[GridPoint, float]], list[str]]) -> None:
     said = " ".join(lines({}))
     assert "measured just now on this machine (cpu), milliseconds per segment, batches of 8" in said
     assert "extrapolated from it: 5 epochs a training (the limit)" in said

@@ -16,18 +16,18 @@ from fastser.data.corpora.synthetic import generate
 from fastser.data.dataset import prepare, prepare_noise
 from fastser.experiment.executors import Outcome, cell_of
 from fastser.experiment.executors.order import longest_first
-from fastser.experiment.executors.run_one import Job
-from fastser.experiment.executors.worker_config import Spec, SpecError, read_spec
+from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.worker_config import WorkerConfig, WorkerConfigError, read_worker_config
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import Cell
-from fastser.experiment.store import ResultStore, TrainingId
+from fastser.experiment.grid import GridPoint
+from fastser.experiment.store import ResultStore, RunId
 from fastser.runtime.device import named_device
 from fastser.settings import QUICK
 from fastser.training.loop import Epoch
 
 
-def cell(model: str, repeat: int = 1, fold: str = "a") -> Cell:
-    return Cell("source", model, "none", fold, repeat)
+def cell(model: str, repeat: int = 1, fold: str = "a") -> GridPoint:
+    return GridPoint("source", model, "none", fold, repeat)
 
 
 def test_longest_first_within_a_repeat_and_the_plans_order_among_equals() -> None:
@@ -39,28 +39,30 @@ def test_longest_first_within_a_repeat_and_the_plans_order_among_equals() -> Non
 
 
 @pytest.fixture
-def job(cache: Path, tmp_path: Path) -> Job:
+def job(cache: Path, tmp_path: Path) -> Runner:
     stand_ins = generate(cache / "stand-ins", utterances_per_class=2)
     source = prepare(read_corpus("iemocap", stand_ins.iemocap), QUICK, speeds=(0.9, 1.1))
     target = prepare(read_corpus("msp-improv", stand_ins.msp_improv), QUICK)
     noise = prepare_noise(read_noise("demand", stand_ins.demand), QUICK)
     experiment = Experiment(QUICK, 7, source, target, noise, named_device("cpu"))
     (tmp_path / "out").mkdir()
-    return Job(experiment, ResultStore(tmp_path / "out"), tmp_path / "out", checkpoint_seconds=5.0, retry_failed=True)
+    return Runner(
+        experiment, ResultStore(tmp_path / "out"), tmp_path / "out", checkpoint_seconds=5.0, retry_failed=True
+    )
 
 
-def test_a_worker_maps_what_the_driver_decoded(job: Job, cache: Path, tmp_path: Path) -> None:
-    path = Spec.of(job, tmp_path / "out", 1).write()
+def test_a_worker_maps_what_the_driver_decoded(job: Runner, cache: Path, tmp_path: Path) -> None:
+    path = WorkerConfig.of(job, tmp_path / "out", 1).write()
     (cache / "stand-ins").rename(tmp_path / "gone")
     files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
     stop = threading.Event()
-    there = read_spec(path).job(stop)
+    there = read_worker_config(path).job(stop)
     assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files
     assert (there.stop, there.checkpoint_seconds, there.retry_failed) == (stop, 5.0, True)
     assert there.keep_models_in == tmp_path / "out"
     here, other = job.experiment, there.experiment
     for fold in ("source", "target"):
-        one = Cell(fold, "cnn", "speed" if fold == "source" else "none", next(iter(here.folds[fold])), 1)
+        one = GridPoint(fold, "cnn", "speed" if fold == "source" else "none", next(iter(here.folds[fold])), 1)
         assert other.identify(one) == here.identify(one)
     assert here.source is not None
     assert other.source is not None
@@ -74,13 +76,15 @@ def test_a_worker_maps_what_the_driver_decoded(job: Job, cache: Path, tmp_path: 
     assert other.folds == here.folds
 
 
-def test_storage_that_a_worker_does_not_see_is_named(job: Job, cache: Path, tmp_path: Path) -> None:
-    path = Spec.of(job, tmp_path / "out", 1).write()
-    with pytest.raises(SpecError, match=r"nowhere\.json is not there on .*: --out and \$FASTSER_CACHE must lie on"):
-        read_spec(path.with_name("nowhere.json"))
+def test_storage_that_a_worker_does_not_see_is_named(job: Runner, cache: Path, tmp_path: Path) -> None:
+    path = WorkerConfig.of(job, tmp_path / "out", 1).write()
+    with pytest.raises(
+        WorkerConfigError, match=r"nowhere\.json is not there on .*: --out and \$FASTSER_CACHE must lie on"
+    ):
+        read_worker_config(path.with_name("nowhere.json"))
     cache.rename(tmp_path / "unmounted")
-    with pytest.raises(SpecError, match=r"waveforms-\w+\.f32 is not there on"):
-        read_spec(path).job(threading.Event())
+    with pytest.raises(WorkerConfigError, match=r"waveforms-\w+\.f32 is not there on"):
+        read_worker_config(path).job(threading.Event())
 
 
 @pytest.mark.parametrize(("executor", "library"), [("ray", "ray"), ("slurm", "submitit")])
@@ -105,7 +109,7 @@ def test_the_display_shows_all_workers_and_counts_what_they_have_begun(monkeypat
     monkeypatch.setattr("fastser.cli.console.time.monotonic", lambda: clock[0])
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120)
-    trainings = [TrainingId("source", name, "none", "a", 1, "EMO-DB", name) for name in ("proposed", "cnn", "densenet")]
+    trainings = [RunId("source", name, "none", "a", 1, "EMO-DB", name) for name in ("proposed", "cnn", "densenet")]
     display = Display(3, {training.key: 100.0 for training in trainings}, 10, console)
     with display.shown():
         lanes = [display.lane(), display.lane()]
@@ -123,4 +127,4 @@ def test_the_display_shows_all_workers_and_counts_what_they_have_begun(monkeypat
 
 
 def test_cell_of_forgets_data_and_settings() -> None:
-    assert cell_of(TrainingId("source", "cnn", "none", "a", 1, "EMO-DB", "key")) == cell("cnn")
+    assert cell_of(RunId("source", "cnn", "none", "a", 1, "EMO-DB", "key")) == cell("cnn")

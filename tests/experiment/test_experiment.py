@@ -14,7 +14,7 @@ from fastser.data.dataset import Subset
 from fastser.data.noise import NoiseBank
 from fastser.evaluation.inference import posteriors
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import AUGMENTATIONS, MODELS, Cell
+from fastser.experiment.grid import AUGMENTATIONS, MODELS, GridPoint
 from fastser.settings import QUICK, Settings
 from fastser.training import loop as training
 
@@ -33,33 +33,33 @@ def speakers(subset: Subset) -> set[str]:
 
 
 def test_leave_one_speaker_out_tests_the_fold_and_validates_on_the_other_speaker(experiment: Experiment) -> None:
-    train, validation, test = experiment.subsets(Cell("source", "cnn", "none", "Ses03M", 1))
+    train, validation, test = experiment.subsets(GridPoint("source", "cnn", "none", "Ses03M", 1))
     assert speakers(test) == {"Ses03M"}
     assert speakers(validation) == {"Ses03F"}
     assert speakers(train) == set(experiment.source.corpus.speakers) - {"Ses03M", "Ses03F"}  # type: ignore[union-attr]
     assert {id(part.dataset) for part in (train, validation, test)} == {id(experiment.source)}
-    _, validation, test = experiment.subsets(Cell("target", "cnn", "none", "F01", 1))
+    _, validation, test = experiment.subsets(GridPoint("target", "cnn", "none", "F01", 1))
     assert (speakers(validation), speakers(test)) == ({"M01"}, {"F01"})
     assert test.dataset is experiment.target
 
 
 def test_only_training_holds_speed_copies(experiment: Experiment) -> None:
-    plain, fast = (experiment.subsets(Cell("source", "cnn", name, "Ses01F", 1)) for name in ("mixup", "speed"))
+    plain, fast = (experiment.subsets(GridPoint("source", "cnn", name, "Ses01F", 1)) for name in ("mixup", "speed"))
     assert [part.all_speeds for part in fast] == [True, False, False]
     assert len(fast[0].segments) > 2.5 * len(plain[0].segments)
     assert set(fast[0].utterances) == set(plain[0].utterances)
 
 
 def test_cross_corpus_trains_on_all_of_the_source_and_divides_the_target(experiment: Experiment) -> None:
-    train, validation, test = experiment.subsets(Cell("cross", "cnn", "none", "all", 1))
+    train, validation, test = experiment.subsets(GridPoint("cross", "cnn", "none", "all", 1))
     assert train.dataset is experiment.source
     assert len(train.utterances) == len(experiment.source.corpus.utterances)  # type: ignore[union-attr]
     assert validation.dataset is test.dataset is experiment.target
     assert sorted(validation.utterances + test.utterances) == list(range(len(test.dataset.corpus.utterances)))
     assert len(validation.utterances) / len(test.dataset.corpus.utterances) == pytest.approx(0.3, abs=0.05)
-    same = [experiment.subsets(Cell("cross", m, a, "all", 1))[2].utterances for m in MODELS for a in AUGMENTATIONS]
+    same = [experiment.subsets(GridPoint("cross", m, a, "all", 1))[2].utterances for m in MODELS for a in AUGMENTATIONS]
     assert set(same) == {test.utterances}
-    assert experiment.subsets(Cell("cross", "cnn", "none", "all", 2))[2].utterances != test.utterances
+    assert experiment.subsets(GridPoint("cross", "cnn", "none", "all", 2))[2].utterances != test.utterances
 
 
 def test_every_cell_and_repeat_has_a_seed_of_its_own(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,11 @@ def test_every_cell_and_repeat_has_a_seed_of_its_own(experiment: Experiment, mon
 
     monkeypatch.setattr("fastser.experiment.experiment.train", note)
     cells = [
-        Cell("source", m, a, f, r) for m in MODELS for a in AUGMENTATIONS for f in ("Ses01F", "Ses03M") for r in (1, 2)
+        GridPoint("source", m, a, f, r)
+        for m in MODELS
+        for a in AUGMENTATIONS
+        for f in ("Ses01F", "Ses03M")
+        for r in (1, 2)
     ]
     for cell in cells:
         with pytest.raises(StoppedError):
@@ -83,7 +87,7 @@ def test_every_cell_and_repeat_has_a_seed_of_its_own(experiment: Experiment, mon
 
 
 def test_normalisation_is_that_of_the_training_set(experiment: Experiment) -> None:
-    cell = Cell("source", "cnn", "speed", "Ses01F", 1)
+    cell = GridPoint("source", "cnn", "speed", "Ses01F", 1)
     _, facts, _ = experiment.run(cell)
     train = experiment.subsets(cell)[0]
     bank = train.dataset.bank
@@ -107,7 +111,7 @@ class Bias(nn.Module):
 
 
 def test_mixup_loss_is_cross_entropy_with_mixed_labels(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    train, validation, _ = experiment.subsets(Cell("source", "cnn", "mixup", "Ses01F", 1))
+    train, validation, _ = experiment.subsets(GridPoint("source", "cnn", "mixup", "Ses01F", 1))
     settings = SETTINGS.override(["training.batch_size=1000"])
     drawn: list[tuple[Tensor, Tensor]] = []
 
@@ -129,7 +133,7 @@ def test_mixup_loss_is_cross_entropy_with_mixed_labels(experiment: Experiment, m
 
 
 def test_the_score_of_an_epoch_is_that_of_the_validation_set(experiment: Experiment) -> None:
-    train, validation, _ = experiment.subsets(Cell("source", "cnn", "none", "Ses01F", 1))
+    train, validation, _ = experiment.subsets(GridPoint("source", "cnn", "none", "Ses01F", 1))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(128 * 64, 4))
     settings = SETTINGS.override(["training.max_epochs=4", "training.learning_rate=0.01"])
@@ -142,7 +146,10 @@ def test_the_score_of_an_epoch_is_that_of_the_validation_set(experiment: Experim
 
 
 def test_result_does_not_depend_on_what_ran_before(experiment: Experiment) -> None:
-    cells = [Cell("source", "proposed", "speed+mixup", "Ses01F", 1), Cell("cross", "cnn-lstm", "mixup", "all", 1)]
+    cells = [
+        GridPoint("source", "proposed", "speed+mixup", "Ses01F", 1),
+        GridPoint("cross", "cnn-lstm", "mixup", "all", 1),
+    ]
     forth = {cell: experiment.run(cell) for cell in cells}
     back = {cell: experiment.run(cell) for cell in reversed(cells)}
     for cell in cells:
@@ -152,7 +159,7 @@ def test_result_does_not_depend_on_what_ran_before(experiment: Experiment) -> No
 
 
 def test_key_follows_noise_target_and_split(experiment: Experiment) -> None:
-    source, cross = Cell("source", "cnn", "none", "Ses01F", 1), Cell("cross", "cnn", "none", "all", 1)
+    source, cross = GridPoint("source", "cnn", "none", "Ses01F", 1), GridPoint("cross", "cnn", "none", "all", 1)
 
     def keys(changed: Experiment) -> tuple[str, str]:
         return changed.identify(source).key, changed.identify(cross).key

@@ -24,9 +24,9 @@ from fastser.experiment import experiment as experiment_module
 from fastser.experiment.executors import run_one as job_module
 from fastser.experiment.executors import serial
 from fastser.experiment.executors.failures import device_is_lost, in_one_sentence
-from fastser.experiment.executors.run_one import Job
+from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import Cell
+from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultsError, ResultStore
 from fastser.models import build_model
 from fastser.runtime.device import DeviceError
@@ -36,7 +36,7 @@ from fastser.training.checkpoint import TrainingStopped
 from fastser.training.loop import Epoch, TrainingError
 
 SETTINGS = QUICK.override(["training.max_epochs=2", "training.batch_size=32"])
-CNN, LSTM = (Cell("target", model, "none", "F01", 1) for model in ("cnn", "cnn-lstm"))
+CNN, LSTM = (GridPoint("target", model, "none", "F01", 1) for model in ("cnn", "cnn-lstm"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_one_that_fails_is_recorded_and_the_others_go_on(experiment: Experiment,
     store = ResultStore(tmp_path)
     key = experiment.identify(CNN).key
     with broken(lambda x: logits(x) * float("nan")):
-        first, second = serial.run(Job(experiment, store), [CNN, LSTM], Nobody())
+        first, second = serial.run(Runner(experiment, store), [CNN, LSTM], Nobody())
     assert (first.failure, second.failure) == ("the training loss is nan after epoch 1", None)
     assert first.seconds is not None
     record = json.loads((tmp_path / "runs" / f"{key}.failed.json").read_text())
@@ -101,19 +101,19 @@ def test_one_that_fails_is_recorded_and_the_others_go_on(experiment: Experiment,
 def test_it_is_tried_again_only_when_asked_and_then_once(experiment: Experiment, tmp_path: Path) -> None:
     store, key = ResultStore(tmp_path), experiment.identify(CNN).key
     with broken(RuntimeError("no luck")):
-        Job(experiment, store).run(CNN, Nobody())
-        again = Job(experiment, store).run(CNN, Nobody())
+        Runner(experiment, store).run(CNN, Nobody())
+        again = Runner(experiment, store).run(CNN, Nobody())
         assert again is not None
         assert (again.seconds, again.failure) == (None, "RuntimeError: no luck")
         assert event_names(tmp_path) == ["started", "failed"]
-        retrying = Job(experiment, store, retry_failed=True)
+        retrying = Runner(experiment, store, retry_failed=True)
         retrying.run(CNN, Nobody())
         retrying.run(CNN, Nobody())  # as after a claim of another process
         failure = store.failure(key)
         assert failure is not None
         assert failure.attempts == 2
         assert event_names(tmp_path) == ["started", "failed"] * 2
-    outcome = Job(experiment, store, retry_failed=True).run(CNN, Nobody())
+    outcome = Runner(experiment, store, retry_failed=True).run(CNN, Nobody())
     assert outcome is not None
     assert outcome.failure is None
     assert store.failure(key) is None
@@ -136,7 +136,7 @@ def test_whatever_is_raised_is_one_sentence(
     experiment: Experiment, tmp_path: Path, error: Exception, sentence: str
 ) -> None:
     with broken(error):
-        outcome = Job(experiment, ResultStore(tmp_path)).run(CNN, Nobody())
+        outcome = Runner(experiment, ResultStore(tmp_path)).run(CNN, Nobody())
     assert outcome is not None
     assert outcome.failure == sentence
 
@@ -152,7 +152,7 @@ def test_main_memory_that_is_full_is_named() -> None:
 def test_the_end_of_the_process_is_no_failure(experiment: Experiment, tmp_path: Path, error: BaseException) -> None:
     store = ResultStore(tmp_path)
     with broken(error), pytest.raises(type(error)):
-        Job(experiment, store).run(CNN, Nobody())
+        Runner(experiment, store).run(CNN, Nobody())
     assert store.failure(experiment.identify(CNN).key) is None
     with store.claim(experiment.identify(CNN).key) as mine:
         assert mine
@@ -165,13 +165,13 @@ def test_a_stop_ends_the_executor_and_is_no_failure(experiment: Experiment, tmp_
         def epoch(self, epoch: Epoch) -> None:
             stop.set()
 
-    job = Job(experiment, store, stop=stop)
+    job = Runner(experiment, store, stop=stop)
     assert list(serial.run(job, [CNN, LSTM], Impatient())) == []
     assert event_names(tmp_path) == ["started", "stopped"]
     assert store.checkpoint(experiment.identify(CNN).key).exists()
     with pytest.raises(TrainingStopped):
         job.run(LSTM, Nobody())
-    outcomes = list(serial.run(Job(experiment, store), [CNN, LSTM], Nobody()))
+    outcomes = list(serial.run(Runner(experiment, store), [CNN, LSTM], Nobody()))
     assert [outcome.failure for outcome in outcomes] == [None, None]
     assert event_names(tmp_path) == ["started", "stopped", "continued", "finished", "started", "finished"]
 
@@ -198,7 +198,7 @@ def fits_up_to(batch_size: int) -> Callable[[Tensor], Tensor]:
 )
 def test_out_of_gpu_memory_says_what_fits(experiment: Experiment, tmp_path: Path, limit: int, sentence: str) -> None:
     with broken(fits_up_to(limit)):
-        outcome = Job(experiment, ResultStore(tmp_path)).run(CNN, Nobody())
+        outcome = Runner(experiment, ResultStore(tmp_path)).run(CNN, Nobody())
     assert outcome is not None
     assert outcome.failure is not None
     assert outcome.failure.startswith(sentence)
@@ -217,7 +217,7 @@ def test_memory_that_is_free_again_is_said(experiment: Experiment, tmp_path: Pat
         return logits(x)
 
     with broken(forward):
-        outcome = Job(experiment, ResultStore(tmp_path)).run(CNN, Nobody())
+        outcome = Runner(experiment, ResultStore(tmp_path)).run(CNN, Nobody())
     assert outcome is not None
     assert outcome.failure == advice(32, 32)
     assert "--retry-failed" in advice(32, 32)
@@ -236,7 +236,7 @@ def test_out_of_gpu_memory_in_a_test_says_so(experiment: Experiment, tmp_path: P
         return logits(x)
 
     with broken(forward):
-        outcome = Job(alone, ResultStore(tmp_path)).run(CNN, Nobody())
+        outcome = Runner(alone, ResultStore(tmp_path)).run(CNN, Nobody())
     assert outcome is not None
     assert sum(seen) <= validation + test
     assert outcome.failure == "out of GPU memory while 64 segments were tested under clean"
@@ -256,7 +256,7 @@ def test_a_lost_gpu_ends_the_process_and_only_one_training_fails(
         broken(torch.AcceleratorError("CUDA error: an illegal memory access was encountered")),
         pytest.raises(DeviceError, match=r"F01, repeat 1: .*illegal memory access.*; this process cannot use cpu"),
     ):
-        list(serial.run(Job(experiment, store), [CNN, LSTM], Nobody()))
+        list(serial.run(Runner(experiment, store), [CNN, LSTM], Nobody()))
     assert [bool(store.failure(experiment.identify(cell).key)) for cell in (CNN, LSTM)] == [True, False]
     assert not device_is_lost(torch.device("cpu"))
 
@@ -270,7 +270,7 @@ def outcome_bits(out: Path, key: str) -> tuple[object, list[bytes]]:
 @pytest.fixture(scope="module")
 def undisturbed(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, list[bytes]]:
     out = tmp_path_factory.mktemp("undisturbed")
-    Job(experiment, ResultStore(out)).run(CNN, Nobody())
+    Runner(experiment, ResultStore(out)).run(CNN, Nobody())
     return outcome_bits(out, experiment.identify(CNN).key)
 
 
@@ -308,12 +308,12 @@ def test_a_file_that_cannot_be_written_whole_ends_the_run_and_loses_nothing(
     if "keep_models_in" in options:
         options = {"keep_models_in": tmp_path}
     with files_of_at_most(size), pytest.raises(ResultsError, match=rf"{file} cannot be written: File too large$"):
-        list(serial.run(Job(experiment, ResultStore(tmp_path), **options), [CNN, LSTM], Nobody()))  # type: ignore[arg-type]
+        list(serial.run(Runner(experiment, ResultStore(tmp_path), **options), [CNN, LSTM], Nobody()))  # type: ignore[arg-type]
     store = ResultStore(tmp_path)
     assert not store.finished(key)
     assert store.failure(key) is None
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".part", ".safetensors")]
-    outcomes = list(serial.run(Job(experiment, store), [CNN], Nobody()))
+    outcomes = list(serial.run(Runner(experiment, store), [CNN], Nobody()))
     assert [outcome.failure for outcome in outcomes] == [None]
     assert outcome_bits(tmp_path, key) == undisturbed
     assert event_names(tmp_path)[-2:] == ["started", "finished"]
@@ -396,7 +396,7 @@ def test_unusable_files_are_each_named_once_and_their_trainings_done_again(
     (tmp_path / "runs" / f"{keys[3]}.json").write_text('{"format": 99, "identity": {}}')
     (tmp_path / "log.jsonl").write_bytes(b"\xff torn")
     with caplog.at_level(logging.WARNING):
-        outcomes = list(serial.run(Job(experiment, store), cells, Nobody()))
+        outcomes = list(serial.run(Runner(experiment, store), cells, Nobody()))
     assert [outcome.failure for outcome in outcomes] == [None] * 4
     assert [sum(key in record.getMessage() for record in caplog.records) for key in keys] == [1, 1, 1, 1]
     assert outcome_bits(tmp_path, keys[0]) == undisturbed

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from fastser.data.corpora.base import EMOTIONS, Corpus, CorpusError, Utterance
+from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, Utterance
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.segments import build_bank, num_frames, segment_table
 from fastser.experiment.grid import (
@@ -22,7 +22,7 @@ from fastser.experiment.grid import (
     spread,
     validation_speakers,
 )
-from fastser.settings import Spectrogram
+from fastser.settings import SpectrogramSettings
 
 SPEAKERS = st.lists(st.text("aAbé0-", min_size=1, max_size=2), min_size=1, max_size=9, unique=True)
 
@@ -35,8 +35,8 @@ def corpora(draw: Any, *, split: bool = False) -> Corpus:
         sessions = draw(st.lists(st.sampled_from([None, "1", "2", "3"]), min_size=1, max_size=2))
         # most speakers have all classes, so that most corpora have folds
         spoken = [
-            *draw(st.sampled_from([EMOTIONS, EMOTIONS, EMOTIONS, ()])),
-            *draw(st.lists(st.sampled_from(EMOTIONS))),
+            *draw(st.sampled_from([PAPER_CLASSES, PAPER_CLASSES, PAPER_CLASSES, ()])),
+            *draw(st.lists(st.sampled_from(PAPER_CLASSES))),
         ]
         for number, emotion in enumerate(spoken):
             part = draw(st.sampled_from(["train", "validation", "test"])) if split else None
@@ -79,7 +79,7 @@ def test_no_speaker_is_in_two_parts_and_every_utterance_is_tested_once(corpus: C
         assert spoken[2] == {fold.name}
         assert len(spoken[1]) == 1
         assert sum(map(len, spoken)) == len(set().union(*spoken)) == len(corpus.speakers)
-        assert {corpus.utterances[i].emotion for i in fold.train} == set(EMOTIONS)
+        assert {corpus.utterances[i].emotion for i in fold.train} == set(PAPER_CLASSES)
 
 
 @given(corpora())
@@ -89,7 +89,7 @@ def test_folds_are_refused_only_for_what_they_lack(corpus: Corpus) -> None:
     if possible:
         for speaker, validates in validation_speakers(corpus.utterances).items():
             rest = {u.emotion for u in corpus.utterances if u.speaker not in (speaker, validates)}
-            possible = possible and rest == set(EMOTIONS)
+            possible = possible and rest == set(PAPER_CLASSES)
     assert isinstance(made, str) != possible
 
 
@@ -128,7 +128,7 @@ def test_a_corpus_s_own_split_is_taken_as_it_is(corpus: Corpus) -> None:
     if isinstance(made, str):
         lacking = {u.split for u in corpus.utterances} != {"train", "validation", "test"}
         trained = {u.emotion for u in corpus.utterances if u.split == "train"}
-        assert lacking or trained != set(EMOTIONS)
+        assert lacking or trained != set(PAPER_CLASSES)
         return
     (fold,) = made
     for name, part in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
@@ -138,7 +138,7 @@ def test_a_corpus_s_own_split_is_taken_as_it_is(corpus: Corpus) -> None:
 @given(corpora(), st.floats(0.01, 0.99), st.integers(0, 2**32))
 def test_the_cross_corpus_split_divides_every_class(corpus: Corpus, share: float, seed: int) -> None:
     counts = corpus.class_counts()
-    if min(counts[emotion] for emotion in EMOTIONS) < 2:
+    if min(counts[emotion] for emotion in PAPER_CLASSES) < 2:
         with pytest.raises(CorpusError, match="needs two"):
             cross_corpus_split(corpus, share, seed)
         return
@@ -146,7 +146,7 @@ def test_the_cross_corpus_split_divides_every_class(corpus: Corpus, share: float
     assert sorted(validation + test) == list(range(len(corpus.utterances)))
     assert (list(validation), list(test)) == (sorted(validation), sorted(test))
     assert cross_corpus_split(corpus, share, seed) == (validation, test)
-    for emotion in EMOTIONS:
+    for emotion in PAPER_CLASSES:
         held = sum(corpus.utterances[i].emotion == emotion for i in validation)
         assert 1 <= held < counts[emotion]
         assert abs(held - share * counts[emotion]) <= 1
@@ -171,17 +171,17 @@ def test_a_noisy_condition_s_name_says_scene_and_snr(snr_db: float, scene: str |
 
 
 @st.composite
-def segmentations(draw: Any) -> Spectrogram:
+def segmentations(draw: Any) -> SpectrogramSettings:
     """Segment widths and hops; the window is short, so that spectrograms cost little."""
     width = draw(st.integers(16, 40))
     hop = draw(st.integers(1, width))
-    return Spectrogram(
+    return SpectrogramSettings(
         win_length=32, hop_length=draw(st.integers(1, 40)), n_fft=32, num_bins=16, segment_frames=width, segment_hop=hop
     )
 
 
 @given(segmentations(), st.lists(st.integers(1, 200), max_size=12))
-def test_segments_cover_every_frame_with_no_window_too_many(cut: Spectrogram, counts: list[int]) -> None:
+def test_segments_cover_every_frame_with_no_window_too_many(cut: SpectrogramSettings, counts: list[int]) -> None:
     recording, first, length = segment_table(np.array(counts, np.int64), cut)
     assert recording.dtype == first.dtype == length.dtype == np.int64
     assert recording.tolist() == sorted(recording.tolist())
@@ -200,7 +200,7 @@ def test_segments_cover_every_frame_with_no_window_too_many(cut: Spectrogram, co
 
 
 @given(st.integers(1, 5_000), segmentations())
-def test_frames_are_those_windows_that_fit(samples: int, cut: Spectrogram) -> None:
+def test_frames_are_those_windows_that_fit(samples: int, cut: SpectrogramSettings) -> None:
     frames = int(num_frames(np.array([samples]), cut)[0])
     assert frames >= 1
     assert (frames - 1) * cut.hop_length + cut.win_length <= max(samples, cut.win_length)
@@ -215,7 +215,7 @@ def test_frames_are_those_windows_that_fit(samples: int, cut: Spectrogram) -> No
 )
 @settings(max_examples=settings.default.max_examples // 2)
 def test_the_bank_s_windows_are_its_frames_then_padding(
-    cut: Spectrogram, samples: list[int], speeds: tuple[float, ...], seed: int
+    cut: SpectrogramSettings, samples: list[int], speeds: tuple[float, ...], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     offsets = np.cumsum([0, *samples])

@@ -15,12 +15,12 @@ from hypothesis import given
 
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.grid import AUGMENTATIONS, MODELS, TASKS
-from fastser.experiment.store import ResultsError, ResultStore, TrainingId
+from fastser.experiment.store import ResultsError, ResultStore, RunId
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 KEYS = st.integers(0, 2**64 - 1).map("{:016x}".format)
 IDS = st.builds(
-    TrainingId,
+    RunId,
     task=st.sampled_from(TASKS),
     model=st.sampled_from([*MODELS]),
     augmentation=st.sampled_from(AUGMENTATIONS),
@@ -65,7 +65,7 @@ def folder() -> Iterator[Path]:
 
 
 def assert_holds(
-    store: ResultStore, training: TrainingId, conditions: dict[str, ConditionResult], facts: dict[str, Any]
+    store: ResultStore, training: RunId, conditions: dict[str, ConditionResult], facts: dict[str, Any]
 ) -> None:
     run = store.load(training.key)
     assert run.id == training
@@ -84,7 +84,7 @@ def assert_holds(
 
 @given(IDS, CONDITIONS, FACTS, CONDITIONS, FACTS)
 def test_what_is_saved_last_is_read_back_by_anyone(
-    training: TrainingId,
+    training: RunId,
     first: dict[str, ConditionResult],
     facts: dict[str, Any],
     second: dict[str, ConditionResult],
@@ -102,7 +102,7 @@ def test_what_is_saved_last_is_read_back_by_anyone(
 
 @given(st.lists(IDS, max_size=4, unique_by=lambda t: t.key), st.lists(IDS, max_size=2), results(), st.randoms())
 def test_collect_gives_the_finished_ones_in_the_order_asked(
-    saved: list[TrainingId], missing: list[TrainingId], result: ConditionResult, random: Any
+    saved: list[RunId], missing: list[RunId], result: ConditionResult, random: Any
 ) -> None:
     with folder() as out:
         for training in saved:
@@ -123,7 +123,7 @@ def test_collect_gives_the_finished_ones_in_the_order_asked(
     CONDITIONS,
 )
 def test_a_torn_or_foreign_file_is_no_result_and_can_be_replaced(
-    training: TrainingId,
+    training: RunId,
     conditions: dict[str, ConditionResult],
     suffix: str,
     damage: str,
@@ -132,7 +132,7 @@ def test_a_torn_or_foreign_file_is_no_result_and_can_be_replaced(
     others: dict[str, ConditionResult],
 ) -> None:
     logging.disable(logging.CRITICAL)
-    other = TrainingId(training.task, "cnn", "none", "other", 99, "other", f"{int(training.key, 16) ^ 1:016x}")
+    other = RunId(training.task, "cnn", "none", "other", 99, "other", f"{int(training.key, 16) ^ 1:016x}")
     with folder() as out:
         store = ResultStore(out)
         store.save(training, conditions, {"seed": 1})
@@ -167,7 +167,7 @@ def test_a_torn_or_foreign_file_is_no_result_and_can_be_replaced(
 
 @given(IDS, results(), FACTS, st.sampled_from([math.nan, math.inf, {1, 2}, b"", np.float32(1)]))
 def test_facts_that_json_does_not_hold_leave_the_old_result(
-    training: TrainingId, result: ConditionResult, facts: dict[str, Any], bad: Any
+    training: RunId, result: ConditionResult, facts: dict[str, Any], bad: Any
 ) -> None:
     with folder() as out:
         store = ResultStore(out)
@@ -186,7 +186,7 @@ def test_facts_that_json_does_not_hold_leave_the_old_result(
 
 @given(IDS, st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3), st.dictionaries(TEXT, TEXT, max_size=2), results())
 def test_a_failure_is_read_back_until_the_training_is_finished(
-    training: TrainingId, failures: list[tuple[str, str]], environment: dict[str, str], result: ConditionResult
+    training: RunId, failures: list[tuple[str, str]], environment: dict[str, str], result: ConditionResult
 ) -> None:
     with folder() as out:
         for reason, traceback in failures:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fastser.data.corpora.base import EMOTIONS, Corpus, CorpusError, Utterance
+from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, Utterance
 from fastser.experiment.grid import (
     AUGMENTATIONS,
     MODELS,
     TABLES,
-    Cell,
+    GridPoint,
     conditions,
     cross_corpus_split,
     folds,
@@ -26,7 +26,7 @@ def corpus(speakers: dict[str, str | None], per_class: int = 2, splits: dict[str
     utterances = tuple(
         Utterance(f"{speaker}-{emotion}-{i}", Path("none"), speaker, emotion, session, (splits or {}).get(speaker))
         for speaker, session in speakers.items()
-        for emotion in EMOTIONS
+        for emotion in PAPER_CLASSES
         for i in range(per_class)
     )
     return Corpus("made-up", "Made-up", utterances, None, "")
@@ -107,7 +107,7 @@ def test_cross_corpus_split_is_stratified_and_seeded() -> None:
     made = corpus({"a": None, "b": None, "c": None}, per_class=10)
     validation, test = cross_corpus_split(made, 0.3, seed=1)
     assert sorted(validation + test) == list(range(len(made.utterances)))
-    assert Counter(made.utterances[i].emotion for i in validation) == dict.fromkeys(EMOTIONS, 9)
+    assert Counter(made.utterances[i].emotion for i in validation) == dict.fromkeys(PAPER_CLASSES, 9)
     assert cross_corpus_split(made, 0.3, seed=1) == (validation, test)
     assert cross_corpus_split(made, 0.3, seed=2) != (validation, test)
 
@@ -138,7 +138,7 @@ def test_each_table_has_no_more_trainings_than_it_needs(table: str, expected: di
 
 def test_a_missing_corpus_leaves_its_task_out() -> None:
     cells = plan(TABLES, {"source": ["a"]}, ["cnn"], ["none"], 1)
-    assert cells == (Cell("source", "cnn", "none", "a", 1),)
+    assert cells == (GridPoint("source", "cnn", "none", "a", 1),)
 
 
 def test_conditions_of_the_source_cover_tables_one_to_three() -> None:

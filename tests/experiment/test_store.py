@@ -17,14 +17,14 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment import events
-from fastser.experiment.store import Failure, ResultsError, ResultStore, TrainingId
-from fastser.runtime.files import written_whole
+from fastser.experiment.store import Failure, ResultsError, ResultStore, RunId
+from fastser.runtime.files import atomic_write
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def identity(key: str = "0123456789abcdef", repeat: int = 1) -> TrainingId:
-    return TrainingId("source", "proposed", "speed+mixup", "Ses01F", repeat, "EMO-DB", key)
+def identity(key: str = "0123456789abcdef", repeat: int = 1) -> RunId:
+    return RunId("source", "proposed", "speed+mixup", "Ses01F", repeat, "EMO-DB", key)
 
 
 def result(seed: int, classes: int = 4, utterances: int = 40) -> ConditionResult:
@@ -296,7 +296,7 @@ def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("hours", [-1000, 1000])
 def test_a_clock_that_jumps_removes_nothing_that_is_being_written(tmp_path: Path, hours: int) -> None:
     store, path = ResultStore(tmp_path), tmp_path / "runs" / "a.json"
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("half")
         os.utime(part, (time.time() + 3600 * hours,) * 2)
         ResultStore(tmp_path)

@@ -44,7 +44,7 @@ def model_operations(batch: int | None = None) -> Iterator[tuple[str, str, tuple
 def _model(architecture: str, settings: Settings) -> nn.Module:
     segment = settings.spectrogram
     return build_model(
-        architecture, widths=settings.widths, segment_frames=segment.segment_frames, num_bins=segment.num_bins
+        architecture, settings=settings.model, segment_frames=segment.segment_frames, num_bins=segment.num_bins
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from fastser.experiment.grid import Task
-from fastser.experiment.store import Run, TrainingId
+from fastser.experiment.store import Run, RunId
 from fastser.report import ReportContext, write_report
 from fastser.report.aggregation import Grid
 from fastser.report.claims import judge
@@ -31,9 +31,9 @@ SOURCE_CONDITIONS = (
 )
 
 
-def training(task: Task, model: str, augmentation: str, fold: str, repeat: int) -> TrainingId:
+def training(task: Task, model: str, augmentation: str, fold: str, repeat: int) -> RunId:
     corpus = {"source": "EMO-DB", "target": "RAVDESS", "cross": "EMO-DB -> RAVDESS"}[task]
-    return TrainingId(task, model, augmentation, fold, repeat, corpus, f"{task}{model}{augmentation}{fold}{repeat}")
+    return RunId(task, model, augmentation, fold, repeat, corpus, f"{task}{model}{augmentation}{fold}{repeat}")
 
 
 def confusion(percent_correct: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def confusion(percent_correct: int) -> np.ndarray:
     )
 
 
-def plan(repeats: int) -> list[TrainingId]:
+def plan(repeats: int) -> list[RunId]:
     trainings = []
     for repeat in range(1, repeats + 1):
         trainings += [training("source", m, a, f, repeat) for m in MODELS for a in AUGMENTATIONS for f in ("f1", "f2")]
@@ -52,7 +52,7 @@ def plan(repeats: int) -> list[TrainingId]:
     return trainings
 
 
-def as_the_paper_claims(identity: TrainingId) -> Run:
+def as_the_paper_claims(identity: RunId) -> Run:
     """A training whose UAR rises along the paper's orders of models and augmentations, with noise from the repeat."""
     uar = 30 + 8 * list(MODELS).index(identity.model) + 2 * AUGMENTATIONS.index(identity.augmentation)
     uar += identity.repeat % 2

@@ -20,9 +20,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fastser.experiment.executors.run_one import Job
+from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import Cell
+from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
 from fastser.settings import QUICK
 from fastser.training import checkpoint as checkpoint_module
@@ -68,7 +68,7 @@ class Patience(threading.Event):
         return self.times < 0
 
 
-def finished(job: Job, cell: Cell) -> None:
+def finished(job: Runner, cell: GridPoint) -> None:
     outcome = job.run(cell, Nobody())
     assert outcome is not None
     assert outcome.failure is None
@@ -100,14 +100,16 @@ def state_in(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "cell",
     [
-        Cell("source", "proposed", "speed+mixup", "Ses01F", 1),
-        Cell("target", "densenet-lstm", "none", "F01", 1),
-        Cell("cross", "cnn-lstm", "mixup", "all", 1),
-        Cell("target", "cnn", "none", "M01", 2),
+        GridPoint("source", "proposed", "speed+mixup", "Ses01F", 1),
+        GridPoint("target", "densenet-lstm", "none", "F01", 1),
+        GridPoint("cross", "cnn-lstm", "mixup", "all", 1),
+        GridPoint("target", "cnn", "none", "M01", 2),
     ],
     ids=lambda cell: cell.model,
 )
-def test_stopped_again_and_again_it_ends_in_the_same_bits(experiment: Experiment, cell: Cell, tmp_path: Path) -> None:
+def test_stopped_again_and_again_it_ends_in_the_same_bits(
+    experiment: Experiment, cell: GridPoint, tmp_path: Path
+) -> None:
     check_that_stops_change_nothing(experiment, cell, tmp_path)
 
 
@@ -117,27 +119,27 @@ def test_stopped_again_and_again_on_a_gpu(stand_ins: Path, tmp_path: Path) -> No
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
-        cell = Cell("source", "proposed", "speed+mixup", "Ses01F", 1)
+        cell = GridPoint("source", "proposed", "speed+mixup", "Ses01F", 1)
         check_that_stops_change_nothing(make_experiment(stand_ins, "cuda"), cell, tmp_path)
     finally:
         torch.use_deterministic_algorithms(deterministic)
 
 
-def check_that_stops_change_nothing(experiment: Experiment, cell: Cell, tmp_path: Path) -> None:
+def check_that_stops_change_nothing(experiment: Experiment, cell: GridPoint, tmp_path: Path) -> None:
     key = experiment.identify(cell).key
     once, often = tmp_path / "once", tmp_path / "often"
-    finished(Job(experiment, ResultStore(once), once), cell)
+    finished(Runner(experiment, ResultStore(once), once), cell)
     store = ResultStore(often)
     seen: list[tuple[int, int]] = []
     for patience in islice(cycle((1, 2)), 200):
         try:
-            finished(Job(experiment, store, often, stop=Patience(patience)), cell)
+            finished(Runner(experiment, store, often, stop=Patience(patience)), cell)
             break
         except TrainingStopped:
             state = state_in(store.checkpoint(key))
             seen.append((len(state["epochs"]), state["batches"]))
         if seen[-3:] == [(SETTINGS.training.max_epochs, 0)] * 3:  # it is in its tests, which start from their beginning
-            finished(Job(experiment, store, often), cell)
+            finished(Runner(experiment, store, often), cell)
             break
     batches = len(experiment.subsets(cell)[0].segments.split(SETTINGS.training.batch_size))
     assert seen == sorted(seen), seen
@@ -157,13 +159,13 @@ def check_that_stops_change_nothing(experiment: Experiment, cell: Cell, tmp_path
     assert len(facts["epochs"]) == SETTINGS.training.max_epochs
 
 
-def train_keeping_every_batch(stand_ins: Path, out: Path, cell: Cell) -> None:
+def train_keeping_every_batch(stand_ins: Path, out: Path, cell: GridPoint) -> None:
     torch.set_num_threads(1)
-    Job(make_experiment(stand_ins), ResultStore(out), out, checkpoint_seconds=0.0).run(cell, Nobody())
+    Runner(make_experiment(stand_ins), ResultStore(out), out, checkpoint_seconds=0.0).run(cell, Nobody())
 
 
 def test_killed_twice_it_ends_in_the_same_bits(experiment: Experiment, stand_ins: Path, tmp_path: Path) -> None:
-    cell = Cell("cross", "proposed", "speed+mixup", "all", 1)
+    cell = GridPoint("cross", "proposed", "speed+mixup", "all", 1)
     key = experiment.identify(cell).key
     once, killed = tmp_path / "once", tmp_path / "killed"
     store = ResultStore(killed)
@@ -182,20 +184,20 @@ def test_killed_twice_it_ends_in_the_same_bits(experiment: Experiment, stand_ins
         process.join()
         assert process.exitcode == -9
         assert not store.finished(key)
-    finished(Job(experiment, store, killed), cell)
-    finished(Job(experiment, ResultStore(once), once), cell)
+    finished(Runner(experiment, store, killed), cell)
+    finished(Runner(experiment, ResultStore(once), once), cell)
     assert event_names(killed) == ["started", "continued", "continued", "finished"]
     assert_same(once, killed, key)
 
 
 def test_wall_time_adds_up(experiment: Experiment, tmp_path: Path) -> None:
-    cell = Cell("target", "cnn", "none", "F01", 1)
+    cell = GridPoint("target", "cnn", "none", "F01", 1)
     store, key = ResultStore(tmp_path), experiment.identify(cell).key
     with pytest.raises(TrainingStopped):
-        Job(experiment, store, stop=Patience(4)).run(cell, Nobody())
+        Runner(experiment, store, stop=Patience(4)).run(cell, Nobody())
     before = state_in(store.checkpoint(key))["seconds"]
     began = time.perf_counter()
-    finished(Job(experiment, store), cell)
+    finished(Runner(experiment, store), cell)
     rest = time.perf_counter() - began
     assert before < store.load(key).facts["training_seconds"] < before + rest
 
@@ -318,14 +320,14 @@ def test_a_file_of_another_model_is_not_used(kept: Path, caplog: pytest.LogCaptu
 def test_a_torn_checkpoint_starts_the_training_anew(
     experiment: Experiment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cell = Cell("target", "cnn", "none", "F01", 1)
+    cell = GridPoint("target", "cnn", "none", "F01", 1)
     key = experiment.identify(cell).key
     once, torn = tmp_path / "once", tmp_path / "torn"
-    finished(Job(experiment, ResultStore(once), once), cell)
+    finished(Runner(experiment, ResultStore(once), once), cell)
     store = ResultStore(torn)
     store.checkpoint(key).parent.mkdir()
     store.checkpoint(key).write_bytes(b"half")
-    finished(Job(experiment, store, torn), cell)
+    finished(Runner(experiment, store, torn), cell)
     assert event_names(torn) == ["started", "finished"]
     assert len(caplog.records) == 1
     assert_same(once, torn, key)

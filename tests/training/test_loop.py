@@ -13,11 +13,11 @@ from fastser.data.corpora import read_corpus, read_noise
 from fastser.data.corpora.synthetic import generate
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.noise import NoiseBank, draw_noise, snr_gain
-from fastser.data.segments import Analysis
+from fastser.data.segments import FeatureExtractor
 from fastser.evaluation.evaluate import evaluate
 from fastser.evaluation.inference import posteriors
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import AUGMENTATIONS, Cell, conditions
+from fastser.experiment.grid import AUGMENTATIONS, GridPoint, conditions
 from fastser.settings import QUICK, Settings
 from fastser.training.loop import TrainingError, train
 
@@ -56,7 +56,7 @@ def fresh() -> nn.Module:
 
 def first_fold(dataset: Dataset, settings: Settings) -> Callable[[str], tuple[Subset, Subset, Subset]]:
     experiment = Experiment(settings, 0, dataset, None, None, torch.device("cpu"))
-    return lambda augmentation: experiment.subsets(Cell("source", "cnn", augmentation, "Ses01F", 1))
+    return lambda augmentation: experiment.subsets(GridPoint("source", "cnn", augmentation, "Ses01F", 1))
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
@@ -202,7 +202,7 @@ def test_noise_is_mixed_on_the_waveform_at_the_snr(data: tuple[Dataset, NoiseBan
     draw = draw_noise(noise, settings.noise.scenes, dataset.waveforms, names, 5)
     park = settings.noise.scenes.index("park")
     got = evaluate(model, test, settings, -30.0, 15.0, noise, 5)["noise-park-10db"].posteriors
-    analysis = Analysis.create(settings.spectrogram, settings.audio.sample_rate)
+    analysis = FeatureExtractor.create(settings.spectrogram, settings.audio.sample_rate)
     for row, utterance in enumerate(test.utterances):
         speech = dataset.waveforms[utterance]
         start = draw.start[park, row]
@@ -222,9 +222,9 @@ def test_noise_is_mixed_on_the_waveform_at_the_snr(data: tuple[Dataset, NoiseBan
 
 def test_key_follows_what_the_result_depends_on(data: tuple[Dataset, NoiseBank], settings: Settings) -> None:
     dataset, noise = data
-    cell = Cell("source", "cnn", "none", "Ses01F", 1)
+    cell = GridPoint("source", "cnn", "none", "Ses01F", 1)
 
-    def key(settings: Settings, *, seed: int = 0, dataset: Dataset = dataset, cell: Cell = cell) -> str:
+    def key(settings: Settings, *, seed: int = 0, dataset: Dataset = dataset, cell: GridPoint = cell) -> str:
         return Experiment(settings, seed, dataset, None, noise, torch.device("cpu")).identify(cell).key
 
     assert key(settings) == key(settings)

@@ -14,7 +14,7 @@ from fastser.training.loss import _compiled, batch_loss, loss_function
 
 def _model(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(name, widths=QUICK.widths, segment_frames=32, num_bins=32)
+    return build_model(name, settings=QUICK.model, segment_frames=32, num_bins=32)
 
 
 def _batch(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

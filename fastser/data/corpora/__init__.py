@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import demand, emodb, iemocap, manifest, msp_improv, noise_folder, ravdess
-from .base import EMOTIONS, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
+from .base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
 
 __all__ = [
-    "EMOTIONS",
     "NOISE_READERS",
+    "PAPER_CLASSES",
     "READERS",
     "Corpus",
     "CorpusError",

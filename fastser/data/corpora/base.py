@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-EMOTIONS = ("angry", "happy", "neutral", "sad")
+PAPER_CLASSES = ("angry", "happy", "neutral", "sad")
 """The four classes of the paper (section 4.1), in the order of every label index and posterior column."""
 
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -24,7 +24,7 @@ class Utterance:
         id: Name that is unique in the corpus and does not depend on where the corpus lies.
         path: Audio file.
         speaker: The person who speaks, unique in the corpus.
-        emotion: One of `EMOTIONS`.
+        emotion: One of `PAPER_CLASSES`.
         session: Recording session that pairs speakers, or None where the corpus has none.
         split: "train", "validation" or "test" where the corpus fixes its own split, else None.
     """
@@ -38,8 +38,8 @@ class Utterance:
 
     @property
     def label(self) -> int:
-        """Index of the emotion in `EMOTIONS`."""
-        return EMOTIONS.index(self.emotion)
+        """Index of the emotion in `PAPER_CLASSES`."""
+        return PAPER_CLASSES.index(self.emotion)
 
 
 @dataclass(frozen=True, slots=True)

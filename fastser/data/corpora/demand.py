@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from fastser.runtime.files import cache_dir, written_whole
+from fastser.runtime.files import atomic_write, cache_dir
 
 from .base import AUDIO_SUFFIXES, CorpusError, NoiseCorpus, NoiseRecording
 from .files import first_few, is_synthetic, require_folder
@@ -99,6 +99,6 @@ def _extracted(archive: zipfile.ZipFile, name: str, stem: Path) -> Path:
     file = folder / Path(name).name
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with archive.open(name) as source, written_whole(file) as part, part.open("wb") as target:
+        with archive.open(name) as source, atomic_write(file) as part, part.open("wb") as target:
             shutil.copyfileobj(source, target)
     return file

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import EMOTIONS, Corpus, CorpusError, ExpectedCounts, Utterance
+from .base import PAPER_CLASSES, Corpus, CorpusError, ExpectedCounts, Utterance
 from .checked import checked_corpus
 from .files import audio_files, by_stem, is_synthetic, require_folder
 
@@ -27,7 +27,7 @@ EXPECTED = ExpectedCounts(
     {
         f"{speaker} {emotion}": count
         for speaker, counts in _PER_SPEAKER.items()
-        for emotion, count in zip(EMOTIONS, counts, strict=True)
+        for emotion, count in zip(PAPER_CLASSES, counts, strict=True)
     },
     source="IEMOCAP's 5531 utterances of four classes, excited counted as happy",
 )

@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 from fastser.evaluation.metrics import ConditionResult
-from fastser.experiment.grid import Cell
-from fastser.experiment.store import TrainingId
+from fastser.experiment.grid import GridPoint
+from fastser.experiment.store import RunId
 from fastser.training.loop import Epoch
 
 
@@ -16,7 +16,7 @@ class ExecutorError(RuntimeError):
 class Listener(Protocol):
     """Who wants to know how far the run is."""
 
-    def started(self, training: TrainingId) -> None:
+    def started(self, training: RunId) -> None:
         """A training begins."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -37,12 +37,12 @@ class Outcome:
         failure: Why it failed, in one sentence, or None.
     """
 
-    training: TrainingId
+    training: RunId
     seconds: float | None
     results: dict[str, ConditionResult]
     failure: str | None = None
 
 
-def cell_of(training: TrainingId) -> Cell:
+def cell_of(training: RunId) -> GridPoint:
     """The cell of the grid without data and settings, which is what is identified, seeded and run."""
-    return Cell(**{field.name: getattr(training, field.name) for field in fields(Cell)})
+    return GridPoint(**{field.name: getattr(training, field.name) for field in fields(GridPoint)})

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from fastser.experiment.grid import Cell
+from fastser.experiment.grid import GridPoint
 
-_Cell = TypeVar("_Cell", bound=Cell)
+_Cell = TypeVar("_Cell", bound=GridPoint)
 
 
 def longest_first(cells: Sequence[_Cell], seconds: Mapping[_Cell, float]) -> list[_Cell]:

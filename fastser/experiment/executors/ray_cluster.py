@@ -20,7 +20,7 @@ from typing import Any
 
 from fastser.experiment.executors import ExecutorError, Listener, Outcome, cell_of
 from fastser.experiment.executors.ray_worker import Worker
-from fastser.experiment.store import ResultStore, TrainingId
+from fastser.experiment.store import ResultStore, RunId
 from fastser.runtime.provenance import environment
 from fastser.training.loop import Epoch
 
@@ -57,14 +57,14 @@ def run(
     spec: Path,
     resources: Resources,
     store: ResultStore,
-    trainings: Sequence[TrainingId],
+    trainings: Sequence[RunId],
     lane: Callable[[], Listener],
     stop: threading.Event,
 ) -> Iterator[Outcome]:
     """Run those trainings that are not finished, and yield an outcome for every one.
 
     Args:
-        spec: What `Spec.write` wrote.
+        spec: What `WorkerConfig.write` wrote.
         resources: What to run on.
         store: The same results as in `spec`.
         trainings: The plan, in the order in which it is to be begun.
@@ -126,9 +126,9 @@ class _Slot:
     lane: Listener
     answer: Any
     events: Any
-    training: TrainingId | None = None
+    training: RunId | None = None
 
-    def begin(self, training: TrainingId) -> None:
+    def begin(self, training: RunId) -> None:
         """Let the worker run a training."""
         self.training = training
         self.answer = self.actor.run.remote(cell_of(training), training.key)
@@ -170,12 +170,12 @@ class _Pool:
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
         self._free_lanes: list[Listener] = []
-        self._waiting: deque[TrainingId] = deque()
-        self._elsewhere: list[tuple[float, TrainingId]] = []
+        self._waiting: deque[RunId] = deque()
+        self._elsewhere: list[tuple[float, RunId]] = []
         self._deaths: Counter[str] = Counter()
         self._capacity, self._looked = 0, float("-inf")
 
-    def run(self, trainings: Sequence[TrainingId]) -> Iterator[Outcome]:
+    def run(self, trainings: Sequence[RunId]) -> Iterator[Outcome]:
         """Yield an outcome for every training, or until it is told to stop."""
         self._waiting.extend(trainings)
         told_to_stop: float | None = None
@@ -287,7 +287,7 @@ class _Pool:
         self._slots.remove(slot)
         self._free_lanes.append(slot.lane)
 
-    def _arrived(self, training: TrainingId, seconds: float | None) -> Outcome:
+    def _arrived(self, training: RunId, seconds: float | None) -> Outcome:
         """What a worker has written, as soon as this machine sees it (NFS may take its time)."""
         deadline = time.monotonic() + _VISIBLE_AFTER_SECONDS
         while not self._store.finished(training.key):

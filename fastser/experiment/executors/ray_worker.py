@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastser.experiment.executors.run_one import Job
-from fastser.experiment.executors.worker_config import SpecError, read_spec
-from fastser.experiment.grid import Cell
-from fastser.experiment.store import ResultsError, TrainingId
+from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
+from fastser.experiment.grid import GridPoint
+from fastser.experiment.store import ResultsError, RunId
 from fastser.runtime.device import DeviceError
 from fastser.training.checkpoint import TrainingStopped
 from fastser.training.loop import Epoch
@@ -23,24 +23,24 @@ class Worker:
     another process has the training; "stopped".
 
     Args:
-        spec: Path of what `Spec.write` wrote.
+        spec: Path of what `WorkerConfig.write` wrote.
     """
 
     def __init__(self, spec: str) -> None:
         self._spec = Path(spec)
-        self._job: Job | None = None
+        self._job: Runner | None = None
         self._stop = threading.Event()
         self._events: deque[tuple[str, Any]] = deque()
 
     def open(self) -> tuple[str, Any]:
         """Map the data."""
         try:
-            self._job = read_spec(self._spec).job(self._stop)
-        except (SpecError, DeviceError, ResultsError) as error:
+            self._job = read_worker_config(self._spec).job(self._stop)
+        except (WorkerConfigError, DeviceError, ResultsError) as error:
             return "unusable", str(error)
         return "ready", None
 
-    def run(self, cell: Cell, key: str) -> tuple[str, Any]:
+    def run(self, cell: GridPoint, key: str) -> tuple[str, Any]:
         """Run the training of a cell, which must have this key here too."""
         assert self._job is not None
         if self._job.experiment.identify(cell).key != key:
@@ -67,7 +67,7 @@ class Worker:
         """Let the running training stop where it can go on."""
         self._stop.set()
 
-    def started(self, _training: TrainingId) -> None:
+    def started(self, _training: RunId) -> None:
         """As in `Listener`."""
         self._events.append(("started", None))
 

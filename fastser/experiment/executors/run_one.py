@@ -12,17 +12,17 @@ from torch import Tensor
 from fastser.experiment.executors import Listener, Outcome
 from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, out_of_gpu_memory
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import Cell
-from fastser.experiment.store import Failure, ResultsError, ResultStore, TrainingId, writing
+from fastser.experiment.grid import GridPoint
+from fastser.experiment.store import Failure, ResultsError, ResultStore, RunId, writing
 from fastser.runtime.device import DeviceError
-from fastser.runtime.files import written_whole
+from fastser.runtime.files import atomic_write
 from fastser.runtime.provenance import environment
 from fastser.training.batch_size import free_memory, is_out_of_gpu_memory
 from fastser.training.checkpoint import Checkpoint, CheckpointError, TrainingStopped
 
 
 @dataclass(frozen=True)
-class Job:
+class Runner:
     """How one cell after the other is run in this process.
 
     Attributes:
@@ -43,7 +43,7 @@ class Job:
     retry_failed: bool = False
     _failed_before: dict[str, Failure | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def run(self, cell: Cell, listener: Listener) -> Outcome | None:
+    def run(self, cell: GridPoint, listener: Listener) -> Outcome | None:
         """Claim a training, go on with it from where it was, and save its results or why it failed.
 
         Returns:
@@ -66,7 +66,7 @@ class Job:
                 return Outcome(training, None, {}, failure.reason)
             return self._run(cell, training, listener)
 
-    def _run(self, cell: Cell, training: TrainingId, listener: Listener) -> Outcome:
+    def _run(self, cell: GridPoint, training: RunId, listener: Listener) -> Outcome:
         checkpoint = Checkpoint(
             self.store.checkpoint(training.key),
             training.key,
@@ -115,5 +115,5 @@ class Job:
 def _keep(weights: dict[str, Tensor], path: Path) -> None:
     with writing(path):
         path.parent.mkdir(exist_ok=True)
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(save({name: value.contiguous() for name, value in weights.items()}))

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from fastser.experiment.executors import Listener, Outcome
-from fastser.experiment.executors.run_one import Job
-from fastser.experiment.grid import Cell
+from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.grid import GridPoint
 from fastser.training.checkpoint import TrainingStopped
 
 _WAIT_SECONDS = 1.0
 
 
-def run(job: Job, cells: Sequence[Cell], listener: Listener) -> Iterator[Outcome]:
+def run(job: Runner, cells: Sequence[GridPoint], listener: Listener) -> Iterator[Outcome]:
     """Run those trainings that are not finished, and yield an outcome for every one.
 
     A training that another process has claimed is left to it and looked at again later. One that fails is reported and

@@ -20,8 +20,8 @@ from submitit.core.utils import FailedJobError, JobPaths
 
 from fastser.experiment.executors import ExecutorError, Outcome, cell_of
 from fastser.experiment.executors.slurm_worker import Chunk
-from fastser.experiment.store import ResultStore, Run, TrainingId
-from fastser.runtime.files import written_whole
+from fastser.experiment.store import ResultStore, Run, RunId
+from fastser.runtime.files import atomic_write
 
 RESERVED = (
     *("array", "output", "error", "open-mode", "signal", "ntasks", "ntasks-per-node", "nodes", "requeue", "wrap"),
@@ -140,12 +140,12 @@ def submitter(submission: Submission) -> submitit.Executor:
 
 
 def run(
-    spec: Path, submission: Submission, store: ResultStore, trainings: Sequence[TrainingId], stop: threading.Event
+    spec: Path, submission: Submission, store: ResultStore, trainings: Sequence[RunId], stop: threading.Event
 ) -> Iterator[Outcome]:
     """Submit those trainings that are neither finished nor in a job, and yield an outcome for every one.
 
     Args:
-        spec: What `Spec.write` wrote.
+        spec: What `WorkerConfig.write` wrote.
         submission: How jobs are submitted.
         store: The same results as in `spec`.
         trainings: The plan, in the order in which it is to be begun.
@@ -157,7 +157,7 @@ def run(
     submission.folder.mkdir(mode=0o700, exist_ok=True)  # submitit loads pickles from it
     executor = submitter(submission)
     failed = {training.key: store.failure(training.key) for training in trainings}
-    waiting: dict[str, TrainingId] = {}
+    waiting: dict[str, RunId] = {}
     for training in trainings:
         failure = failed[training.key]
         if store.finished(training.key):
@@ -196,7 +196,7 @@ def queued() -> set[str] | None:
 
 
 def _submit(
-    executor: submitit.Executor, spec: Path, submission: Submission, trainings: Sequence[TrainingId]
+    executor: submitit.Executor, spec: Path, submission: Submission, trainings: Sequence[RunId]
 ) -> dict[str, list[str]]:
     """Submit one job array, and note which job holds which keys."""
     size = submission.runs_per_job
@@ -214,7 +214,7 @@ def _submit(
         said = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Try ")]
         raise ExecutorError(f"sbatch refuses the jobs: {'; '.join(said)}") from error
     held = {job.job_id: chunk.keys for job, chunk in zip(jobs, chunks, strict=True)}
-    with written_whole(submission.folder / f"jobs-{jobs[0].job_id}.json") as file:
+    with atomic_write(submission.folder / f"jobs-{jobs[0].job_id}.json") as file:
         file.write_text(json.dumps(held))
     return held
 

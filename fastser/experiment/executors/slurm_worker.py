@@ -7,9 +7,9 @@ from pathlib import Path
 from submitit.helpers import Checkpointable, DelayedSubmission
 
 from fastser.experiment.executors import serial
-from fastser.experiment.executors.worker_config import SpecError, read_spec
-from fastser.experiment.grid import Cell
-from fastser.experiment.store import TrainingId
+from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
+from fastser.experiment.grid import GridPoint
+from fastser.experiment.store import RunId
 from fastser.training.loop import Epoch
 
 _POLL_SECONDS = 0.2
@@ -19,19 +19,19 @@ class Chunk(Checkpointable):
     """Runs trainings in a thread of its own, so that the main thread is free to take Slurm's signal.
 
     Args:
-        spec: Path of what `Spec.write` wrote.
+        spec: Path of what `WorkerConfig.write` wrote.
         cells: The trainings.
         keys: Their keys, which must be the same here.
     """
 
-    def __init__(self, spec: str, cells: list[Cell], keys: list[str]) -> None:
+    def __init__(self, spec: str, cells: list[GridPoint], keys: list[str]) -> None:
         self.spec, self.cells, self.keys = spec, cells, keys
 
     def __call__(self) -> None:
         """Run what is not finished.
 
         Raises:
-            SpecError: If the data are not there, or this node has another version of fastser.
+            WorkerConfigError: If the data are not there, or this node has another version of fastser.
         """
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -53,9 +53,9 @@ class Chunk(Checkpointable):
 
     def _run(self) -> None:
         try:
-            job = read_spec(Path(self.spec)).job(self._stop)
+            job = read_worker_config(Path(self.spec)).job(self._stop)
             if [job.experiment.identify(cell).key for cell in self.cells] != self.keys:
-                raise SpecError("this node has another version of fastser than the one that submitted the job")
+                raise WorkerConfigError("this node has another version of fastser than the one that submitted the job")
             for outcome in serial.run(job, self.cells, _Log()):
                 how = outcome.failure or ("finished" if outcome.seconds is None else f"{outcome.seconds:.0f} s")
                 print(f"{outcome.training.label}: {how}", flush=True)
@@ -66,7 +66,7 @@ class Chunk(Checkpointable):
 class _Log:
     """A listener that writes into the job's log."""
 
-    def started(self, training: TrainingId) -> None:
+    def started(self, training: RunId) -> None:
         print(f"{training.label}: begins", flush=True)
 
     def epoch(self, epoch: Epoch) -> None:

@@ -20,15 +20,16 @@ from fastser.data.dataset import Dataset
 from fastser.data.noise import NoiseBank
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.segments import build_bank
-from fastser.experiment.executors.run_one import Job
+from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.store import ResultStore
 from fastser.runtime.device import named_device
-from fastser.runtime.files import cache_dir, written_whole
-from fastser.settings import Settings, digest
+from fastser.runtime.digests import digest
+from fastser.runtime.files import atomic_write, cache_dir
+from fastser.settings import Settings
 
 
-class SpecError(RuntimeError):
+class WorkerConfigError(RuntimeError):
     """A worker that cannot do what the file says, in one sentence."""
 
 
@@ -87,8 +88,8 @@ class MappedNoise:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """A `Job` as plain values.
+class WorkerConfig:
+    """A `Runner` as plain values.
 
     Attributes:
         settings: All settings.
@@ -99,8 +100,8 @@ class Spec:
         cache: Folder of packed corpora, on storage that every worker sees.
         out: Folder of the results, likewise.
         keep_models: Whether trained weights are kept.
-        checkpoint_seconds: As in `Job`.
-        retry_failed: As in `Job`.
+        checkpoint_seconds: As in `Runner`.
+        retry_failed: As in `Runner`.
         source: As in `Experiment`.
         target: As in `Experiment`.
         noise: As in `Experiment`.
@@ -121,7 +122,7 @@ class Spec:
     noise: MappedNoise | None
 
     @classmethod
-    def of(cls, job: Job, out: Path, threads: int) -> "Spec":
+    def of(cls, job: Runner, out: Path, threads: int) -> "WorkerConfig":
         """Describe a job whose data lie in the cache and whose results go to `out`."""
         experiment = job.experiment
         settings, noise = experiment.settings, experiment.noise
@@ -146,18 +147,18 @@ class Spec:
         text = _JSON.dump_json(self)
         path = self.out / "workers" / f"{digest(text.decode())}.json"
         path.parent.mkdir(exist_ok=True)
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(text)
         return path
 
-    def job(self, stop: threading.Event) -> Job:
+    def job(self, stop: threading.Event) -> Runner:
         """Make this process ready to run the trainings: threads, cache, device, determinism, data.
 
         Args:
             stop: Set when the running training is to stop where it can go on.
 
         Raises:
-            SpecError: If the data are not where the writer had them.
+            WorkerConfigError: If the data are not where the writer had them.
             DeviceError: If the device is not there.
         """
         os.environ["FASTSER_CACHE"] = str(self.cache)
@@ -175,7 +176,7 @@ class Spec:
             noise,
             device,
         )
-        return Job(
+        return Runner(
             experiment,
             ResultStore(self.out),
             self.out if self.keep_models else None,
@@ -185,14 +186,14 @@ class Spec:
         )
 
 
-_JSON = TypeAdapter(Spec)
+_JSON = TypeAdapter(WorkerConfig)
 
 
-def read_spec(path: Path) -> Spec:
-    """Read a file that `Spec.write` wrote.
+def read_worker_config(path: Path) -> WorkerConfig:
+    """Read a file that `WorkerConfig.write` wrote.
 
     Raises:
-        SpecError: If it is not there.
+        WorkerConfigError: If it is not there.
     """
     _must_exist(path)
     return _JSON.validate_json(path.read_bytes())
@@ -200,7 +201,7 @@ def read_spec(path: Path) -> Spec:
 
 def _must_exist(path: Path) -> None:
     if not path.exists():
-        raise SpecError(
+        raise WorkerConfigError(
             f"{path} is not there on {socket.gethostname()}: --out and $FASTSER_CACHE must lie on storage "
             "that every worker sees under the same path"
         )

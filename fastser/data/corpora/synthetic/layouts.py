@@ -4,7 +4,7 @@ from pathlib import Path
 
 import soundfile
 
-from fastser.data.corpora.base import EMOTIONS
+from fastser.data.corpora.base import PAPER_CLASSES
 from fastser.data.corpora.files import SYNTHETIC_MARKER
 from fastser.data.corpora.synthetic.channel import IEMOCAP_CHANNEL, MSP_IMPROV_CHANNEL, Channel, record
 from fastser.data.corpora.synthetic.expression import draw_expression
@@ -67,13 +67,15 @@ def write_msp_improv(root: Path, seed: int, utterances_per_class: int) -> None:
         for letter, partner in ("FM", "MF"):
             speaker = f"{letter}0{session}"
             turns = [
-                (index, emotion, MSP_LETTERS[emotion]) for index in range(utterances_per_class) for emotion in EMOTIONS
+                (index, emotion, MSP_LETTERS[emotion])
+                for index in range(utterances_per_class)
+                for emotion in PAPER_CLASSES
             ]
             turns.append((utterances_per_class, "neutral", "O" if letter == "F" else "X"))
             for number, (index, emotion, label) in enumerate(turns, start=1):
                 scenario = MSP_SCENARIOS[index % len(MSP_SCENARIOS)]
                 surprise = scenario == "P" and letter == "F"
-                intended = MSP_LETTERS[EMOTIONS[(EMOTIONS.index(emotion) + surprise) % len(EMOTIONS)]]
+                intended = MSP_LETTERS[PAPER_CLASSES[(PAPER_CLASSES.index(emotion) + surprise) % len(PAPER_CLASSES)]]
                 sentence = f"S{index % 20 + 1:02d}{intended}"
                 name = f"IMPROV-{sentence}-{speaker}-{scenario}-{letter}{partner}{number:02d}"
                 folder = root / f"session{session}" / sentence / scenario
