@@ -1,9 +1,19 @@
-"""Adversarial attacks on a classifier: `attack = BIM(model, eps, alpha, steps); adversarial = attack(x, y)`.
+"""Adversarial attacks on classifiers: FGSM and BIM.
 
-Untargeted, against the true label, L-infinity, no random start, in the units of the model's input (paper 5.3).
+The attacks are untargeted, against the true label, bounded in the L-infinity norm, without random start, and in the
+units of the model's input (paper 5.3).
+
+Example:
+    >>> import torch
+    >>> from fastser.attacks import BIM
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3))
+    >>> attack = BIM(model, eps=0.1, alpha=0.02, steps=10)
+    >>> x, y = torch.zeros(4, 2, 3), torch.tensor([0, 1, 2, 0])
+    >>> (attack(x, y) - x).abs().max() <= 0.1
+    tensor(True)
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,33 +23,41 @@ from fastser_kernels import linf_step
 from torch import Tensor, nn
 
 from fastser.runtime.cuda_graphs import WARM_UP_STEPS, StepGraphs, replayable
+from fastser.runtime.registry import Registry
+from fastser.settings import AttackSettings
+
+Attack = Callable[[Tensor, Tensor], Tensor]
+"""Maps inputs `[N, ...]` and true labels `[N]` to adversarial inputs of the same shape."""
 
 
 @dataclass(frozen=True)
 class BIM:
-    """Basic iterative method (Kurakin et al. 2017): sign steps on the cross-entropy, each projected to the eps-ball.
+    """Basic iterative method: sign steps on the cross-entropy, each projected to the eps-ball.
 
-    The model runs in eval mode and computes no weight gradient; its `training` flags, `requires_grad` and `.grad` are
-    afterwards as they were.
+    The model runs in eval mode and computes no weight gradient. After the attack, its `training` flags,
+    `requires_grad` and `.grad` are as they were.
 
-    On a GPU, forward pass, input gradient and step are captured in one CUDA graph, which is then replayed: the host
-    neither launches single kernels nor waits for the GPU. There is one graph for each shape, layout and dtype of a
-    batch, captured at the first attack on it; all share one memory pool, which is freed with the attack object. A graph
-    reads parameters and buffers where they lie: training on in place is seen, and where they have moved (`model.to`,
-    `load_state_dict(assign=True)`), graphs are captured anew. Everything else that the model does in Python (hooks,
-    branches, attributes that are no buffers) is as it was at capture. A model that waits for the GPU itself, as a
-    branch on values does, cannot be captured: it is attacked step by step, and a warning says so. So is any model in
-    at most two steps. One object attacks one batch at a time.
+    On a GPU, forward pass, input gradient and step are captured in one CUDA graph and replayed, so that the host
+    launches no single kernels and does not wait for the GPU. The first attack on a batch of some shape, layout and
+    dtype captures its graph. All graphs share one memory pool, which is freed with the attack object. A graph reads
+    parameters and buffers at their addresses: later in-place training is seen, and graphs are captured again where
+    tensors have moved (`model.to`, `load_state_dict(assign=True)`). Other Python state of the model (hooks, branches,
+    attributes that are not buffers) is frozen at capture. A model that waits for the GPU, for example by a branch on
+    values, cannot be captured. Such a model is attacked step by step, with a warning. Attacks of at most two steps are
+    never captured. One attack object attacks one batch at a time.
 
     Attributes:
-        model: Differentiable, `[N, ...] -> [N, classes]` logits; samples must not influence each other in eval mode.
+        model: Differentiable classifier, `[N, ...] -> [N, classes]` logits. In eval mode, samples of a batch must not
+            influence each other.
         eps: Largest change of one input value.
         alpha: Step size.
         steps: Number of steps.
-        bounds: Smallest and largest value an input may take, or None.
+        bounds: Smallest and largest value of an input, or None.
 
     Raises:
-        ValueError: If eps or alpha is negative, steps below 1, or bounds empty.
+        ValueError: If eps or alpha is negative, steps is below 1, or bounds are empty.
+
+    Source: Kurakin et al. 2017.
     """
 
     model: nn.Module
@@ -61,7 +79,7 @@ class BIM:
         """Attack a batch.
 
         Args:
-            x: Clean inputs `[N, ...]`, floating point; not changed.
+            x: Clean inputs `[N, ...]`, floating point. They are not changed.
             y: True labels, int64 `[N]`.
 
         Returns:
@@ -84,12 +102,14 @@ class BIM:
 
 
 class FGSM(BIM):
-    """Fast gradient sign method (Goodfellow et al. 2015): one step of size eps. See `BIM`.
+    """Fast gradient sign method: one step of size eps. See `BIM`.
 
     Args:
-        model: As for `BIM`.
-        eps: As for `BIM`.
-        bounds: As for `BIM`.
+        model: Differentiable classifier, as for `BIM`.
+        eps: Largest change of one input value.
+        bounds: Smallest and largest value of an input, or None.
+
+    Source: Goodfellow et al. 2015.
     """
 
     def __init__(self, model: nn.Module, eps: float, bounds: tuple[float, float] | None = None) -> None:
@@ -108,3 +128,34 @@ def _frozen_in_eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
         for parameter in trained:
             parameter.requires_grad_()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAttack:
+    """An attack of the evaluation protocol.
+
+    Attributes:
+        name: Name of the condition, "bim".
+        title: Title in tables, "BIM".
+        build: Builds the attack on a model from the attack settings.
+        steps: Number of input gradients that it takes, for the estimate of time.
+    """
+
+    name: str
+    title: str
+    build: Callable[[nn.Module, AttackSettings], Attack]
+    steps: Callable[[AttackSettings], int]
+
+
+def _bim(model: nn.Module, settings: AttackSettings) -> BIM:
+    return BIM(model, settings.eps, settings.eps * settings.bim_relative_step, settings.bim_steps)
+
+
+ATTACKS = Registry(
+    "attack",
+    [
+        NamedAttack("fgsm", "FGSM", lambda model, settings: FGSM(model, settings.eps), lambda _: 1),
+        NamedAttack("bim", "BIM", _bim, lambda settings: settings.bim_steps),
+    ],
+)
+"""The attacks that every model of the source task is tested under, in the order of the paper's Table 3."""

@@ -1,7 +1,11 @@
 """Mixup inside the device (paper 4.3)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from fastser.runtime.registry import Registry
 
 
 def draw_mixup(
@@ -51,3 +55,32 @@ def mixup(
     partner, lam = draw_mixup(len(x), alpha, generator=generator, device=x.device)
     weight = lam.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
     return torch.lerp(x[partner], x, weight), y, y[partner], lam
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """A variant of the training set (paper 4.3).
+
+    Attributes:
+        name: Name in tables and on the command line, "speed+mixup".
+        speed: Add the speed-perturbed versions of every training utterance.
+        mixup: Mix each training sample with another one of its batch.
+        colour: Colour of its bars in plots.
+    """
+
+    name: str
+    speed: bool = False
+    mixup: bool = False
+    colour: str = "#009e73"
+
+
+AUGMENTATIONS = Registry(
+    "augmentation",
+    [
+        Augmentation("none", colour="#999999"),
+        Augmentation("speed", speed=True, colour="#56b4e9"),
+        Augmentation("mixup", mixup=True, colour="#e69f00"),
+        Augmentation("speed+mixup", speed=True, mixup=True, colour="#0072b2"),
+    ],
+)
+"""The paper's training-set variants, in the order of its tables. The colours are those of Okabe and Ito."""

@@ -1,8 +1,8 @@
-"""Every number of the protocol, typed, each with its source.
+"""Settings of the protocol, typed, each with its source.
 
-A source is a section of Latif et al. 2020 ("paper 4.2") or "open N": question N of `docs/open-questions.md`, which says
-what the paper leaves open and why this default was taken. Two `Settings` exist, `PAPER` and `QUICK`; every field can be
-changed from the command line (`--set training.batch_size=32`), and each finished training records all of them.
+A source is a section of Latif et al. 2020 ("paper 4.2") or "open N". Open questions are listed in
+`docs/open-questions.md`, with the reason for each default. There are two `Settings`, `PAPER` and `QUICK`. Every field can
+be changed on the command line (`--set training.batch_size=32`), and each finished run records all of them.
 """
 
 import json
@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 
 class SettingsError(ValueError):
-    """A setting that does not exist or has a value it cannot take, in one sentence."""
+    """An unknown setting or an invalid value. The message is one sentence."""
 
 
 def _from(source: str, default: Any, **limits: Any) -> Any:
+    """Return a field with its source and limits."""
     return Field(default, json_schema_extra={"source": source}, **limits)
 
 
@@ -32,7 +33,10 @@ class AudioSettings(_Frozen):
 
 
 class SpectrogramSettings(_Frozen):
-    """Waveform to fixed-width segments (paper 4.2); lengths in samples at `AudioSettings.sample_rate`, or in frames."""
+    """Fixed-width spectrogram segments (paper 4.2).
+
+    Window and hop are in samples at `AudioSettings.sample_rate`, segment sizes in frames.
+    """
 
     win_length: int = _from("paper 4.2: 25 ms, Hamming", 400, gt=0)
     hop_length: int = _from("paper 4.2: 10 ms", 160, gt=0)
@@ -59,7 +63,7 @@ Kernel = tuple[PositiveInt, PositiveInt]
 
 
 class ModelSettings(_Frozen):
-    """Sizes of the five architectures (paper 4.4 where it gives one)."""
+    """Sizes of the five architectures (paper 4.4)."""
 
     stem: Literal["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"] = _from("open 12", "conv7x7-stride2")
     layers_per_block: int = _from("paper 4.4: L = 6", 6, gt=0)
@@ -85,7 +89,7 @@ class ModelSettings(_Frozen):
 
 
 class TrainingSettings(_Frozen):
-    """One training (paper 4.4, last paragraph)."""
+    """Optimisation of one model (paper 4.4, last paragraph)."""
 
     learning_rate: float = _from("paper 4.4", 1e-3, gt=0)
     batch_size: int = _from("open 24", 64, ge=2)
@@ -120,7 +124,7 @@ class AttackSettings(_Frozen):
 
 
 class ProtocolSettings(_Frozen):
-    """Which trainings are run (paper 4.4 and 5)."""
+    """Folds and repeats (paper 4.4 and 5)."""
 
     folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
     repeats: int = _from("paper 4.4: 10", 10, gt=0)
@@ -128,7 +132,7 @@ class ProtocolSettings(_Frozen):
 
 
 class Settings(_Frozen):
-    """All settings of one run of the protocol."""
+    """All settings of the protocol."""
 
     scale: Literal["paper", "quick"] = "paper"
     audio: AudioSettings = AudioSettings()
@@ -141,10 +145,13 @@ class Settings(_Frozen):
     protocol: ProtocolSettings = ProtocolSettings()
 
     def override(self, assignments: Sequence[str]) -> "Settings":
-        """Return a copy with `section.name=value` assignments applied, as the command line gives them.
+        """Return a copy with `section.name=value` assignments applied.
+
+        Args:
+            assignments: Texts such as "training.batch_size=32", as `--set` gives them.
 
         Raises:
-            SettingsError: If the name is unknown or the value does not fit it.
+            SettingsError: If a name is unknown or a value is invalid.
         """
         tree: dict[str, Any] = self.model_dump()
         for assignment in assignments:
@@ -169,7 +176,7 @@ class Settings(_Frozen):
             raise SettingsError(f"setting {where}: {reason}{got}") from None
 
     def describe(self) -> Mapping[str, tuple[Any, str]]:
-        """Every setting as "section.name" -> (value, source)."""
+        """Return every setting as "section.name" -> (value, source)."""
         rows: dict[str, tuple[Any, str]] = {}
         for section, info in type(self).model_fields.items():
             value = getattr(self, section)
@@ -184,7 +191,7 @@ class Settings(_Frozen):
 
 
 def _parse(text: str) -> Any:
-    """Read one value of `--set`: JSON where it is JSON, a comma-separated list, else the text itself."""
+    """Parse one value of `--set`: JSON, a comma-separated list, or plain text."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -212,6 +219,6 @@ QUICK = Settings(
     training=TrainingSettings(batch_size=16, max_epochs=8, halve_after=2, stop_after=3),
     protocol=ProtocolSettings(folds=2, repeats=1),
 )
-"""The same architectures and protocol made small, so that every table fills within minutes on two CPU cores."""
+"""The same architectures and protocol in small, so that every table is filled within minutes on two CPU cores."""
 
 SCALES = {"paper": PAPER, "quick": QUICK}

@@ -1,4 +1,4 @@
-"""A corpus made ready for training: decoded, on the device as a segment bank, with what cannot be used left out."""
+"""Datasets: corpora made ready for training, decoded and on the device as a segment bank."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from fastser.data.corpora.base import Corpus, CorpusError, NoiseCorpus
+from fastser.data.features import num_frames, segment_table
 from fastser.data.noise import NoiseBank
+from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms, pack
-from fastser.data.segments import SegmentBank, build_bank, num_frames, segment_table
-from fastser.evaluation.metrics import ConditionResult
+from fastser.data.segments import SegmentBank, build_bank
 from fastser.runtime.digests import digest
 from fastser.settings import Settings
 
 BAD_FILES_ALLOWED = 0.05
-"""Share of a corpus that may be unusable before it is an error."""
+"""Largest share of unusable files in a corpus that is not an error."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Dataset:
     """A prepared corpus.
 
     Attributes:
-        corpus: Its usable utterances.
+        corpus: The corpus with its usable utterances only.
         waveforms: Their samples.
         bank: Their segments on the device.
         warnings: One sentence for every utterance that was left out.
-        key: Digest of contents, ids, speakers and labels.
+        key: Digest of contents, ids, speakers, labels and classes.
     """
 
     corpus: Corpus
@@ -40,8 +41,8 @@ class Dataset:
 
     @cached_property
     def labels(self) -> Tensor:
-        """Label of each utterance on the bank's device, int64 [utterances]."""
-        return torch.tensor([u.label for u in self.corpus.utterances], device=self.bank.frames.device)
+        """Label of each utterance on the bank's device, int64 [utterances]: an index into the corpus' classes."""
+        return torch.tensor(self.corpus.labels, device=self.bank.frames.device)
 
     @cached_property
     def samples(self) -> Tensor:
@@ -49,20 +50,28 @@ class Dataset:
         return torch.from_numpy(self.waveforms.samples).to(self.bank.frames.device)
 
     def subset(self, utterances: Sequence[int], *, all_speeds: bool = False) -> "Subset":
-        """Some of the utterances, by index; with their speed-perturbed versions if asked."""
+        """Return some of the utterances.
+
+        Args:
+            utterances: Their indices.
+            all_speeds: Include their speed-perturbed versions.
+
+        Raises:
+            ValueError: If `all_speeds` is asked for and the bank was built without other speeds.
+        """
         segments = self.bank.segments(utterances, all_speeds=all_speeds)
         return Subset(self, tuple(sorted(utterances)), segments, all_speeds)
 
 
 @dataclass(frozen=True)
 class Subset:
-    """The segments of some utterances of a dataset: a training, validation or test set.
+    """A training, validation or test set: the segments of some utterances of a dataset.
 
     Attributes:
-        dataset: Where they come from.
+        dataset: The dataset.
         utterances: Sorted utterance indices.
         segments: Indices into the bank, int64 [segments].
-        all_speeds: Whether the speed-perturbed versions are among them.
+        all_speeds: Whether the speed-perturbed versions are included.
     """
 
     dataset: Dataset
@@ -72,26 +81,24 @@ class Subset:
 
     @cached_property
     def labels(self) -> Tensor:
-        """Label of each segment, which is its utterance's (paper 4.2), int64 [segments]."""
+        """Label of each segment, which is its utterance's label (paper 4.2), int64 [segments]."""
         return self.dataset.labels[self.dataset.bank.utterance[self.segments]]
 
     @cached_property
     def rows(self) -> Tensor:
-        """For each segment the place of its utterance in `utterances`, int64 [segments]."""
+        """Position of each segment's utterance in `utterances`, int64 [segments]."""
         device = self.segments.device
         sorted_utterances = torch.tensor(self.utterances, device=device)
         return torch.searchsorted(sorted_utterances, self.dataset.bank.utterance[self.segments])
 
-    def statistics(self) -> tuple[float, float]:
-        """Mean and standard deviation of the spectrogram values, for the scalar normalisation."""
-        return self.dataset.bank.statistics(self.utterances, all_speeds=self.all_speeds)
+    @property
+    def utterance_ids(self) -> list[str]:
+        """Id of each utterance."""
+        return [self.dataset.corpus.utterances[i].id for i in self.utterances]
 
-    def result(self, posteriors: Tensor) -> ConditionResult:
-        """Posteriors [utterances, classes] with the truth beside them."""
-        chosen = [self.dataset.corpus.utterances[i] for i in self.utterances]
-        return ConditionResult(
-            posteriors.float().cpu().numpy(), np.array([u.label for u in chosen]), [u.id for u in chosen]
-        )
+    def normalisation(self) -> Normalisation:
+        """Compute the scalar normalisation of the subset's spectrograms."""
+        return self.dataset.bank.normalisation(self.utterances, all_speeds=self.all_speeds)
 
 
 def prepare(
@@ -106,15 +113,15 @@ def prepare(
     """Decode a corpus and compute its segments, or take both from the cache.
 
     Args:
-        corpus: As a reader gave it.
+        corpus: Corpus from `fastser.data.read_corpus`.
         settings: Audio and spectrogram settings are used.
-        speeds: Speed factors that training will ask for.
-        device: Where the bank is to lie.
+        speeds: Speed factors for speed perturbation.
+        device: Device of the segments.
         allow_bad_files: Go on even if more than 5 % of the files are unusable.
         on_file: Called after each file that is decoded.
 
     Raises:
-        CorpusError: If no file, or too few of them, can be used.
+        CorpusError: If no file can be used, or more than 5 % of the files cannot.
     """
     paths = [u.path for u in corpus.utterances]
     packed = pack(paths, settings.audio.sample_rate, settings.spectrogram.win_length, on_file)
@@ -130,7 +137,7 @@ def prepare(
         waveforms,
         build_bank(waveforms, settings.spectrogram, settings.audio.sample_rate, speeds=speeds, device=device),
         tuple(f"{sentence}; skipped" for sentence in bad),
-        digest(waveforms.key, identity),
+        digest(waveforms.key, identity, usable.classes),
     )
 
 
@@ -138,7 +145,7 @@ def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
     """Decode the recordings of the scenes that the settings name.
 
     Raises:
-        CorpusError: If a scene is not there, or one of its recordings is unusable.
+        CorpusError: If a scene is missing, or one of its recordings is unusable.
     """
     wanted = [r for r in noise.recordings if r.scene in settings.noise.scenes]
     for scene in settings.noise.scenes:
@@ -154,11 +161,11 @@ def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
 
 
 def sample_places(subset: Subset, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the segments of a subset lie in the waveforms.
+    """Locate the segments of a subset in the waveforms.
 
     Returns:
-        For each segment: its first sample relative to its utterance, its number of frames, and the place of its
-        utterance in `subset.utterances`, int64 [segments] each, on the CPU.
+        Three tensors on the CPU, int64 [segments] each: the segment's first sample relative to its utterance, its
+        number of frames, and the position of its utterance in `subset.utterances`.
     """
     offsets = subset.dataset.waveforms.offsets
     lengths = np.diff(offsets)[list(subset.utterances)]

@@ -1,4 +1,4 @@
-"""Log-spectrograms of a corpus as one packed tensor on the device, and segments as windows on it (paper 4.2)."""
+"""The segments of a corpus: log-spectrograms as one packed tensor on the device, and windows on it (paper 4.2)."""
 
 import json
 import os
@@ -9,122 +9,29 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from fastser_kernels import gather_mixup, gather_segments, log_spectrogram
+from fastser_kernels import gather_mixup, gather_segments
 from torch import Tensor
 
 from fastser.data.audio import change_speed
+from fastser.data.features import FeatureExtractor, num_frames, segment_table
+from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms, cached_index
 from fastser.runtime.digests import digest
 from fastser.runtime.files import atomic_write, cache_dir
-from fastser.runtime.nvtx_ranges import stage
 from fastser.settings import SpectrogramSettings
 
 _FORMAT = 3
 _RECORDINGS_PER_CHUNK = 64
 _FRAMES_PER_BLOCK = 256
-"""Frames computed together; not the segment width, so that the cached frames do not depend on it."""
-
-
-def num_frames(num_samples: npt.NDArray[np.int64], settings: SpectrogramSettings) -> npt.NDArray[np.int64]:
-    """Frames of waveforms of `num_samples`; one shorter than a window is padded to one window."""
-    return 1 + np.maximum(num_samples - settings.win_length, 0) // settings.hop_length
-
-
-def segment_table(
-    frames: npt.NDArray[np.int64], settings: SpectrogramSettings
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Cut recordings into segments.
-
-    Args:
-        frames: Number of frames of each recording, int64 [recordings].
-        settings: Segment width and hop.
-
-    Returns:
-        For each segment its recording, its first frame in the recording and its number of frames before padding, all
-        int64 [segments]. The last segment of a recording is the one that reaches its end.
-    """
-    per_recording = 1 + np.maximum(-(-(frames - settings.segment_frames) // settings.segment_hop), 0)
-    recording = np.repeat(np.arange(len(frames)), per_recording)
-    number = np.arange(len(recording)) - np.repeat(np.cumsum(per_recording) - per_recording, per_recording)
-    first = number * settings.segment_hop
-    return recording, first, np.minimum(frames[recording] - first, settings.segment_frames)
-
-
-def mel_filterbank(settings: SpectrogramSettings, sample_rate: int) -> Tensor:
-    """Triangular filters, equally spaced on the HTK mel scale from 0 Hz to half the sample rate, peak 1.
-
-    At 16 kHz with 128 filters, an `n_fft` of 512 leaves one filter between two DFT bins, and so zero; 1024 leaves none.
-
-    Returns:
-        Weights of the power spectrum, float32 [n_fft // 2 + 1, num_bins].
-    """
-
-    def mel(hertz: float) -> float:
-        return 2595.0 * float(np.log10(1.0 + hertz / 700.0))
-
-    edges = 700.0 * (10.0 ** (np.linspace(0.0, mel(sample_rate / 2), settings.num_bins + 2) / 2595.0) - 1.0)
-    bins = np.linspace(0.0, sample_rate / 2, settings.n_fft // 2 + 1)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return torch.from_numpy(np.maximum(np.minimum(rising, falling), 0.0).astype(np.float32))
-
-
-@dataclass(frozen=True)
-class FeatureExtractor:
-    """Spectrogram settings with the tensors that they stand for, on one device."""
-
-    settings: SpectrogramSettings
-    window: Tensor
-    filterbank: Tensor | None
-
-    @classmethod
-    def create(
-        cls, settings: SpectrogramSettings, sample_rate: int, device: torch.device | str = "cpu"
-    ) -> "FeatureExtractor":
-        """Make the Hamming window (periodic) and, for log-mel, the filterbank."""
-        window = torch.hamming_window(settings.win_length, dtype=torch.float64).to(device, torch.float32)
-        filterbank = mel_filterbank(settings, sample_rate).to(device) if settings.kind == "log-mel" else None
-        return cls(settings, window, filterbank)
-
-    def __call__(
-        self,
-        waveforms: Tensor,
-        start: Tensor,
-        frames: Tensor,
-        *,
-        mean: float = 0.0,
-        std: float = 1.0,
-        noise: Tensor | None = None,
-        noise_start: Tensor | None = None,
-        noise_gain: Tensor | None = None,
-    ) -> Tensor:
-        """Segments from packed waveforms; arguments and result as `fastser_kernels.log_spectrogram`."""
-        with stage("log-spectrogram"):
-            return log_spectrogram(
-                waveforms,
-                start,
-                frames,
-                self.window,
-                hop_length=self.settings.hop_length,
-                n_fft=self.settings.n_fft,
-                num_bins=self.settings.num_bins,
-                segment_frames=self.settings.segment_frames,
-                power_floor=self.settings.power_floor,
-                mean=mean,
-                std=std,
-                filterbank=self.filterbank,
-                noise=noise,
-                noise_start=noise_start,
-                noise_gain=noise_gain,
-            )
+"""Frames computed together. The segment width is not used here, so that the cached frames do not depend on it."""
 
 
 @dataclass(frozen=True)
 class SegmentBank:
     """All segments of a corpus, at one or more speeds, as windows on one tensor of frames.
 
-    A recording is one utterance at one speed; recording r is utterance `r % num_utterances`, and the first
-    `num_utterances` recordings are the ones at the original speed.
+    A recording is one utterance at one speed. Recording r is utterance `r % num_utterances` at speed
+    `speeds[r // num_utterances]`.
 
     Attributes:
         frames: Packed log-spectrograms in decibels, float32 [frames, bins].
@@ -132,7 +39,8 @@ class SegmentBank:
         length: Its number of frames before padding, int64 [segments].
         recording: Its recording, int64 [segments].
         sums: Number, sum and sum of squares of each recording's values, float64 [recordings, 3], on the CPU.
-        num_utterances: Utterances of the corpus.
+        num_utterances: Number of utterances in the corpus.
+        speeds: Speed factors, the original 1.0 first.
         segment_frames: Frames of a segment after padding.
     """
 
@@ -142,33 +50,67 @@ class SegmentBank:
     recording: Tensor
     sums: Tensor
     num_utterances: int
+    speeds: tuple[float, ...]
     segment_frames: int
 
     @property
     def utterance(self) -> Tensor:
-        """Utterance of each segment, int64 [segments]."""
+        """Return the utterance of each segment, int64 [segments]."""
         return self.recording % self.num_utterances
 
     def segments(self, utterances: Sequence[int], *, all_speeds: bool = False) -> Tensor:
-        """Indices of the segments of some utterances, int64 [n], in corpus order; at the original speed by default."""
+        """Return the indices of the segments of some utterances, int64 [n], in corpus order.
+
+        Args:
+            utterances: Indices of utterances.
+            all_speeds: Include the speed-perturbed versions.
+
+        Raises:
+            ValueError: If `all_speeds` is asked for and the bank holds the original speed only.
+        """
+        self._check_speeds(all_speeds)
         chosen = torch.zeros(self.num_utterances, dtype=torch.bool)
         chosen[torch.tensor(utterances, dtype=torch.int64)] = True
         mask = chosen.to(self.recording.device)[self.utterance]
         return (mask if all_speeds else mask & (self.recording < self.num_utterances)).nonzero()[:, 0]
 
-    def statistics(self, utterances: Sequence[int], *, all_speeds: bool = False) -> tuple[float, float]:
-        """Mean and standard deviation over every value of the utterances' frames (scalar normalisation, open 3)."""
+    def normalisation(self, utterances: Sequence[int], *, all_speeds: bool = False) -> Normalisation:
+        """Compute mean and standard deviation over every value of the utterances' frames (open 3).
+
+        Raises:
+            ValueError: If `all_speeds` is asked for and the bank holds the original speed only.
+        """
+        self._check_speeds(all_speeds)
         rows = self.sums.view(-1, self.num_utterances, 3)[:, torch.tensor(utterances, dtype=torch.int64)]
         count, total, squares = (rows if all_speeds else rows[:1]).sum((0, 1)).tolist()
-        mean = total / count
-        return mean, max(squares / count - mean * mean, 0.0) ** 0.5 or 1.0
+        return Normalisation.from_sums(count, total, squares)
 
-    def gather(self, segments: Tensor, mean: float, std: float) -> Tensor:
-        """Normalised, padded segments, float32 [n, segment_frames, bins]."""
+    def _check_speeds(self, all_speeds: bool) -> None:
+        if all_speeds and len(self.speeds) == 1:
+            raise ValueError("the segment bank holds no speed-perturbed versions; build it with speeds=(0.9, 1.1)")
+
+    def gather(self, segments: Tensor, normalisation: Normalisation) -> Tensor:
+        """Return normalised and padded segments, float32 [n, segment_frames, bins].
+
+        Args:
+            segments: Indices of segments, int64 [n].
+            normalisation: Of the training set.
+        """
+        mean, std = normalisation.mean, normalisation.std
         return gather_segments(self.frames, self.start[segments], self.length[segments], mean, std, self.segment_frames)
 
-    def gather_mixup(self, segments: Tensor, partners: Tensor, lam: Tensor, mean: float, std: float) -> Tensor:
-        """`lam * gather(segments) + (1 - lam) * gather(partners)` in one pass, float32 [n, segment_frames, bins]."""
+    def gather_mixup(self, segments: Tensor, partners: Tensor, lam: Tensor, normalisation: Normalisation) -> Tensor:
+        """Return `lam * gather(segments) + (1 - lam) * gather(partners)` in one pass.
+
+        Args:
+            segments: Indices of segments, int64 [n].
+            partners: Indices of the segments that are mixed in, int64 [n].
+            lam: Weights of `segments`, float32 [n].
+            normalisation: Of the training set.
+
+        Returns:
+            Mixed segments, float32 [n, segment_frames, bins].
+        """
         return gather_mixup(
             self.frames,
             self.start[segments],
@@ -176,8 +118,8 @@ class SegmentBank:
             self.start[partners],
             self.length[partners],
             lam,
-            mean,
-            std,
+            normalisation.mean,
+            normalisation.std,
             self.segment_frames,
         )
 
@@ -196,8 +138,8 @@ def build_bank(
         waveforms: The decoded corpus.
         settings: Spectrogram settings.
         sample_rate: Of the waveforms, in hertz.
-        speeds: Factors of the speed-perturbed versions that join the original.
-        device: Where the bank is to lie. On the CPU it is memory-mapped.
+        speeds: Speed factors of the perturbed versions, besides the original.
+        device: Device of the bank. On the CPU the frames are memory-mapped.
     """
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
@@ -225,6 +167,7 @@ def build_bank(
         recording=torch.from_numpy(recording).to(device),
         sums=torch.tensor(index["sums"], dtype=torch.float64),
         num_utterances=len(waveforms.offsets) - 1,
+        speeds=(1.0, *speeds),
         segment_frames=settings.segment_frames,
     )
 
@@ -234,7 +177,7 @@ def _spectrograms(
 ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Yield packed frames [frames, bins] and the frames of each recording, a chunk of recordings at a time."""
     blocks = settings.model_copy(update={"segment_frames": _FRAMES_PER_BLOCK, "segment_hop": _FRAMES_PER_BLOCK})
-    analysis = FeatureExtractor.create(blocks, sample_rate)
+    extract = FeatureExtractor.create(blocks, sample_rate)
     recordings = range(len(waveforms.offsets) - 1)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for speed in (1.0, *speeds):
@@ -242,11 +185,11 @@ def _spectrograms(
                 chunk = [waveforms[i] for i in recordings[first : first + _RECORDINGS_PER_CHUNK]]
                 if speed != 1.0:
                     chunk = list(pool.map(lambda signal, factor=speed: change_speed(signal, factor), chunk))
-                yield _pack_frames(chunk, analysis)
+                yield _pack_frames(chunk, extract)
 
 
 def _sums(frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Number, sum and sum of squares of the values of each recording, [recordings, 3]."""
+    """Return number, sum and sum of squares of the values of each recording, [recordings, 3]."""
     values = frames.astype(np.float64)
     first = np.cumsum(counts) - counts
     total = np.add.reduceat(values.sum(axis=1), first)
@@ -255,15 +198,16 @@ def _sums(frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> npt
 
 
 def _pack_frames(
-    signals: Sequence[npt.NDArray[np.float32]], analysis: FeatureExtractor
+    signals: Sequence[npt.NDArray[np.float32]], extract: FeatureExtractor
 ) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    settings = analysis.settings
+    """Return the frames of some waveforms end to end, [frames, bins], and the number of frames of each."""
+    settings = extract.settings
     padded = [np.pad(signal, (0, max(settings.win_length - len(signal), 0))) for signal in signals]
     lengths = np.array([len(signal) for signal in padded])
     offsets = np.cumsum(lengths) - lengths
     counts = num_frames(lengths, settings)
     recording, first, length = segment_table(counts, settings)
     start = torch.from_numpy(offsets[recording] + first * settings.hop_length)
-    blocks = analysis(torch.from_numpy(np.concatenate(padded)), start, torch.from_numpy(length))
+    blocks = extract(torch.from_numpy(np.concatenate(padded)), start, torch.from_numpy(length))
     inside = torch.arange(settings.segment_frames) < torch.from_numpy(length)[:, None]
     return blocks[inside], counts

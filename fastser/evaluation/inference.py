@@ -1,4 +1,4 @@
-"""From segments to utterances: what a model says about a test or validation set."""
+"""Inference: from the segments of utterances to one posterior per utterance."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,38 +7,45 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastser.data.dataset import Subset
+from fastser.data.normalisation import Normalisation
+from fastser.evaluation.metrics import METRICS, ConditionResult
 
 BATCH_SIZE = 64
-"""Segments that go through the model at once in a test; no result depends on it."""
+"""Segments in one batch of a test. No result depends on it."""
 
 
 def posteriors(
-    model: nn.Module, subset: Subset, mean: float, std: float, on_batch: Callable[[], None] = lambda: None
+    model: nn.Module, subset: Subset, normalisation: Normalisation, on_batch: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Mean over an utterance's segments of the softmax output (paper 4.2, open 36), [utterances, classes].
+    """Return the softmax output averaged over the segments of each utterance (paper 4.2, open 36).
 
     Args:
-        model: `[batch, frames, bins] -> [batch, classes]`; put into eval mode.
-        subset: What to test.
-        mean: Of the training set, for the normalisation.
-        std: The same.
-        on_batch: Called after each batch; what it raises ends the test.
+        model: `[batch, frames, bins] -> [batch, classes]`. It is put into eval mode.
+        subset: Utterances.
+        normalisation: Normalisation that belongs to the model.
+        on_batch: Called after each batch. An exception that it raises ends the inference.
+
+    Returns:
+        Posteriors, float [utterances, classes].
     """
     bank = subset.dataset.bank
-    batches = (bank.gather(part, mean, std) for part in subset.segments.split(BATCH_SIZE))
+    batches = (bank.gather(part, normalisation) for part in subset.segments.split(BATCH_SIZE))
     return utterance_means(model, batches, subset.rows, on_batch)
 
 
 def utterance_means(
     model: nn.Module, batches: Iterable[Tensor], rows: Tensor, on_batch: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Softmax outputs of batches of segments, averaged over the segments of the same row, [rows, classes].
+    """Return the softmax outputs of segments, averaged over the segments of the same row.
 
     Args:
         model: As in `posteriors`.
-        batches: Segments [batch, frames, bins], in the order of `rows`.
-        rows: The row that each segment belongs to, int64 [segments]; every row has at least one.
+        batches: Batches of segments [batch, frames, bins], in the order of `rows`.
+        rows: Row of each segment, int64 [segments]. Every row has at least one segment.
         on_batch: As in `posteriors`.
+
+    Returns:
+        Posteriors, float [rows, classes].
     """
     model.eval()
     outputs: list[Tensor] = []
@@ -50,3 +57,24 @@ def utterance_means(
     count = torch.bincount(rows)
     total = by_segment.new_zeros(len(count), by_segment.shape[1]).index_add_(0, rows, by_segment)
     return total / count[:, None]
+
+
+def result_of(subset: Subset, posteriors: Tensor) -> ConditionResult:
+    """Return posteriors [utterances, classes] together with the true labels."""
+    labels = subset.dataset.labels[list(subset.utterances)].cpu().numpy()
+    return ConditionResult(posteriors.float().cpu().numpy(), labels, subset.utterance_ids)
+
+
+def validation_score(subset: Subset, metric: str) -> Callable[[nn.Module, Normalisation, Callable[[], None]], float]:
+    """Return the function by which `fastser.training.loop.train` scores a model.
+
+    Args:
+        subset: Validation set.
+        metric: Name of a metric in `METRICS`.
+    """
+    of = METRICS[metric].of
+
+    def score(model: nn.Module, normalisation: Normalisation, on_batch: Callable[[], None]) -> float:
+        return of(result_of(subset, posteriors(model, subset, normalisation, on_batch)))
+
+    return score

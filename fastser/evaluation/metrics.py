@@ -1,31 +1,38 @@
-"""What a model said about a test set, and how good that is: confusion matrix, UAR, weighted accuracy."""
+"""Predictions for a test set, and metrics of them: confusion matrix, UAR, accuracy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastser.data.corpora.base import PAPER_CLASSES
+from fastser.runtime.registry import Registry
 
 
 def uar_of(confusion: NDArray[np.int64]) -> float:
-    """Unweighted average recall, a fraction: the mean recall of the classes that occur (rows are the truth)."""
+    """Return the unweighted average recall, a fraction.
+
+    It is the mean recall of the classes that occur.
+
+    Args:
+        confusion: Number of utterances by truth (row) and prediction (column), int64 [classes, classes].
+    """
     occurring = confusion.sum(axis=1) > 0
     return float(np.mean(confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]))
 
 
 def accuracy_of(confusion: NDArray[np.int64]) -> float:
-    """Weighted accuracy, a fraction: correct utterances over all utterances."""
+    """Return the share of correct utterances (weighted accuracy), a fraction. See `uar_of`."""
     return float(confusion.trace() / confusion.sum())
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """What one trained model said about one test set.
+    """Predictions of one trained model for one test set under one condition.
 
     Attributes:
-        posteriors: float32 [utterances, 4], columns in the order of `PAPER_CLASSES`.
-        labels: int64 [utterances], the truth.
+        posteriors: float32 [utterances, classes], columns in the order of the corpus' classes.
+        labels: True labels, int64 [utterances].
         utterance_ids: Utterance ids, in the same order.
     """
 
@@ -35,8 +42,9 @@ class ConditionResult:
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """int64 [4, 4]: number of utterances by truth (row) and most probable emotion (column)."""
-        counts = np.zeros((len(PAPER_CLASSES), len(PAPER_CLASSES)), np.int64)
+        """Number of utterances by truth (row) and most probable class (column), int64 [classes, classes]."""
+        classes = self.posteriors.shape[1]
+        counts = np.zeros((classes, classes), np.int64)
         np.add.at(counts, (self.labels, self.posteriors.argmax(axis=1)), 1)
         return counts
 
@@ -49,3 +57,28 @@ class ConditionResult:
     def accuracy(self) -> float:
         """Weighted accuracy, a fraction."""
         return accuracy_of(self.confusion)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that tells how good predictions are.
+
+    Attributes:
+        name: Name in results and CSV files, "uar".
+        title: Title in tables, "UAR".
+        of: Computes it, a fraction.
+    """
+
+    name: str
+    title: str
+    of: Callable[[ConditionResult], float]
+
+
+METRICS = Registry(
+    "metric",
+    [
+        Metric("uar", "UAR", lambda result: result.uar),
+        Metric("accuracy", "accuracy", lambda result: result.accuracy),
+    ],
+)
+"""The metrics of every run and condition. The first one is the paper's."""

@@ -1,4 +1,4 @@
-"""What was begun and what became of it, one line each, by all processes that share a results folder."""
+"""Event log of a results folder: one line for every start and end of a run, by all processes that share the folder."""
 
 import json
 import os
@@ -7,21 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fastser.runtime.files import locked
+from fastser.runtime.files import lock_file
 
 Event = Literal["started", "continued", "finished", "failed", "stopped"]
-"""What can happen to a training; one that was killed has no last line."""
+"""Events of a run. A run that was killed has no last event."""
 
 
 def append(path: Path, event: Event, key: str) -> None:
-    """Add a line at the end of the file, under a lock of the file: those of several processes never mix.
+    """Append a line to the log.
 
-    Linux hands the lock on to an NFS server, so that this holds for several machines too.
+    The file is locked meanwhile, so that lines of several processes never mix. Linux passes the lock on to an NFS
+    server, so this holds for several machines too.
 
     Args:
-        path: The log; made if it is missing.
-        event: What happened.
-        key: To which training.
+        path: The log. It is created if it is missing.
+        event: The event.
+        key: Key of the run.
 
     Raises:
         OSError: If the line cannot be written.
@@ -35,17 +36,17 @@ def append(path: Path, event: Event, key: str) -> None:
     }
     line = json.dumps(record).encode() + b"\n"
     with path.open("a+b", buffering=0) as stream:
-        locked(stream, wait=True)  # without it, the last byte may be that of a line half written
+        lock_file(stream, wait=True)  # otherwise the last byte may belong to a half-written line
         if stream.seek(0, os.SEEK_END):
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":
                 line = b"\n" + line
-        while line:  # a disk that becomes full takes a part, and raises at the rest
+        while line:  # a disk that fills up takes a part and raises at the rest
             line = line[stream.write(line) :]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines that are whole, in the order in which they were written; none if there is no log."""
+    """Return the complete lines in the order in which they were written, or nothing if there is no log."""
     if not path.exists():
         return []
     records = []

@@ -1,46 +1,69 @@
-"""The prepared data of one run of the protocol, and what it takes to turn one cell of the grid into results."""
+"""Experiments: the prepared data of one grid, and the way from a point of the grid to results."""
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from fastser_kernels.registration import uses_reference
+from fastser_kernels import reference_kernels
 from torch import nn
 
-from fastser.data.corpora.base import PAPER_CLASSES, CorpusError
+from fastser.augmentation import AUGMENTATIONS
+from fastser.data.corpora import CorpusError
 from fastser.data.dataset import Dataset, Subset
 from fastser.data.noise import NoiseBank
-from fastser.evaluation.evaluate import evaluate
-from fastser.evaluation.inference import posteriors
+from fastser.data.normalisation import Normalisation
+from fastser.evaluation.conditions import conditions, evaluate
+from fastser.evaluation.inference import validation_score
 from fastser.evaluation.metrics import ConditionResult
-from fastser.experiment.grid import Fold, GridPoint, conditions, cross_corpus_split, folds, spread
-from fastser.experiment.store import RunId
+from fastser.evaluation.trial import Trial
+from fastser.experiment.folds import Fold, cross_corpus_split, folds, spread
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.keys import run_key
+from fastser.experiment.tasks import TASKS, Role
 from fastser.models import build_model
 from fastser.runtime.digests import digest
 from fastser.runtime.provenance import environment
+from fastser.runtime.random import seeded
 from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
-from fastser.training.loop import Epoch, train
+from fastser.training.loop import train
+from fastser.training.state import Epoch
 
-RESULT_FORMAT = 2
-"""Raised whenever the same settings and data would no longer give the same numbers."""
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that a run has trained and tested.
+
+    Attributes:
+        results: Predictions by name of the condition.
+        metadata: Settings, versions, seeds, times and epochs as plain JSON.
+        weights: State dict on the CPU.
+        normalisation: Normalisation that belongs to the weights.
+    """
+
+    results: Mapping[str, ConditionResult]
+    metadata: Mapping[str, Any]
+    weights: Mapping[str, torch.Tensor]
+    normalisation: Normalisation
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Data, settings and seed of one run of the protocol.
+    """Data, settings and seed of one grid.
 
     Attributes:
         settings: All settings.
         seed: Seed from which every other seed is derived.
-        source: The corpus of the source task, trained on in the cross-corpus task; None if there is none.
-        target: The second corpus, tested on in the cross-corpus task; None if there is none.
-        noise: Noise for the source task; None leaves the noisy conditions out.
-        device: Where models are trained and the data lie.
+        source: Corpus of the source task and training corpus of the cross-corpus task, or None.
+        target: Corpus of the target task and test corpus of the cross-corpus task, or None.
+        noise: Noise recordings for the source task, or None.
+        device: Device of models and data.
+        use_reference: Compute with the eager references instead of fastser's own kernels.
     """
 
     settings: Settings
@@ -49,152 +72,179 @@ class Experiment:
     target: Dataset | None
     noise: NoiseBank | None
     device: torch.device
+    use_reference: bool = False
+
+    def kernels(self) -> AbstractContextManager[object]:
+        """Return the context in which the experiment computes."""
+        return reference_kernels() if self.use_reference else nullcontext()
 
     @cached_property
     def folds(self) -> Mapping[str, Mapping[str, Fold]]:
-        """Folds by task and name, as many as the settings ask for; those of "cross" are drawn for each repeat."""
-        tasks: dict[str, Mapping[str, Fold]] = {}
-        for task, dataset in (("source", self.source), ("target", self.target)):
-            if dataset is not None:
-                tasks[task] = {f.name: f for f in spread(folds(dataset.corpus), self.settings.protocol.folds)}
-        if self.source is not None and self.target is not None:
-            everything = tuple(range(len(self.source.corpus.utterances)))
-            tasks["cross"] = {"all": Fold("all", everything, (), ())}
-        return tasks
+        """Folds by task and name, as many as the settings ask for.
+
+        The cross-corpus task has one fold, "all". Its validation and test utterances are drawn for each repeat.
+        """
+        found: dict[str, Mapping[str, Fold]] = {}
+        for task in TASKS.values():
+            if any(self.role(role) is None for role in task.roles):
+                continue
+            corpus = self.dataset(task.trains_on).corpus
+            if task.leaves_one_speaker_out:
+                found[task.name] = {f.name: f for f in spread(folds(corpus), self.settings.protocol.folds)}
+            else:
+                found[task.name] = {"all": Fold("all", tuple(range(len(corpus.utterances))), (), ())}
+        return found
 
     def check(self) -> list[str]:
-        """Find out before anything is trained whether every fold and every noisy test set can be made.
+        """Check before the first run that every fold and every noisy test set can be made.
 
         Returns:
-            A sentence for every fold whose test speaker lacks a class.
+            A warning for every fold whose test speaker lacks a class.
 
         Raises:
-            CorpusError: If a fold lacks what it needs.
+            CorpusError: If a fold lacks something that it needs.
             NoiseError: If a scene has no recording as long as the longest utterance.
         """
-        tasks = self.folds
-        if "cross" in tasks:
+        if "cross" in self.folds:
             share = self.settings.protocol.cross_corpus_validation
-            cross_corpus_split(self._dataset("target").corpus, share, self.seed)
+            cross_corpus_split(self.dataset("target").corpus, share, self.seed)
         if self.noise is not None and self.source is not None:
             longest = int(np.diff(self.source.waveforms.offsets).max())
             for scene in self.settings.noise.scenes:
                 self.noise.draw(scene, longest, np.random.default_rng(self.seed))
         return [
-            f"{dataset.corpus.title}: test speaker {fold.name} has no '{emotion}' utterance; "
+            f"{corpus.title}: test speaker {fold.name} has no '{emotion}' utterance; "
             "the UAR of this fold is the mean recall of the other classes"
-            for task, dataset in (("source", self.source), ("target", self.target))
-            if dataset is not None
-            for fold in tasks[task].values()
-            for emotion in PAPER_CLASSES
-            if emotion not in {dataset.corpus.utterances[i].emotion for i in fold.test}
+            for name, of_task in self.folds.items()
+            if TASKS[name].leaves_one_speaker_out
+            for corpus in [self.dataset(TASKS[name].tests_on).corpus]
+            for fold in of_task.values()
+            for emotion in corpus.classes
+            if emotion not in {corpus.utterances[i].emotion for i in fold.test}
         ]
 
-    def identify(self, cell: GridPoint) -> RunId:
-        """Give a cell its key: a digest of the settings, the data and the seed on which its results depend."""
-        settings = self.settings
-        depends: list[Any] = [settings.audio, settings.spectrogram, settings.model, settings.training]
-        depends += [settings.augmentation, self.seed, asdict(cell), RESULT_FORMAT]
-        titles = []
-        for role in ("source", "target"):
-            dataset: Dataset | None = getattr(self, role)
-            if cell.task in (role, "cross") and dataset is not None:
-                depends.append(dataset.key)
-                titles.append(dataset.corpus.title)
-        if cell.task == "source":
-            depends.append(settings.attack)
-            if self.noise is not None:
-                depends += [settings.noise, self.noise.waveforms.key, self.noise.scenes]
-        if cell.task == "cross":
-            depends.append(settings.protocol.cross_corpus_validation)
-        if uses_reference():
-            depends.append("kernels: eager")
-        return RunId(**asdict(cell), corpus=" -> ".join(titles), key=digest(*depends))
+    def identify(self, point: GridPoint) -> RunId:
+        """Return the identity of a run, with its key."""
+        datasets = [self.dataset(role) for role in TASKS[point.task].roles]
+        key = run_key(point, self.settings, self.seed, datasets, self.noise, self.use_reference)
+        return RunId(point, " -> ".join(dataset.corpus.title for dataset in datasets), key)
 
-    def subsets(self, cell: GridPoint) -> tuple[Subset, Subset, Subset]:
-        """Training, validation and test set of a cell."""
-        fold = self.folds[cell.task][cell.fold]
-        trains_on = self._dataset("target" if cell.task == "target" else "source")
-        tests_on = self._dataset("source" if cell.task == "source" else "target")
+    def subsets(self, point: GridPoint) -> tuple[Subset, Subset, Subset]:
+        """Return training, validation and test set of a run.
+
+        Raises:
+            ValueError: If the augmentation needs speeds that the source was not prepared with.
+        """
+        task, fold = TASKS[point.task], self.folds[point.task][point.fold]
+        trains_on, tests_on = self.dataset(task.trains_on), self.dataset(task.tests_on)
+        speed = AUGMENTATIONS[point.augmentation].speed
+        factors = self.settings.augmentation.speed_factors
+        if speed and trains_on.bank.speeds != (1.0, *factors):
+            raise ValueError(
+                f"{trains_on.corpus.title}: augmentation '{point.augmentation}' needs the speeds {factors}, the "
+                f"segments have {trains_on.bank.speeds[1:]}; prepare them with speeds={factors}"
+            )
         validation, test = fold.validation, fold.test
-        if cell.task == "cross":
+        if not task.leaves_one_speaker_out:
             share = self.settings.protocol.cross_corpus_validation
-            validation, test = cross_corpus_split(tests_on.corpus, share, self._seed("cross-corpus split", cell.repeat))
+            seed = self._seed("cross-corpus split", point.repeat)
+            validation, test = cross_corpus_split(tests_on.corpus, share, seed)
         return (
-            trains_on.subset(fold.train, all_speeds="speed" in cell.augmentation),
+            trains_on.subset(fold.train, all_speeds=speed),
             tests_on.subset(validation),
             tests_on.subset(test),
         )
 
     def run(
         self,
-        cell: GridPoint,
+        point: GridPoint,
         on_epoch: Callable[[Epoch], None] = lambda _: None,
         on_condition: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint | None = None,
-    ) -> tuple[dict[str, ConditionResult], dict[str, Any], dict[str, torch.Tensor]]:
-        """Train a cell's model and test it under all conditions of its task.
+    ) -> TrainedModel:
+        """Train a model and test it under all conditions of its task.
 
         Args:
-            cell: What to train and test.
+            point: What to train and test.
             on_epoch: Called after every epoch.
             on_condition: Called with the name of each condition before it is tested.
-            checkpoint: Where the training goes on from, and is kept and stopped between two batches; while it is
-                tested too.
-
-        Returns:
-            Results by condition; facts of the training as plain JSON; the trained weights.
+            checkpoint: File from which the training continues. The run can be stopped between two batches, also while
+                it is tested.
 
         Raises:
             TrainingError: If the loss is not finite.
-            TrainingStopped: If the checkpoint was asked to stop it.
+            TrainingStopped: If the checkpoint was asked to stop the run.
         """
-        training, validation, test = self.subsets(cell)
+        with self.kernels():
+            return self._run(point, on_epoch, on_condition, checkpoint)
+
+    def _run(
+        self,
+        point: GridPoint,
+        on_epoch: Callable[[Epoch], None],
+        on_condition: Callable[[str], None],
+        checkpoint: Checkpoint | None,
+    ) -> TrainedModel:
         settings = self.settings
-        seed = self._seed("training", asdict(cell))
-        torch.manual_seed(seed)
-        model = self.model(cell.model)
-        history = train(model, training, validation, settings, cell.augmentation, seed, on_epoch, checkpoint)
-        noise_seed = self._seed("noise", cell.repeat)
+        training, validation, test = self.subsets(point)
+        seed, noise_seed = self._seed("training", asdict(point)), self._seed("noise", point.repeat)
+        model = self.model(point.model, seed)
+        validate = validation_score(validation, settings.training.monitor)
+        augmentation = AUGMENTATIONS[point.augmentation]
+        history = train(model, training, validate, settings, augmentation, seed, on_epoch, checkpoint)
         on_batch = (lambda: None) if checkpoint is None else checkpoint.at_boundary
-        mean, std = history.mean, history.std
+        trial = Trial(model, test, settings, history.normalisation, self.noise, noise_seed, on_condition, on_batch)
         began = time.perf_counter()
-        if cell.task == "source":
-            results = evaluate(model, test, settings, mean, std, self.noise, noise_seed, on_condition, on_batch)
-        else:
-            (name,) = conditions(cell.task, settings)
-            on_condition(name)
-            results = {name: test.result(posteriors(model, test, mean, std, on_batch))}
-        facts = {
+        results = evaluate(trial, conditions(point.task, settings, with_noise=self.noise is not None))
+        metadata = {
             "settings": settings.model_dump(mode="json"),
+            "classes": list(test.dataset.corpus.classes),
             "environment": environment(str(self.device)),
             "seeds": {"run": self.seed, "training": seed, "noise": noise_seed},
             "segments": {
                 name: len(part.segments)
                 for name, part in (("train", training), ("validation", validation), ("test", test))
             },
-            "normalisation": {"mean": mean, "std": std},
+            "normalisation": asdict(history.normalisation),
             "epochs": [asdict(epoch) for epoch in history.epochs],
             "best_epoch": history.best_epoch,
             "training_seconds": history.seconds,
             "test_seconds": time.perf_counter() - began,
         }
-        return results, facts, {name: value.cpu() for name, value in model.state_dict().items()}
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        return TrainedModel(results, metadata, weights, history.normalisation)
 
-    def model(self, name: str) -> nn.Module:
-        """Build a model of an architecture on the device, its weights drawn from the global random generator."""
+    def model(self, name: str, seed: int = 0) -> nn.Module:
+        """Build a model with fresh weights on the device."""
         spectrogram = self.settings.spectrogram
-        return build_model(
-            name,
-            settings=self.settings.model,
-            segment_frames=spectrogram.segment_frames,
-            num_bins=spectrogram.num_bins,
-        ).to(self.device)
+        with seeded(seed, self.device):
+            model = build_model(
+                name,
+                num_classes=len(self._classes),
+                settings=self.settings.model,
+                segment_frames=spectrogram.segment_frames,
+                num_bins=spectrogram.num_bins,
+            )
+        return model.to(self.device)
 
-    def _dataset(self, role: str) -> Dataset:
-        dataset: Dataset | None = getattr(self, role)
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        datasets = [dataset for dataset in (self.source, self.target) if dataset is not None]
+        return datasets[0].corpus.classes
+
+    def role(self, role: Role) -> Dataset | None:
+        """Return the dataset that plays a role, or None."""
+        return self.source if role == "source" else self.target
+
+    def dataset(self, role: Role) -> Dataset:
+        """Return the dataset that plays a role.
+
+        Raises:
+            CorpusError: If there is none.
+        """
+        dataset = self.role(role)
         if dataset is None:
-            raise CorpusError(f"there is no {role} corpus")
+            raise CorpusError(f"there is no {role} corpus; give --{role} NAME=PATH")
         return dataset
 
     def _seed(self, *purpose: Any) -> int:

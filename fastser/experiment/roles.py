@@ -1,37 +1,29 @@
-"""Which corpora play source, target and noise, and what cannot be made without one of them."""
+"""Roles: the corpora that play source, target and noise."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.data.corpora import Corpus, NoiseCorpus, read_corpus, read_noise
+from fastser.data.corpora import Corpus, NoiseCorpus, distinct_titles, read_corpus, read_noise
 from fastser.data.corpora.synthetic import generate
+from fastser.experiment.tables import TABLES
 from fastser.runtime.files import cache_dir
-
-NEEDS = {
-    "table1": ("source", "target"),
-    "table2": ("source", "noise"),
-    "table3": ("source",),
-    "table4": ("source", "target"),
-    "figure2": ("source", "target"),
-}
-"""The roles that each part of the paper takes."""
 
 
 class RoleError(ValueError):
-    """A corpus argument that cannot be used, in one sentence."""
+    """A corpus argument that cannot be used. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class CorpusRoles:
-    """What plays the three roles; None where the command line gave nothing for one."""
+    """Corpora by role, None where there is none."""
 
     source: Corpus | None
     target: Corpus | None
     noise: NoiseCorpus | None
 
     def present(self) -> dict[str, Corpus | NoiseCorpus]:
-        """What is there, by role."""
+        """Return the corpora that are there, by role."""
         roles: dict[str, Corpus | NoiseCorpus | None] = {
             "source": self.source,
             "target": self.target,
@@ -39,38 +31,79 @@ class CorpusRoles:
         }
         return {role: corpus for role, corpus in roles.items() if corpus is not None}
 
-    def missing(self, tables: Collection[str]) -> dict[str, str]:
-        """Why some tables cannot be filled, or (Table 1) not wholly: a sentence by table."""
-        here = self.present()
+    def missing(self, tables: Sequence[str]) -> dict[str, str]:
+        """Return the reason, by table, for tables that cannot be filled completely."""
         reasons = {}
-        for table in sorted(tables):
-            absent = [f"no --{role}" for role in NEEDS[table] if role not in here]
+        for table in tables:
+            absent = [f"no --{role}" for role in TABLES[table].missing(self.present())]
             if absent:
                 reasons[table] = f"{' and '.join(absent)} was given."
         return reasons
 
 
-def read_roles(source: str | None, target: str | None, noise: str | None) -> CorpusRoles:
-    """Read the corpora of the command line's NAME=PATH arguments; the synthetic stand-ins if it has none.
+def read_roles(source: str | None, target: str | None, noise: str | None, classes: Sequence[str] | None) -> CorpusRoles:
+    """Read the corpora of NAME=PATH arguments, or the synthetic stand-ins if there are no arguments.
+
+    Args:
+        source: Argument of `--source`.
+        target: Argument of `--target`.
+        noise: Argument of `--noise`.
+        classes: Emotions to recognise. None takes all that the corpora have in common.
 
     Raises:
-        RoleError: If an argument is not NAME=PATH, or there is noise without speech.
-        CorpusError: If a path is not what its name says.
+        RoleError: If an argument is not NAME=PATH, if there is noise without speech, or if source and target share
+            files or have fewer than two classes in common.
+        CorpusError: If a path does not hold the corpus that the name stands for, or a class is missing.
     """
     if source is None and target is None and noise is None:
         stand_ins = generate(cache_dir() / "stand-ins")
-        return CorpusRoles(
-            read_corpus("iemocap", stand_ins.iemocap),
-            read_corpus("msp-improv", stand_ins.msp_improv),
+        return _with_classes(
+            read_corpus("iemocap", stand_ins.iemocap, None),
+            read_corpus("msp-improv", stand_ins.msp_improv, None),
             read_noise("demand", stand_ins.demand),
+            classes,
         )
     if source is None and target is None:
         raise RoleError("--noise alone is not enough: give --source NAME=PATH too")
-    return CorpusRoles(
-        read_corpus(*_name_and_path("--source", source)) if source is not None else None,
-        read_corpus(*_name_and_path("--target", target)) if target is not None else None,
+    roles = _with_classes(
+        read_corpus(*_name_and_path("--source", source), None) if source is not None else None,
+        read_corpus(*_name_and_path("--target", target), None) if target is not None else None,
         read_noise(*_name_and_path("--noise", noise)) if noise is not None else None,
+        classes,
     )
+    _check_distinct(roles)
+    return roles
+
+
+def _with_classes(
+    source: Corpus | None, target: Corpus | None, noise: NoiseCorpus | None, classes: Sequence[str] | None
+) -> CorpusRoles:
+    """Select the classes, and give corpora of the same title different ones."""
+    speech = [corpus for corpus in (source, target) if corpus is not None]
+    if classes is None and len(speech) == 2:
+        classes = [name for name in speech[0].classes if name in speech[1].classes]
+        if len(classes) < 2:
+            raise RoleError(
+                f"--classes all: {speech[0].title} ({', '.join(speech[0].classes)}) and {speech[1].title} "
+                f"({', '.join(speech[1].classes)}) have fewer than two classes in common; choose --classes"
+            )
+    everything: list[Corpus | NoiseCorpus] = [corpus.select(classes) for corpus in speech]
+    titled = iter(distinct_titles([*everything, *([noise] if noise else [])]))
+    return CorpusRoles(
+        next(titled) if source else None,  # type: ignore[arg-type]
+        next(titled) if target else None,  # type: ignore[arg-type]
+        next(titled) if noise else None,  # type: ignore[arg-type]
+    )
+
+
+def _check_distinct(roles: CorpusRoles) -> None:
+    """Raise RoleError if source and target share files."""
+    if roles.source and roles.target:
+        shared = {u.path.resolve() for u in roles.source.utterances} & {
+            u.path.resolve() for u in roles.target.utterances
+        }
+        if shared:
+            raise RoleError(f"--source and --target share {len(shared)} files, such as {min(shared)}")
 
 
 def _name_and_path(option: str, text: str) -> tuple[str, Path]:

@@ -1,9 +1,9 @@
-"""One pair of files per finished training: measured once, never lost, never done twice.
+"""Results folder: one pair of files per finished run, measured once, never lost, never done twice.
 
 `runs/<key>.npz` holds the posteriors of every utterance under every condition, `runs/<key>.json` everything else. The
-JSON file is written last and is the commit point: a training is finished when both files can be read. A training that
-failed has `runs/<key>.failed.json`, one that is under way may have `checkpoints/<key>.safetensors`. `log.jsonl` says
-what was begun and what became of it.
+JSON file is written last and is the commit point: a run is finished when both files can be read. A failed run has
+`runs/<key>.failed.json`, an unfinished run may have `checkpoints/<key>.safetensors`. `log.jsonl` lists starts, ends and
+failures.
 """
 
 import json
@@ -20,25 +20,25 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fastser.data.corpora.base import PAPER_CLASSES
-from fastser.evaluation.metrics import ConditionResult
+from fastser.evaluation.metrics import METRICS, ConditionResult
 from fastser.experiment import events
-from fastser.experiment.grid import GridPoint
-from fastser.runtime.files import atomic_write, sweep
+from fastser.experiment.grid import RunId
+from fastser.runtime.code_digest import code_digest
+from fastser.runtime.files import atomic_write, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
-RECORD_FORMAT = 1
-"""Raised whenever the files of this version could not be read by an earlier one."""
+RECORD_FORMAT = 2
+"""Number that is raised whenever an earlier version could not read the files of this one."""
 
 
 class ResultsError(OSError):
-    """A results folder or file that cannot be written or read: one sentence that names it."""
+    """A results folder or file that cannot be written or read. The message names it."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a ResultsError that names the file."""
+    """Convert an OSError of the block to a ResultsError that names the file."""
     try:
         yield
     except OSError as error:
@@ -46,38 +46,38 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class RunId(GridPoint):
-    """A cell of the grid with the data and settings it is run with.
+class Run:
+    """A finished run without its posteriors.
 
     Attributes:
-        corpus: Title as people write it, "EMO-DB" or "EMO-DB -> RAVDESS".
-        key: 16 hex digits that cover settings, data and identity; the name of its files.
+        id: Its identity.
+        confusions: Confusion matrix by condition, int64 [classes, classes].
+        metrics: Values of all registered metrics, fractions, by condition and metric.
+        metadata: Settings, versions, seeds, times and epochs.
     """
-
-    corpus: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished training without its posteriors: identity, int64 [4, 4] confusion by condition, recorded facts."""
 
     id: RunId
     confusions: Mapping[str, NDArray[np.int64]]
-    facts: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, float]]
+    metadata: Mapping[str, Any]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the confusion matrices."""
+        return list(self.metadata["classes"])
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A training that failed.
+    """A failed run.
 
     Attributes:
-        id: Which one.
-        reason: Why, in one sentence.
-        traceback: Where.
-        environment: On what machine and versions.
-        date: When it last failed, UTC, ISO 8601.
-        attempts: How often it has failed.
+        id: Its identity.
+        reason: The reason in one sentence.
+        traceback: Python's traceback.
+        environment: Machine and versions.
+        date: Date of the last failure, UTC, ISO 8601.
+        attempts: Number of failures.
     """
 
     id: RunId
@@ -89,10 +89,10 @@ class Failure:
 
 
 class ResultStore:
-    """The trainings under one output folder, safe to share between processes and to kill at any moment.
+    """The runs in one results folder, which several processes may share and which survives a kill at any moment.
 
     Raises:
-        ResultsError: If the folder cannot be made or written.
+        ResultsError: If the folder cannot be made or written, or holds results of another format.
     """
 
     def __init__(self, out: Path) -> None:
@@ -106,26 +106,27 @@ class ResultStore:
                 pass
         except OSError as error:
             raise ResultsError(f"--out {out} cannot be written: {error.strerror}") from None
+        self._check_format()
         for folder in (out, self._runs, self._checkpoints, out / "models"):
-            sweep(folder)
+            remove_stale_parts(folder)
 
     def finished(self, key: str) -> bool:
-        """Whether both files of the training are there and can be read; one warning is logged for torn ones."""
+        """Return whether both files of a run can be read. The first look at damaged files logs a warning."""
         return self._read(key) is not None
 
     def load(self, key: str) -> Run:
-        """Read a finished training.
+        """Read a finished run.
 
         Raises:
-            ResultsError: If the training is not finished.
+            ResultsError: If the run is not finished.
         """
         run = self._read(key)
         if run is None:
-            raise ResultsError(f"{self._json(key)}: there is no finished training of this key")
+            raise ResultsError(f"{self._json(key)}: there is no finished run with this key")
         return run
 
     def posteriors(self, key: str) -> dict[str, ConditionResult]:
-        """Read what the model of a finished training said about every utterance, by condition."""
+        """Read the predictions of a finished run, by condition."""
         with np.load(self._npz(key)) as archive:
             return {
                 condition: ConditionResult(
@@ -137,70 +138,70 @@ class ResultStore:
             }
 
     def collect(self, ids: Iterable[RunId]) -> list[Run]:
-        """Read those of the given trainings that are finished, in the order given."""
-        return [run for training in ids if (run := self._read(training.key)) is not None]
+        """Read those of the given runs that are finished, in the order given."""
+        return [run for run_id in ids if (run := self._read(run_id.key)) is not None]
 
-    def save(self, training: RunId, conditions: Mapping[str, ConditionResult], facts: Mapping[str, Any]) -> None:
-        """Write a finished training, whole or not at all, and forget its checkpoint and failures.
+    def save(self, run_id: RunId, conditions: Mapping[str, ConditionResult], metadata: Mapping[str, Any]) -> None:
+        """Write a finished run, completely or not at all, and remove its checkpoint and failure.
 
         Args:
-            training: Its identity; files of the same key are replaced.
-            conditions: What the model said, by condition name.
-            facts: Settings, versions, seeds, wall time, history: plain JSON, without NaN.
+            run_id: Its identity. Files of the same key are replaced.
+            conditions: Predictions by condition.
+            metadata: Settings, versions, seeds, times and epochs: plain JSON without NaN.
 
         Raises:
-            ResultsError: If the facts are not plain JSON, or the files cannot be written.
+            ResultsError: If the metadata are not plain JSON, or the files cannot be written.
         """
         record = {
             "format": RECORD_FORMAT,
-            "key": training.key,
-            "identity": asdict(training),
-            "conditions": {name: _metrics(result) for name, result in conditions.items()},
-            "facts": facts,
+            "key": run_id.key,
+            "identity": run_id.to_json(),
+            "conditions": {name: _condition_record(result) for name, result in conditions.items()},
+            "metadata": metadata,
         }
         try:
             text = json.dumps(record, indent=1, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ResultsError(f"the facts of {training.label} are not plain JSON: {error}") from None
+            raise ResultsError(f"the metadata of {run_id.label} are not plain JSON: {error}") from None
         arrays: dict[str, Any] = {}
         for name, result in conditions.items():
             arrays[f"{name}/posteriors"] = result.posteriors
             arrays[f"{name}/labels"] = result.labels
             arrays[f"{name}/utterance_ids"] = np.array(result.utterance_ids, dtype=np.str_)
-        with writing(self._json(training.key)):
-            with atomic_write(self._npz(training.key)) as part, part.open("wb") as stream:
+        with writing(self._json(run_id.key)):
+            with atomic_write(self._npz(run_id.key)) as part, part.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
-            with atomic_write(self._json(training.key)) as part:
+            with atomic_write(self._json(run_id.key)) as part:
                 part.write_text(text, encoding="utf-8")
-        self._forget_attempts(training.key)
+        self._remove_attempts(run_id.key)
 
-    def fail(self, training: RunId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
-        """Write down that a training failed, and forget its checkpoint: it would lead there again.
+    def fail(self, run_id: RunId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
+        """Record that a run failed, and remove its checkpoint, from which it would fail again.
 
         Raises:
-            ResultsError: If that cannot be written.
+            ResultsError: If the record cannot be written.
         """
-        earlier = self.failure(training.key)
+        earlier = self.failure(run_id.key)
         attempts = 1 + (earlier.attempts if earlier else 0)
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        failure = Failure(training, reason, traceback, environment, date, attempts)
-        record = {"format": RECORD_FORMAT, **asdict(failure)}
-        path = self._failed(training.key)
+        failure = Failure(run_id, reason, traceback, environment, date, attempts)
+        record = {"format": RECORD_FORMAT, **asdict(failure), "id": run_id.to_json()}
+        path = self._failed(run_id.key)
         with writing(path), atomic_write(path) as part:
             part.write_text(json.dumps(record, indent=1), encoding="utf-8")
         with suppress(OSError):
-            self.checkpoint(training.key).unlink()
+            self.checkpoint(run_id.key).unlink()
         return failure
 
     def failure(self, key: str) -> Failure | None:
-        """How a training failed; None if it did not, or was finished since."""
+        """Read the failure of a run. Return None if it did not fail, or has finished since."""
         path = self._failed(key)
         if not path.exists() or self.finished(key):
             return None
         try:
             record = _known_format(json.loads(path.read_text(encoding="utf-8")))
             failure = Failure(
-                id=RunId(**record["id"]),
+                id=RunId.from_json(record["id"]),
                 reason=str(record["reason"]),
                 traceback=str(record["traceback"]),
                 environment=dict(record["environment"]),
@@ -208,38 +209,38 @@ class ResultStore:
                 attempts=int(record["attempts"]),
             )
             if failure.id.key != key:
-                raise ValueError("it belongs to another training")
+                raise ValueError("it belongs to another run")
         except Exception as error:  # a foreign file can be wrong in any way
-            self._warn(path, error, "this training is tried again")
+            self._warn(path, error, "this run is tried again")
             return None
         return failure
 
     def failures(self, ids: Iterable[RunId]) -> list[Failure]:
-        """Read those of the given trainings that failed, in the order given."""
-        return [failure for training in ids if (failure := self.failure(training.key)) is not None]
+        """Read the failures of those of the given runs that failed, in the order given."""
+        return [failure for run_id in ids if (failure := self.failure(run_id.key)) is not None]
 
     def checkpoint(self, key: str) -> Path:
-        """Where the state of an unfinished training is kept (`fastser.training.checkpoint`)."""
+        """Return the path of an unfinished run's checkpoint (`fastser.training.checkpoint`)."""
         return self._checkpoints / f"{key}.safetensors"
 
     def note(self, event: events.Event, key: str) -> None:
         """Add a line to `log.jsonl`.
 
         Raises:
-            ResultsError: If it cannot be written.
+            ResultsError: If the line cannot be written.
         """
         with writing(self._out / "log.jsonl"):
             events.append(self._out / "log.jsonl", event, key)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """Take one training for this process; False if another process has it, or it is finished.
+        """Claim a run for this process. Yield False if another process has claimed it, or if it is finished.
 
-        The claim ends with the block, or with the process however that ends: it is a lock of the kernel (`flock`) on
-        `runs/<key>.lock`, not the existence of the file, and no clock has a part in it. Linux turns it into a lock on
-        the server where the folder lies on NFS, so machines exclude each other too; that of a machine that died is
-        freed when the server's lease on it ends, on NFSv4 after some 90 seconds. A file system without locks makes
-        `filelock` warn and fall back to the file's existence, which a crash leaves behind.
+        The claim ends with the block, or with the process. It is a lock of the kernel (`flock`) on `runs/<key>.lock`,
+        so neither the existence of the file nor a clock matters. On NFS, Linux locks the file on the server, so that
+        machines exclude each other. The lock of a machine that died is freed when the server's lease ends, on NFSv4
+        after some 90 seconds. On a file system without locks, `filelock` warns and relies on the existence of the
+        file, which a crash leaves behind.
 
         Raises:
             ResultsError: If the lock file cannot be made.
@@ -258,10 +259,43 @@ class ResultStore:
         finally:
             done = self.finished(key)
             lock.release()
-            if done:  # only then: whoever still holds the removed file finds the training finished
+            if done:  # a process that still holds the removed file finds the run finished
                 with suppress(OSError):
                     path.unlink()
-                self._forget_attempts(key)
+                self._remove_attempts(key)
+
+    def _check_format(self) -> None:
+        """Mark the folder with the format of its records, or refuse a folder with other records."""
+        marker = self._runs / "format"
+        try:
+            found = marker.read_text(encoding="utf-8").strip() if marker.exists() else None
+            if found is None and not any(self._runs.glob("*.json")):
+                with atomic_write(marker) as part:
+                    part.write_text(f"{RECORD_FORMAT}\n", encoding="utf-8")
+                return
+        except (OSError, UnicodeDecodeError) as error:
+            raise ResultsError(f"{marker} cannot be read or written: {error}") from None
+        if found != str(RECORD_FORMAT):
+            raise ResultsError(
+                f"--out {self._out} holds results of another version of fastser (format {found or 1}, this version "
+                f"writes format {RECORD_FORMAT}), which cannot be continued; give another folder"
+            )
+
+    def _metrics(self, key: str, conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+        """Return the recorded metrics, and compute those that are not recorded or whose code may have changed."""
+        fresh = {
+            metric.name
+            for metric in METRICS.values()
+            if code_digest(metric.of) is not None or any(metric.name not in record for record in conditions.values())
+        }
+        results = self.posteriors(key) if fresh else {}
+        return {
+            name: {
+                metric.name: metric.of(results[name]) if metric.name in fresh else float(record[metric.name])
+                for metric in METRICS.values()
+            }
+            for name, record in conditions.items()
+        }
 
     def _json(self, key: str) -> Path:
         return self._runs / f"{key}.json"
@@ -272,7 +306,7 @@ class ResultStore:
     def _failed(self, key: str) -> Path:
         return self._runs / f"{key}.failed.json"
 
-    def _forget_attempts(self, key: str) -> None:
+    def _remove_attempts(self, key: str) -> None:
         for path in (self._failed(key), self.checkpoint(key)):
             with suppress(OSError):
                 path.unlink()
@@ -282,16 +316,20 @@ class ResultStore:
             return None
         try:
             record = _known_format(json.loads(self._json(key).read_text(encoding="utf-8")))
-            run = Run(
-                id=RunId(**record["identity"]),
-                confusions={name: _confusion(metrics) for name, metrics in record["conditions"].items()},
-                facts=dict(record["facts"]),
-            )
+            conditions = record["conditions"]
             with self._npz(key).open("rb") as stream, np.load(stream) as archive:
-                if run.id.key != key or _conditions_in(archive) != list(run.confusions):
+                if record["key"] != key or _conditions_in(archive) != list(conditions):
                     raise ValueError("the two files do not belong together")
+            run = Run(
+                id=RunId.from_json(record["identity"]),
+                confusions={name: _confusion(values) for name, values in conditions.items()},
+                metrics=self._metrics(key, conditions),
+                metadata=dict(record["metadata"]),
+            )
+            if run.id.key != key:
+                raise ValueError("it belongs to another run")
         except Exception as error:  # a foreign file can be wrong in any way
-            self._warn(self._json(key), error, "this training is done again", " or its .npz")
+            self._warn(self._json(key), error, "this run is done again", " or its .npz")
             return None
         return run
 
@@ -302,7 +340,7 @@ class ResultStore:
 
 
 def _known_format(record: Any) -> dict[str, Any]:
-    """A record as it was read, if this version knows its format."""
+    """Return a record without its format number, if this version knows the format."""
     found = dict(record)
     version = found.pop("format", RECORD_FORMAT)
     if version != RECORD_FORMAT:
@@ -312,15 +350,14 @@ def _known_format(record: Any) -> dict[str, Any]:
 
 def _confusion(metrics: Mapping[str, Any]) -> NDArray[np.int64]:
     counts = np.array(metrics["confusion"], np.int64)
-    if counts.shape != (len(PAPER_CLASSES), len(PAPER_CLASSES)) or counts.min() < 0:
-        raise ValueError("a confusion matrix is none")
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.min() < 0:
+        raise ValueError("the confusion matrix is not a square of counts")
     return counts
 
 
-def _metrics(result: ConditionResult) -> dict[str, Any]:
+def _condition_record(result: ConditionResult) -> dict[str, Any]:
     return {
-        "uar": result.uar,
-        "accuracy": result.accuracy,
+        **{metric.name: metric.of(result) for metric in METRICS.values()},
         "utterances": len(result.labels),
         "confusion": result.confusion.tolist(),
     }

@@ -1,4 +1,4 @@
-"""The loss of one batch: eager on a CPU; on a GPU compiled as one graph, with bfloat16 activations."""
+"""Loss of one batch: eager on a CPU, compiled as one graph with bfloat16 activations on a GPU."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LossFunction = Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-"""What `batch_loss` is: model, segments, labels, labels of the mixup partners, weight of the former -> loss."""
+"""Signature of `batch_loss`."""
 
 _MAX_GRAPHS = 64
-"""Compiled variants that are kept: five architectures, with and without mixup, and a last batch of one segment."""
+"""Limit of compiled variants: five architectures, with and without mixup, and a last batch of one segment."""
 
 
 def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, lam: Tensor | None) -> Tensor:
-    """Mean cross-entropy of a batch, between two labels where it is mixed (paper 4.3).
+    """Return the mean cross-entropy of a batch, between two labels where the batch is mixed (paper 4.3).
 
     Activations are bfloat16 on a GPU and float32 on a CPU; weights, statistics and the loss are float32.
 
@@ -23,11 +23,11 @@ def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, l
         model: `[batch, frames, bins] -> [batch, classes]`.
         x: Segments [batch, frames, bins].
         own: Labels, int64 [batch].
-        other: Labels of the mixup partners, or None.
-        lam: Weight of `own`, float32 [batch], or None.
+        other: Labels of the mixup partners, int64 [batch], or None.
+        lam: Weights of `own`, float32 [batch], or None.
 
     Returns:
-        A number, float32, to be differentiated.
+        Loss, a float32 scalar.
     """
     with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
         logits = model(x)
@@ -39,10 +39,10 @@ def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, l
 
 
 def loss_function(device: torch.device) -> LossFunction:
-    """`batch_loss` as it runs fastest on a device: compiled on a GPU, eager on a CPU.
+    """Return `batch_loss` in its fastest form for a device: compiled on a GPU, eager on a CPU.
 
-    Compiling takes longer than a short CPU run. One compiled function serves all trainings of a process: another model
-    of the same architecture, or another batch size, compiles nothing anew.
+    On a CPU, compiling would take longer than a short run. On a GPU, one compiled function serves all runs of a
+    process: a new model of the same architecture or another batch size does not compile again.
     """
     return _compiled("inductor") if device.type == "cuda" else batch_loss
 

@@ -1,0 +1,208 @@
+"""Conditions: the ways in which a trained model is tested (paper 5). Clean, noise, attacks, another corpus.
+
+To add one, derive a frozen dataclass from `Condition` and register a `ConditionFamily`. The estimate of time, the
+tests, the tables and the report read this list.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastser.attacks import ATTACKS, NamedAttack
+from fastser.evaluation.inference import result_of
+from fastser.evaluation.metrics import ConditionResult
+from fastser.evaluation.trial import Trial
+from fastser.runtime.registry import Registry
+from fastser.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work per test segment: forward passes, and steps of an attack (forward pass and input gradient)."""
+
+    forward_passes: int = 1
+    attack_steps: int = 0
+
+
+class Condition(ABC):
+    """One way of testing a trained model. Conditions are hashable: a `Trial` computes each one once."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name in results, "noise-10db"."""
+
+    @property
+    def title(self) -> str:
+        """Title in column headers, "10 dB". An empty title leaves the header to the table's name."""
+        return self.name
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the condition has batches of its own. False if it combines the results of other conditions."""
+        return True
+
+    def cost(self, settings: Settings) -> Cost:  # noqa: ARG002
+        """Return the work per test segment."""
+        return Cost()
+
+    @abstractmethod
+    def posteriors(self, trial: Trial) -> Tensor:
+        """Return the model's posteriors under this condition, [utterances, classes]."""
+
+
+@dataclass(frozen=True)
+class Unperturbed(Condition):
+    """The test set as it is: clean speech, or another corpus."""
+
+    name: str = "clean"
+    title: str = ""
+
+    def posteriors(self, trial: Trial) -> Tensor:
+        """Return the posteriors for unchanged segments."""
+        return trial.perturbed(lambda segments, _: segments)
+
+
+@dataclass(frozen=True)
+class SceneNoise(Condition):
+    """Noise of one scene, added to every utterance (not in the paper)."""
+
+    scene: str
+    snr_db: float
+
+    @property
+    def name(self) -> str:
+        """Name, "noise-park-10db"."""
+        return f"noise-{self.scene}-{self.snr_db:g}db"
+
+    @property
+    def title(self) -> str:
+        """Title, "park, 10 dB"."""
+        return f"{self.scene}, {self.snr_db:g} dB"
+
+    def posteriors(self, trial: Trial) -> Tensor:
+        """Return the posteriors with the scene's noise."""
+        return trial.noisy(self.scene, self.snr_db)
+
+
+@dataclass(frozen=True)
+class DrawnNoise(Condition):
+    """Noise of a random scene per utterance: the paper's "randomly added" noise (5.2)."""
+
+    scenes: tuple[str, ...]
+    snr_db: float
+
+    @property
+    def name(self) -> str:
+        """Name, "noise-10db"."""
+        return f"noise-{self.snr_db:g}db"
+
+    @property
+    def title(self) -> str:
+        """Title, "10 dB"."""
+        return f"{self.snr_db:g} dB"
+
+    @property
+    def is_computed(self) -> bool:
+        """False: every utterance takes the result of the scene that it has drawn."""
+        return False
+
+    def cost(self, settings: Settings) -> Cost:  # noqa: ARG002
+        """Return no work. It is counted with the single scenes."""
+        return Cost(forward_passes=0)
+
+    def posteriors(self, trial: Trial) -> Tensor:
+        """Return for each utterance the posteriors under its own scene."""
+        by_scene = torch.stack([trial.posteriors(SceneNoise(scene, self.snr_db)) for scene in self.scenes])
+        return by_scene[trial.drawn_scenes, torch.arange(by_scene.shape[1], device=by_scene.device)]
+
+
+@dataclass(frozen=True)
+class Attacked(Condition):
+    """An adversarial attack on the model's input (paper 5.3)."""
+
+    attack: NamedAttack
+
+    @property
+    def name(self) -> str:
+        """Name of the attack, "bim"."""
+        return self.attack.name
+
+    @property
+    def title(self) -> str:
+        """Title of the attack, "BIM"."""
+        return self.attack.title
+
+    def cost(self, settings: Settings) -> Cost:
+        """Return one forward pass and the steps of the attack."""
+        return Cost(attack_steps=self.attack.steps(settings.attack))
+
+    def posteriors(self, trial: Trial) -> Tensor:
+        """Return the posteriors for adversarial segments."""
+        return trial.perturbed(self.attack.build(trial.model, trial.settings.attack))
+
+
+@dataclass(frozen=True)
+class ConditionFamily:
+    """Conditions that belong together, such as one noise condition per SNR.
+
+    Attributes:
+        name: Name by which tables refer to the family.
+        expand: Returns the conditions for given settings.
+        tasks: Names of the tasks whose models are tested under it (`fastser.experiment.tasks`).
+        needs_noise: Whether it is left out where there are no noise recordings.
+    """
+
+    name: str
+    expand: Callable[[Settings], Sequence[Condition]]
+    tasks: tuple[str, ...] = ("source",)
+    needs_noise: bool = False
+
+
+def _drawn_noise(settings: Settings) -> list[DrawnNoise]:
+    return [DrawnNoise(settings.noise.scenes, snr) for snr in settings.noise.snr_db]
+
+
+def _scene_noise(settings: Settings) -> list[SceneNoise]:
+    return [SceneNoise(scene, snr) for scene in settings.noise.scenes for snr in settings.noise.snr_db]
+
+
+CONDITIONS = Registry(
+    "condition",
+    [
+        ConditionFamily("clean", lambda _: [Unperturbed()], tasks=("source", "target")),
+        ConditionFamily("noise", _drawn_noise, needs_noise=True),
+        ConditionFamily("noise-scenes", _scene_noise, needs_noise=True),
+        ConditionFamily("attacks", lambda _: [Attacked(attack) for attack in ATTACKS.values()]),
+        ConditionFamily("cross-corpus", lambda _: [Unperturbed("cross-corpus")], tasks=("cross",)),
+    ],
+)
+"""All conditions, in the order in which models are tested under them."""
+
+
+def conditions(task: str, settings: Settings, *, with_noise: bool = True) -> tuple[Condition, ...]:
+    """Return the conditions under which the models of a task are tested.
+
+    Args:
+        task: Name of the task.
+        settings: Settings that the families expand with.
+        with_noise: Whether there are noise recordings.
+    """
+    return tuple(
+        condition
+        for family in CONDITIONS.values()
+        if task in family.tasks and (with_noise or not family.needs_noise)
+        for condition in family.expand(settings)
+    )
+
+
+def evaluate(trial: Trial, tested: Sequence[Condition]) -> dict[str, ConditionResult]:
+    """Test a trained model under conditions, without training it again.
+
+    Returns:
+        Results by name of the condition, in the order given.
+    """
+    return {condition.name: result_of(trial.test, trial.posteriors(condition)) for condition in tested}

@@ -1,0 +1,98 @@
+"""Keys of runs: digests of everything on which the numbers of a run depend."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import torch
+
+from fastser.augmentation import AUGMENTATIONS
+from fastser.data.dataset import Dataset
+from fastser.data.noise import NoiseBank
+from fastser.evaluation.conditions import CONDITIONS, Attacked, conditions
+from fastser.experiment.grid import GridPoint
+from fastser.models import MODELS, Architecture, build_model
+from fastser.runtime.code_digest import code_digest
+from fastser.runtime.digests import digest
+from fastser.runtime.random import seeded
+from fastser.settings import Settings
+
+RESULT_FORMAT = 3
+"""Number that is raised whenever the same settings and data no longer give the same numbers."""
+
+
+def run_key(
+    point: GridPoint,
+    settings: Settings,
+    seed: int,
+    datasets: Sequence[Dataset],
+    noise: NoiseBank | None,
+    reference_kernels: bool,
+) -> str:
+    """Return the key of a run, 16 hexadecimal digits.
+
+    Settings that a run does not use are not part of its key: mixup's alpha of a run without mixup, attack settings of a
+    task that is not attacked, noise settings where there is no noise.
+
+    Args:
+        point: Point of the grid.
+        settings: All settings.
+        seed: Seed of the whole grid.
+        datasets: Datasets that the task trains and tests on.
+        noise: Noise recordings, or None.
+        reference_kernels: Whether the eager references compute.
+    """
+    augmentation = AUGMENTATIONS[point.augmentation]
+    tested = conditions(point.task, settings, with_noise=noise is not None)
+    depends: dict[str, Any] = {
+        "format": RESULT_FORMAT,
+        "seed": seed,
+        "point": asdict(point),
+        "settings": [settings.audio, settings.spectrogram, settings.model, settings.training],
+        "augmentation": [augmentation.speed, augmentation.mixup],
+        "data": [dataset.key for dataset in datasets],
+        "conditions": [condition.name for condition in tested],
+        "code": _code(point, settings, len(datasets[0].corpus.classes)),
+    }
+    if augmentation.speed:
+        depends["speed factors"] = settings.augmentation.speed_factors
+    if augmentation.mixup:
+        depends["mixup alpha"] = settings.augmentation.mixup_alpha
+    if any(isinstance(condition, Attacked) for condition in tested):
+        depends["attack"] = settings.attack
+    if noise is not None and any(CONDITIONS[name].needs_noise for name in _families(point.task)):
+        depends["noise"] = [settings.noise, noise.waveforms.key, noise.scenes]
+    if len(datasets) > 1:
+        depends["validation share"] = settings.protocol.cross_corpus_validation
+    if reference_kernels:
+        depends["kernels"] = "reference"
+    return digest(depends)
+
+
+def _families(task: str) -> list[str]:
+    return [family.name for family in CONDITIONS.values() if task in family.tasks]
+
+
+def _code(point: GridPoint, settings: Settings, num_classes: int) -> list[str | None]:
+    """Return digests of the model and the conditions, None for those that are fastser's own."""
+    families = [CONDITIONS[name] for name in _families(point.task)]
+    return [
+        _model_digest(MODELS[point.model], settings, num_classes),
+        code_digest(*(family.expand for family in families), *(c for f in families for c in f.expand(settings))),
+    ]
+
+
+@cache
+def _model_digest(architecture: Architecture, settings: Settings, num_classes: int) -> str | None:
+    """Return a digest of a model's code, configuration and parameter shapes, or None for fastser's own models."""
+    if code_digest(architecture.build) is None:
+        return None
+    spectrogram = settings.spectrogram
+    with seeded(0, torch.device("cpu")):
+        model = build_model(
+            architecture.name, num_classes, settings.model, spectrogram.segment_frames, spectrogram.num_bins
+        )
+    shapes = {name: [str(value.dtype), list(value.shape)] for name, value in model.state_dict().items()}
+    code = code_digest(architecture.build, *{type(module) for module in model.modules()})
+    return digest(code, str(model), shapes)

@@ -1,0 +1,137 @@
+"""Tables and figures of the paper: the part of the grid that each one shows.
+
+The plan, the command line and the report read this list.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from fastser.evaluation.conditions import CONDITIONS, Condition
+from fastser.experiment.grid import GridPoint
+from fastser.experiment.tasks import TASKS
+from fastser.runtime.registry import Registry
+from fastser.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table or figure.
+
+    Attributes:
+        name: Name of its CSV file and on the command line, "table1".
+        title: Title, "Table 1".
+        heading: Heading after the title. `{source}`, `{target}`, `{noise}`, `{cross}` and `{corpora}` stand for the
+            titles of the corpora.
+        tasks: Names of the tasks that it shows.
+        conditions: Names of the condition families that it shows.
+        models: Names of the models that it shows. None shows all.
+        augmentations: Names of the augmentations that it shows. None shows all.
+        part_of: Name of the table that it supplements. It is made whenever that table is made.
+        bars: Whether a bar chart is drawn as `NAME.png`.
+    """
+
+    name: str
+    title: str
+    heading: str
+    tasks: tuple[str, ...]
+    conditions: tuple[str, ...]
+    models: tuple[str, ...] | None = None
+    augmentations: tuple[str, ...] | None = None
+    part_of: str | None = None
+    bars: bool = False
+
+    def shows(self, point: GridPoint) -> bool:
+        """Return whether a run at this point of the grid is part of the table."""
+        return (
+            point.task in self.tasks
+            and (self.models is None or point.model in self.models)
+            and (self.augmentations is None or point.augmentation in self.augmentations)
+        )
+
+    def columns(self, settings: Settings) -> list[Condition]:
+        """Return the conditions that the table shows."""
+        return [condition for family in self.conditions for condition in CONDITIONS[family].expand(settings)]
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether nothing of the table can be filled without noise recordings."""
+        return all(CONDITIONS[family].needs_noise for family in self.conditions)
+
+    def missing(self, roles: Collection[str]) -> list[str]:
+        """Return the roles that the table takes and that are not among `roles`."""
+        needed = [role for task in self.tasks for role in TASKS[task].roles] + ["noise"] * self.needs_noise
+        return [role for role in dict.fromkeys(needed) if role not in roles]
+
+    def can_be_filled(self, roles: Collection[str]) -> bool:
+        """Return whether the roles are enough for at least one task of the table."""
+        has_noise = "noise" in roles or not self.needs_noise
+        return has_noise and any(set(TASKS[task].roles) <= set(roles) for task in self.tasks)
+
+
+TABLES = Registry(
+    "table",
+    [
+        Table(
+            name="table1",
+            title="Table 1",
+            heading="UAR (%) on clean speech, no augmentation, {corpora}",
+            tasks=("source", "target"),
+            conditions=("clean",),
+            augmentations=("none",),
+        ),
+        Table(
+            name="table2",
+            title="Table 2",
+            heading="UAR (%) on {source} with noise from {noise}",
+            tasks=("source",),
+            conditions=("noise",),
+        ),
+        Table(
+            name="table2-scenes",
+            title="Table 2 by noise scene",
+            heading="UAR (%) on {source} with each noise scene of {noise} alone",
+            tasks=("source",),
+            conditions=("noise-scenes",),
+            part_of="table2",
+        ),
+        Table(
+            name="table3",
+            title="Table 3",
+            heading="UAR (%) on {source} under adversarial attack",
+            tasks=("source",),
+            conditions=("attacks",),
+        ),
+        Table(
+            name="table4",
+            title="Table 4",
+            heading="UAR (%) across corpora beside published studies, {cross}",
+            tasks=("cross",),
+            conditions=("cross-corpus",),
+            models=("proposed",),
+        ),
+        Table(
+            name="figure2",
+            title="Figure 2",
+            heading="UAR (%) across corpora, {cross}",
+            tasks=("cross",),
+            conditions=("cross-corpus",),
+            bars=True,
+        ),
+    ],
+)
+"""All tables and figures, in the order of the report."""
+
+
+def requestable() -> list[str]:
+    """Return the names of the tables that can be asked for; supplements come with the table that they supplement."""
+    return [table.name for table in TABLES.values() if table.part_of is None]
+
+
+def tables_of(point: GridPoint) -> frozenset[str]:
+    """Return the names of the tables that show a run at this point of the grid."""
+    return frozenset(table.name for table in TABLES.values() if table.part_of is None and table.shows(point))
+
+
+def wanted_by(tables: Iterable[str], point: GridPoint) -> bool:
+    """Return whether one of the tables shows a run at this point of the grid."""
+    return not tables_of(point).isdisjoint(tables)

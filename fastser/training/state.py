@@ -1,0 +1,186 @@
+"""The state of a training: weights, optimiser, schedule, order of batches, random generators."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastser.runtime.nvtx_ranges import stage
+from fastser.settings import TrainingSettings
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on. The message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished epoch.
+
+    Attributes:
+        number: 1, 2, ...
+        loss: Mean training loss.
+        score: Monitored validation score, a fraction.
+        learning_rate: Learning rate of the epoch.
+        improved: Whether the score is the best so far.
+    """
+
+    number: int
+    loss: float
+    score: float
+    learning_rate: float
+    improved: bool
+
+
+class TrainingState:
+    """Everything that a training needs to continue as if it had never stopped.
+
+    Learning-rate schedule and best epoch follow from the scores of the epochs.
+
+    Args:
+        model: Model with its initial weights.
+        segments: Number of segments in the training set.
+        options: Training settings.
+        device: Device of the model.
+        seed: Seed of order and mixup. Dropout draws from torch's global generator, which the caller seeds.
+
+    Attributes:
+        model: The model. After `end` it has the weights of its best epoch.
+        generator: Random generator of order and mixup.
+        epochs: Finished epochs.
+    """
+
+    def __init__(
+        self, model: nn.Module, segments: int, options: TrainingSettings, device: torch.device, seed: int
+    ) -> None:
+        on_gpu = device.type == "cuda"
+        self.model = model
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.epochs: list[Epoch] = []
+        self._optimizer = torch.optim.Adam(
+            model.parameters(), lr=options.learning_rate, foreach=not on_gpu, fused=on_gpu
+        )
+        self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self._optimizer, mode="max", factor=0.5, patience=options.halve_after - 1, threshold=0.0
+        )
+        self._options = options
+        self._segments = segments
+        self._device = device
+        self._best: dict[str, Tensor] = {}
+        self._order = torch.empty(0, dtype=torch.int64, device=device)
+        self._batches = 0
+        self._loss = torch.zeros((), device=device)
+        self._began = time.perf_counter()
+        self._seconds: float | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the number of the first epoch with the best score, or 0 before the first epoch."""
+        return next((epoch.number for epoch in reversed(self.epochs) if epoch.improved), 0)
+
+    @property
+    def over(self) -> bool:
+        """Return whether the epoch limit or the number of epochs without improvement is reached."""
+        done = len(self.epochs)
+        return done >= self._options.max_epochs or done - self.best_epoch >= self._options.stop_after
+
+    @property
+    def seconds(self) -> float:
+        """Return the wall time so far, including the time of earlier processes."""
+        return time.perf_counter() - self._began if self._seconds is None else self._seconds
+
+    def batches(self) -> Iterator[Tensor]:
+        """Return the remaining batches of the current epoch, int64 [batch] positions in the training set.
+
+        The order is drawn at the beginning of an epoch.
+        """
+        self.model.train()
+        if not len(self._order):
+            self._order = torch.randperm(self._segments, generator=self.generator, device=self._device)
+            self._loss = torch.zeros((), device=self._device)
+        return iter(self._order.split(self._options.batch_size)[self._batches :])
+
+    def step(self, loss: Tensor, batch: Tensor) -> None:
+        """Update the weights with the mean loss of a batch."""
+        with stage("backward"):
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with stage("optimizer"):
+            self._optimizer.step()
+        self._loss += loss.detach() * len(batch)
+        self._batches += 1
+
+    def end_epoch(self, score: float) -> Epoch:
+        """Record the epoch, keep the weights if they are the best, and set the next learning rate.
+
+        Raises:
+            TrainingError: If the loss is not finite.
+        """
+        number = len(self.epochs) + 1
+        loss = float(self._loss) / self._segments
+        if not math.isfinite(loss):
+            raise TrainingError(f"the training loss is {loss} after epoch {number}")
+        improved = all(score > epoch.score for epoch in self.epochs)
+        if improved:
+            self._best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.epochs.append(Epoch(number, loss, score, self._optimizer.param_groups[0]["lr"], improved))
+        self._schedule.step(score)
+        self._order, self._batches = self._order[:0], 0
+        return self.epochs[-1]
+
+    def end(self) -> None:
+        """Load the weights of the best epoch and stop the clock."""
+        self.model.load_state_dict(self._best)
+        self._seconds = self.seconds
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Implement `fastser.training.checkpoint.Resumable`."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        tensors |= {"order": self._order, "loss": self._loss, "random.generator": self.generator.get_state()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        return tensors, {"epochs": epochs, "batches": self._batches, "seconds": self.seconds}
+
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Implement `fastser.training.checkpoint.Resumable`."""
+        shapes = {name: value.shape for name, value in _under("model.", tensors).items()}
+        return shapes == {name: value.shape for name, value in self.model.state_dict().items()}
+
+    def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
+        """Implement `fastser.training.checkpoint.Resumable`."""
+        self.model.load_state_dict(_under("model.", tensors))
+        self._best = {name: value.to(self._device) for name, value in _under("best.", tensors).items()}
+        parameters = list(self.model.parameters())
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer.", tensors).items():
+            index, _, moment = name.partition(".")
+            like = parameters[int(index)]
+            laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            moments.setdefault(int(index), {})[moment] = laid_out
+        self._optimizer.load_state_dict(
+            {"state": moments, "param_groups": self._optimizer.state_dict()["param_groups"]}
+        )
+        self.epochs = [Epoch(**epoch) for epoch in rest["epochs"]]
+        for epoch in self.epochs:
+            self._schedule.step(epoch.score)
+        self._order, self._loss = tensors["order"].to(self._device), tensors["loss"].to(self._device)
+        self._batches = rest["batches"]
+        self._began = time.perf_counter() - rest["seconds"]
+        self.generator.set_state(tensors["random.generator"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with this prefix, under their names without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
