@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from fastser.runtime.files import locked
+from fastser.runtime.files import lock_file
 
 Event = Literal["started", "continued", "finished", "failed", "stopped"]
 """What can happen to a training; one that was killed has no last line."""
@@ -35,7 +35,7 @@ def append(path: Path, event: Event, key: str) -> None:
     }
     line = json.dumps(record).encode() + b"\n"
     with path.open("a+b", buffering=0) as stream:
-        locked(stream, wait=True)  # without it, the last byte may be that of a line half written
+        lock_file(stream, wait=True)  # without it, the last byte may be that of a line half written
         if stream.seek(0, os.SEEK_END):
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":

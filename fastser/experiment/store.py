@@ -24,7 +24,7 @@ from fastser.data.corpora.base import PAPER_CLASSES
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment import events
 from fastser.experiment.grid import GridPoint
-from fastser.runtime.files import atomic_write, sweep
+from fastser.runtime.files import atomic_write, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class ResultStore:
         except OSError as error:
             raise ResultsError(f"--out {out} cannot be written: {error.strerror}") from None
         for folder in (out, self._runs, self._checkpoints, out / "models"):
-            sweep(folder)
+            remove_stale_parts(folder)
 
     def finished(self, key: str) -> bool:
         """Whether both files of the training are there and can be read; one warning is logged for torn ones."""
