@@ -28,7 +28,7 @@ from fastser.experiment.store import ResultsError, ResultStore, RunId
 from fastser.report import write_report
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError, named_device
-from fastser.runtime.files import cache_dir, sweep
+from fastser.runtime.files import cache_dir, remove_stale_parts
 from fastser.settings import SettingsError
 
 USER_ERRORS = (
@@ -63,7 +63,7 @@ def run(request: CliOptions) -> int:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
     """
     console = make_console()
-    sweep(cache_dir())
+    remove_stale_parts(cache_dir())
     if not request.tables:
         raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
     _check_executor(request)

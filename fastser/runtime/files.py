@@ -1,4 +1,4 @@
-"""Where decoded and generated data are kept between runs, and how files get there whole or not at all."""
+"""The cache folder, and files that are written completely or not at all."""
 
 import os
 import sys
@@ -6,51 +6,78 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
 import platformdirs
 
 STALE_AFTER_SECONDS = 3600
-"""Age at which a temporary file that nobody has written to can only be that of a killed process."""
+"""Age in seconds from which an unlocked temporary file counts as left behind by a killed process."""
+
+_cache_folder: ContextVar[Path | None] = ContextVar("fastser_cache_folder", default=None)
 
 
 def cache_dir() -> Path:
-    """Folder for packed corpora and stand-ins: `$FASTSER_CACHE`, else the user's cache folder. Made if missing.
+    """Return the folder for packed corpora and stand-ins, and create it if it is missing.
+
+    The folder is that of the innermost `cache_at` block, else `$FASTSER_CACHE`, else the user's cache folder.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If the folder cannot be created.
     """
-    folder = Path(os.environ.get("FASTSER_CACHE") or platformdirs.user_cache_dir("fastser"))
+    named = os.environ.get("FASTSER_CACHE") or platformdirs.user_cache_dir("fastser")
+    folder = _cache_folder.get() or Path(named)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"the cache folder {folder} ($FASTSER_CACHE) cannot be made: {error.strerror}") from None
+        raise OSError(
+            f"cannot create the cache folder {folder}: {error.strerror}. Set $FASTSER_CACHE to a writable folder"
+        ) from None
     return folder
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder.
+@contextmanager
+def cache_at(folder: Path) -> Iterator[None]:
+    """Use another cache folder within a `with` block.
 
-    Whoever writes a file holds a lock on it until it is done or dead: a clock that jumps removes nothing in use.
+    The choice is stored in a context variable, so it holds for the code that runs in this context only. A thread that
+    is started inside the block does not inherit it. Enter `cache_at` in that thread, or run the thread's function with
+    `contextvars.copy_context().run`.
+
+    Args:
+        folder: Cache folder, created at its first use. It takes precedence over `$FASTSER_CACHE`.
+    """
+    token = _cache_folder.set(folder)
+    try:
+        yield
+    finally:
+        _cache_folder.reset(token)
+
+
+def remove_stale_parts(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    A process holds a lock on its temporary file for as long as it writes. A file in use is therefore kept, whatever the
+    clock says of its age.
     """
     for part in folder.glob(".*.part"):
         with suppress(OSError), part.open("r+b") as stream:
-            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS and locked(stream):
+            if time.time() - part.stat().st_mtime > STALE_AFTER_SECONDS and lock_file(stream):
                 part.unlink()
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to, and rename it to `path` when the block ends well.
+    """Yield a temporary path beside `path`, and rename it to `path` when the block ends without an exception.
 
-    A reader sees the old file, or the whole new one. On an exception the temporary file is removed; an OSError of the
-    block that names no file, as that of a full disk, is given the name of this one.
+    Readers see the old file or the complete new one. After an exception the temporary file is removed. An OSError of
+    the block without a file name, such as that of a full disk, gets the name of `path`.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
         with part.open("xb") as held:
-            locked(held)
+            lock_file(held)
             yield part
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -63,18 +90,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def locked(stream: BinaryIO, *, wait: bool = False) -> bool:
+def lock_file(stream: BinaryIO, *, wait: bool = False) -> bool:
     """Lock an open file until it is closed.
 
     Args:
-        stream: The file.
-        wait: Until nobody else has locked it.
+        stream: Open file.
+        wait: Wait until no other process holds the lock.
 
     Returns:
-        False if someone else has locked it, or the file system has no locks.
+        Whether the lock is held. False if another process holds it, or if the file system has no locks.
     """
     if sys.platform == "win32":
-        return True  # an open file cannot be removed there
+        return True  # Windows does not remove open files, so no lock is needed
     import fcntl
 
     try:

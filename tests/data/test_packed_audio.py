@@ -8,7 +8,6 @@ import soundfile as sf
 
 from fastser.data.audio import decode
 from fastser.data.packed_audio import PackedWaveforms, content_digests, pack
-from fastser.runtime.files import atomic_write, cache_dir
 
 RATE = 16_000
 LENGTHS = (1_000, 200, 3_000, 400)
@@ -158,32 +157,3 @@ def test_digests_follow_the_content(tmp_path: Path) -> None:
     a, b, same, none, folder = content_digests([*(tmp_path / name for name in names), tmp_path / "none", tmp_path])
     assert a == same == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
     assert len({a, b, none, folder}) == 4
-
-
-def test_cache_folder_is_made(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert cache_dir() == cache
-    assert cache.is_dir()
-    monkeypatch.delenv("FASTSER_CACHE")
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "user" / name))
-    assert cache_dir() == tmp_path / "user" / "fastser"
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    with atomic_write(path) as part:
-        part.write_text("old")
-        assert not path.exists()
-
-    def fail() -> None:
-        with atomic_write(path) as part:
-            part.write_text("half of the new")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert path.read_text() == "old"
-    with atomic_write(path) as part, atomic_write(path) as other:
-        part.write_text("first")
-        other.write_text("second")
-    assert path.read_text() == "first"
-    assert list(tmp_path.iterdir()) == [path]
