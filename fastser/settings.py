@@ -1,8 +1,8 @@
 """Settings of the protocol, typed, each with its source.
 
 A source is a section of Latif et al. 2020 ("paper 4.2") or "open N". Open questions are listed in
-`docs/open-questions.md`, with the reason for each default. There are two `Settings`, `PAPER` and `QUICK`. Every field can
-be changed on the command line (`--set training.batch_size=32`), and each finished run records all of them.
+`docs/open-questions.md`, with the reason for each default. There are two `Settings`, `PAPER` and `QUICK`. Every field
+can be changed on the command line (`--set training.batch_size=32`), and each finished run records all of them.
 """
 
 import json
@@ -11,6 +11,9 @@ from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+PAPER_CLASSES = ("angry", "happy", "neutral", "sad")
+"""The four emotions of the paper (section 4.1), in the order of label indices and posterior columns."""
 
 
 class SettingsError(ValueError):

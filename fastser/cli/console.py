@@ -1,8 +1,8 @@
-"""How far the run is: bars where there is a terminal, plain lines where there is none."""
+"""Console output: progress bars in a terminal, plain lines elsewhere."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,27 +12,30 @@ from rich.table import Column
 
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors import Outcome
-from fastser.experiment.grid import noise_parts
-from fastser.experiment.store import RunId
-from fastser.training.loop import Epoch
+from fastser.experiment.grid import RunId
+from fastser.training.state import Epoch
 
 
 class Display:
-    """Shows the whole run, every training that is running and the time that is left.
+    """Progress of the whole plan, of every running run, and the remaining time.
 
-    The time left is the estimate for what is not finished, scaled by how fast the estimated seconds of all trainings
-    have gone by since the first one began, whoever ran them.
+    The remaining time is the estimate for the unfinished runs, scaled by the pace of all runs since the first one
+    began, in whichever process.
 
     Args:
-        total: Number of trainings in the plan.
-        costs: Estimated seconds of each training that is still to be run, by key.
+        total: Number of runs in the plan.
+        costs: Estimated seconds of each run that is still to do, by key.
         max_epochs: Epoch limit of a training.
-        console: Where to print.
+        headline: Names of the conditions whose results are printed when a run ends.
+        console: Console for all output.
     """
 
-    def __init__(self, total: int, costs: dict[str, float], max_epochs: int, console: Console) -> None:
+    def __init__(
+        self, total: int, costs: dict[str, float], max_epochs: int, headline: Collection[str], console: Console
+    ) -> None:
         self._console = console
         self._total = total
+        self._headline = headline
         self._costs = dict(costs)
         self._done = total - len(costs)
         self._max_epochs = max_epochs
@@ -44,7 +47,7 @@ class Display:
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
-        """Show the bars while the block runs, if the console is a terminal."""
+        """Show bars during the block, if the console is a terminal."""
         if not self._console.is_terminal:
             yield self
             return
@@ -55,38 +58,39 @@ class Display:
             TextColumn("{task.fields[note]}", table_column=Column(min_width=22, no_wrap=True)),
         )
         with Progress(*columns, console=self._console, transient=True, expand=True) as self._bars:
-            self._overall = self._bars.add_task("all trainings", total=self._total, completed=self._done, note="")
+            self._overall = self._bars.add_task("all runs", total=self._total, completed=self._done, note="")
             yield self
         self._bars = None
 
     def lane(self) -> "Lane":
-        """A bar for a worker that runs one training after the other."""
+        """Return a bar for a worker that executes one run after another."""
         self._lanes.append(Lane(self._begin, self._bars, self._max_epochs))
         return self._lanes[-1]
 
     def _begin(self) -> None:
-        """The first training begins: what was done before, such as starting workers, is not the trainings' pace."""
+        """Start the clock at the first run. The start of workers does not count."""
         self._began = time.monotonic() if self._began is None else self._began
 
     def finished(self, outcome: Outcome) -> None:
-        """Print one line for a training that this run or another process has finished."""
+        """Print one line for a run that this or another process has finished."""
         for lane in self._lanes:
-            lane.clear(outcome.training)
-        cost = self._costs.pop(outcome.training.key, None)
+            lane.clear(outcome.run_id)
+        cost = self._costs.pop(outcome.run_id.key, None)
         if cost is None:
             return
         self._done += 1
         self._finished_cost += cost
-        what = f"{outcome.training.corpus}: {outcome.training.label}"
         if outcome.failure is not None:
             said = f"FAILED: {outcome.failure}"
         elif outcome.seconds is None:
             said = "finished by another process"
         else:
-            said = f"{_headline(outcome)}  ({format_duration(outcome.seconds)})"
+            results = {name: result for name, result in outcome.results.items() if name in self._headline}
+            uars = ", ".join(f"{name} {100 * result.uar:.1f}" for name, result in results.items())
+            said = f"{uars}  ({format_duration(outcome.seconds)})"
         left = self.time_left()
         self._console.print(
-            f"[{self._done}/{self._total}] {what}  {said}; {left} left",
+            f"[{self._done}/{self._total}] {outcome.run_id.label}  {said}; {left} left",
             markup=False,
             highlight=False,
             soft_wrap=not self._console.is_terminal,
@@ -95,33 +99,34 @@ class Display:
             self._bars.update(self._overall, completed=self._done, note=f"{left} left")
 
     def time_left(self) -> str:
-        """Time that is left, as people say it."""
-        begun = sum(lane.share * self._costs.get(lane.training.key, 0.0) for lane in self._lanes if lane.training)
+        """Return the remaining time as text."""
+        begun = sum(lane.share * self._costs.get(lane.run_id.key, 0.0) for lane in self._lanes if lane.run_id)
         done = self._finished_cost + begun
         pace = (time.monotonic() - self._began) / done if done and self._began is not None else 1.0
         return format_duration((sum(self._costs.values()) - begun) * pace)
 
 
 class Lane:
-    """What one worker is doing: the listener of its trainings, and its bar where there are bars."""
+    """Listener of one worker's runs, with a bar where there are bars."""
 
     def __init__(self, on_start: Callable[[], None], bars: Progress | None, max_epochs: int) -> None:
         self._on_start = on_start
-        self.training: RunId | None = None
+        self.run_id: RunId | None = None
         self.share = 0.0
         self._max_epochs = max_epochs
         self._bars = bars
         self._bar = bars.add_task("", total=max_epochs, note="", visible=False) if bars else TaskID(0)
 
-    def started(self, training: RunId) -> None:
-        """Show the training that begins."""
+    def started(self, run_id: RunId) -> None:
+        """Show the run that begins."""
         self._on_start()
-        self.training, self.share = training, 0.0
-        names = (training.model, training.augmentation, training.fold, f"repeat {training.repeat}")
+        self.run_id, self.share = run_id, 0.0
+        point = run_id.point
+        names = (point.model, point.augmentation, point.fold, f"repeat {point.repeat}")
         self._show(description=", ".join(names), completed=0, note="", visible=True)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Show the epoch that has ended."""
+        """Show the finished epoch."""
         self.share = epoch.number / self._max_epochs
         self._show(completed=epoch.number, note=f"validation {100 * epoch.score:.0f} %")
 
@@ -129,10 +134,10 @@ class Lane:
         """Show the test that begins."""
         self._show(note=f"test {name}")
 
-    def clear(self, training: RunId) -> None:
-        """Take the bar away if it shows this training, which has ended."""
-        if self.training == training:
-            self.training = None
+    def clear(self, run_id: RunId) -> None:
+        """Hide the bar if it shows this run, which has ended."""
+        if self.run_id == run_id:
+            self.run_id = None
             self._show(visible=False)
 
     def _show(self, **what: Any) -> None:
@@ -140,15 +145,9 @@ class Lane:
             self._bars.update(self._bar, **what)
 
 
-def _headline(outcome: Outcome) -> str:
-    """UAR under the paper's conditions, without those of single noise scenes."""
-    shown = {name: r for name, r in outcome.results.items() if not (noise_parts(name) or ("", 0))[0]}
-    return ", ".join(f"{name} {100 * result.uar:.1f}" for name, result in shown.items())
-
-
 @contextmanager
 def file_counter(title: str, total: int, console: Console) -> Iterator["FileCounter"]:
-    """Count files while they are decoded; nothing is shown where everything comes from the cache."""
+    """Count files while they are decoded. Nothing is shown for files from the cache."""
     counter = FileCounter(title, total, console)
     try:
         yield counter
@@ -157,7 +156,7 @@ def file_counter(title: str, total: int, console: Console) -> Iterator["FileCoun
 
 
 class FileCounter:
-    """A bar in a terminal; elsewhere one line when the last file is done."""
+    """Progress bar in a terminal. Elsewhere, one line after the last file."""
 
     def __init__(self, title: str, total: int, console: Console) -> None:
         self._title, self._total, self._console = title, total, console
@@ -166,7 +165,7 @@ class FileCounter:
         self._bar: Progress | None = None
 
     def __call__(self) -> None:
-        """One more file is decoded."""
+        """Count one more decoded file."""
         self._count += 1
         if self._console.is_terminal:
             if self._bar is None:
@@ -176,7 +175,7 @@ class FileCounter:
             self._bar.update(TaskID(0), completed=self._count)
 
     def close(self) -> None:
-        """Take the bar away and say how long it took."""
+        """Remove the bar and print the duration."""
         if self._bar is not None:
             self._bar.stop()
         if self._count:
@@ -185,7 +184,7 @@ class FileCounter:
 
 
 def make_console() -> Console:
-    """The console that everything is printed to: standard output, without wrapping where it is not a terminal."""
+    """Return the console for standard output, without line wrapping where it is not a terminal."""
     return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
 
 

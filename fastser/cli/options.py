@@ -1,62 +1,114 @@
-"""What the command line asks for, checked and turned into settings."""
+"""Options of `python -m fastser.reproduce`, checked and turned into settings.
 
-from collections.abc import Sequence
+Torch is not imported here, so that `--help` is quick.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from fastser.settings import SCALES, Settings
+from fastser.experiment.options import RunOptions
+from fastser.runtime.options import option
+from fastser.runtime.registry import UnknownNameError
+from fastser.settings import PAPER_CLASSES, SCALES, Settings
+
+KERNELS = ("fused", "reference")
+"""Values of `--kernels`."""
 
 
 class UsageError(ValueError):
-    """Arguments that cannot be used, in one sentence."""
+    """Arguments that cannot be used. The message is one sentence."""
 
 
-@dataclass(frozen=True)
-class CliOptions:
-    """The command line's arguments, as `fastser.reproduce` documents them; `tables` are names such as "table1"."""
+@dataclass(frozen=True, kw_only=True)
+class CliOptions(RunOptions):
+    """Arguments of the command line. Each field is one option, in the order of `--help`."""
 
-    tables: frozenset[str]
-    source: str | None
-    target: str | None
-    noise: str | None
-    scale: str | None
-    models: str | None
-    augmentations: str | None
-    folds: int | None
-    repeats: int | None
-    device: str
-    kernels: str
-    seed: int
-    out: Path
-    changes: tuple[str, ...]
-    dry_run: bool
-    allow_bad_files: bool
-    keep_models: bool
-    retry_failed: bool
-    checkpoint_minutes: float
-    executor: str
-    cpus_per_run: int
-    gpus_per_run: float | None
-    ray_address: str | None
-    ray_dashboard: bool
-    runs_per_job: int
-    slurm: tuple[str, ...]
+    everything: bool = option(False, "All tables and figures.", flag="--all")
+    table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
+    figure: tuple[str, ...] = option((), "Figure 2, the only one with numbers.", metavar="N")
+    source: str | None = option(
+        None,
+        "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ...",
+        metavar="NAME=PATH",
+    )
+    target: str | None = option(
+        None, "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ...", metavar="NAME=PATH"
+    )
+    noise: str | None = option(None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH")
+    classes: str = option(
+        ",".join(PAPER_CLASSES), "Emotions to recognise, or all for all that the corpora have.", metavar="A,B"
+    )
+    scale: str | None = option(
+        None,
+        "paper: the published sizes. quick: everything made small. Default: quick for stand-ins, paper for corpora.",
+    )
+    models: str | None = option(None, "Only these models.", metavar="A,B")
+    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
+    folds: int | None = option(None, "Only so many test speakers, evenly spread.", metavar="N", minimum=1)
+    repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
+    kernels: str = option(
+        "fused", "fused: fastser's own kernels. reference: plain PyTorch, to compare.", metavar="NAME"
+    )
+    seed: int = option(0, "Seed from which all others are derived.", metavar="N", minimum=0)
+    set: tuple[str, ...] = option(
+        (), "Change a setting, such as augmentation.mixup_alpha=0.4. May be repeated.", metavar="NAME=VALUE"
+    )
+    allow_bad_files: bool = option(False, "Go on even if more than 5 % of a corpus' files are unusable.")
 
-    def settings(self) -> Settings:
-        """The settings of the scale, narrowed and changed as asked.
+    @property
+    def uses_stand_ins(self) -> bool:
+        """Whether no corpus is given, so that synthetic stand-ins are used."""
+        return self.source is self.target is self.noise is None
+
+    @property
+    def selected_classes(self) -> tuple[str, ...] | None:
+        """Class names, or None for all."""
+        if self.classes.strip().lower() == "all":
+            return None
+        return tuple(name.strip() for name in self.classes.split(","))
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of the requested tables and figures, in the order of the report.
 
         Raises:
-            SettingsError: If a change names no setting, or its value does not fit.
+            UsageError: If nothing is requested, or something that does not exist.
         """
-        on_disk = any((self.source, self.target, self.noise))
-        base = SCALES[self.scale or ("paper" if on_disk else "quick")]
+        from fastser.experiment.tables import requestable
+
+        names = {_table_name("--table", "table", text) for text in self.table}
+        names |= {_table_name("--figure", "figure", text) for text in self.figure}
+        if not names and not self.everything:
+            raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
+        return tuple(name for name in requestable() if self.everything or name in names)
+
+    def settings(self) -> Settings:
+        """Return the settings of the scale, narrowed and changed by the options.
+
+        Raises:
+            UsageError: If there is no such scale.
+            SettingsError: If `--set` names no setting, or gives an invalid value.
+        """
+        name = self.scale or ("quick" if self.uses_stand_ins else "paper")
+        if name not in SCALES:
+            raise UsageError(f"--scale {name}: expected {' or '.join(SCALES)}")
+        base = SCALES[name]
         narrowed = {"folds": self.folds, "repeats": self.repeats}
         protocol = base.protocol.model_copy(update={name: n for name, n in narrowed.items() if n is not None})
-        return base.model_copy(update={"protocol": protocol}).override(self.changes)
+        return base.model_copy(update={"protocol": protocol}).override(self.set)
+
+    def use_reference(self) -> bool:
+        """Return whether the eager references compute.
+
+        Raises:
+            UsageError: If `--kernels` has another value.
+        """
+        if self.kernels not in KERNELS:
+            raise UsageError(f"--kernels {self.kernels}: expected {' or '.join(KERNELS)}")
+        return self.kernels == "reference"
 
 
-def chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The names in a comma-separated option, in the order of `known`; all of them if it was not given.
+def chosen(option_name: str, text: str | None, known: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names in a comma-separated option in the order of `known`, or all names if it was not given.
 
     Raises:
         UsageError: If a name is not known.
@@ -65,6 +117,18 @@ def chosen(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ..
         return tuple(known)
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in known:
-            raise UsageError(f"{option}: there is no '{name}'; known are {', '.join(known)}")
+        try:
+            known[name]
+        except UnknownNameError as error:
+            raise UsageError(f"{option_name}: {error}") from None
     return tuple(name for name in known if name in names)
+
+
+def _table_name(flag: str, kind: str, text: str) -> str:
+    from fastser.experiment.tables import TABLES, requestable
+
+    name = f"{kind}{text}" if text.isdigit() else text
+    if name not in requestable():
+        known = ", ".join(n.removeprefix(kind) for n in requestable() if TABLES[n].title.lower().startswith(kind))
+        raise UsageError(f"{flag} {text}: there is no such {kind}; known are {known or 'none'}")
+    return name

@@ -1,56 +1,56 @@
-"""The plan in words: what is printed before anything starts."""
+"""The plan as text, printed before anything starts."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from fastser.experiment.estimate import CostModel, format_duration
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import TABLES, GridPoint, tables_of
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.tables import TABLES, tables_of
+from fastser.experiment.tasks import TASKS
 
-_TITLES = {
-    "source": "leave-one-speaker-out on",
-    "target": "leave-one-speaker-out on",
-    "cross": "across corpora,",
-}
-_Cell = TypeVar("_Cell", bound=GridPoint)
 _TOO_LONG_SECONDS = 2 * 86_400
 
 
-def overview(experiment: Experiment, cells: Sequence[GridPoint], missing: Mapping[str, str]) -> list[str]:
-    """Lines that describe a plan.
+def plan_lines(
+    experiment: Experiment, points: Sequence[GridPoint], missing: Mapping[str, str], half_filled: Sequence[str]
+) -> list[str]:
+    """Return lines that describe a plan.
 
     Args:
         experiment: Settings and data.
-        cells: The whole plan.
-        missing: Why a table is not filled, by table.
+        points: The whole plan.
+        missing: Reason, by table, for tables that are not filled completely.
+        half_filled: Tables that are filled partly.
     """
     lines = [f"plan ({experiment.settings.scale} scale, {experiment.device}):"]
-    for task, title in _TITLES.items():
-        of_task = [cell for cell in cells if cell.task == task]
+    for task in TASKS.values():
+        of_task = [point for point in points if point.task == task.name]
         if of_task:
             factors = [
-                _factor("model", [cell.model for cell in of_task]),
-                _factor("augmentation", [cell.augmentation for cell in of_task]),
-                _factor("fold", [cell.fold for cell in of_task]),
-                _count(max(cell.repeat for cell in of_task), "repeat"),
+                _factor("model", [point.model for point in of_task]),
+                _factor("augmentation", [point.augmentation for point in of_task]),
+                _factor("fold", [point.fold for point in of_task]),
+                _count(max(point.repeat for point in of_task), "repeat"),
             ]
             corpus = experiment.identify(of_task[0]).corpus
-            lines += [f"  {title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'training')}"]
+            lines += [f"  {task.title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'run')}"]
     for table, reason in missing.items():
-        lines.append(f"  {table}: {'half filled' if table == 'table1' else 'not filled'}, {reason}")
+        lines.append(f"  {table}: {'half filled' if table in half_filled else 'not filled'}, {reason}")
     return lines
 
 
-def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, seconds: float, device: str) -> list[str]:
-    """Lines that say how much of a plan is left.
+def remaining_lines(
+    experiment: Experiment, reused: int, failed: int, to_do: int, seconds: float, device: str
+) -> list[str]:
+    """Return lines that say how much of a plan is left.
 
     Args:
         experiment: Settings and device.
-        reused: Trainings that are finished.
-        failed: Those that have failed before and are left alone.
-        to_do: All others.
+        reused: Number of finished runs.
+        failed: Number of runs that failed before and are not tried again.
+        to_do: Number of all other runs.
         seconds: Estimated time for these.
-        device: Where that was estimated.
+        device: Device of the estimate.
     """
     left_alone = f", {failed} failed before (--retry-failed tries again)" if failed else ""
     lines = [f"{reused} reused{left_alone}, {to_do} to do, about {format_duration(seconds)} on this machine's {device}"]
@@ -63,15 +63,15 @@ def outlook(experiment: Experiment, reused: int, failed: int, to_do: int, second
 
 
 def cost_lines(
-    experiment: Experiment, tables: Collection[str], seconds: Mapping[_Cell, float], cost: CostModel
+    experiment: Experiment, tables: Sequence[str], seconds: Mapping[RunId, float], cost: CostModel
 ) -> list[str]:
-    """Lines that say what each table costs here, what of that was measured and what is assumed.
+    """Return lines with the cost of each table on this machine, and with what is measured and what is assumed.
 
     Args:
         experiment: Settings and data.
-        tables: Those that are asked for, of `TABLES`.
-        seconds: Estimated seconds of each training that is still to be run.
-        cost: What was measured.
+        tables: Names of the requested tables.
+        seconds: Estimated seconds of each run that is still to do.
+        cost: Measured paces.
     """
     settings = experiment.settings
     lines = [f"measured just now on this machine ({cost.device}), milliseconds per segment, batches of {cost.batch}:"]
@@ -84,16 +84,15 @@ def cost_lines(
     lines += [
         f"extrapolated from it: {epochs:.0f} epochs a training ({ends}), times the segments of each part; "
         f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",
-        "what each table costs if it is made alone:",
+        "cost of each table if it is made alone:",
     ]
-    for table in (table for table in TABLES if table in tables):
-        own = [duration for cell, duration in seconds.items() if table in tables_of(cell)]
+    width = max(8, *(len(table) for table in TABLES))
+    for table in tables:
+        own = [duration for run_id, duration in seconds.items() if table in tables_of(run_id.point)]
         if own:
-            lines.append(f"  {table:8} {_count(len(own), 'training'):>15}, about {format_duration(sum(own))}")
-    shared = "trainings that several tables share counted once"
-    lines.append(
-        f"  all      {_count(len(seconds), 'training'):>15}, about {format_duration(sum(seconds.values()))}; {shared}"
-    )
+            lines.append(f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(sum(own))}")
+    total, shared = format_duration(sum(seconds.values())), "runs that several tables share counted once"
+    lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
     return lines
 
 

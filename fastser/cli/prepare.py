@@ -1,41 +1,44 @@
-"""Corpora that were read become an experiment: decoded, or mapped from the cache, and checked."""
+"""Preparation: corpora become an experiment, decoded or mapped from the cache, and checked."""
 
 from collections.abc import Sequence
 
 import torch
 from rich.console import Console
 
+from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import file_counter, say
-from fastser.cli.options import CliOptions, UsageError
+from fastser.cli.options import CliOptions
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset, prepare, prepare_noise
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.roles import CorpusRoles
+from fastser.experiment.tables import TABLES
 from fastser.settings import Settings
 
 
 def prepared_experiment(
     roles: CorpusRoles,
     settings: Settings,
-    request: CliOptions,
+    options: CliOptions,
     augmentations: Sequence[str],
     device: torch.device,
-    data_on: torch.device,
+    data_device: torch.device,
     console: Console,
 ) -> Experiment:
-    """Prepare what plays the roles, and print what is odd about it.
+    """Prepare the corpora and print warnings.
 
     Args:
-        roles: The corpora.
+        roles: Corpora by role.
         settings: All settings.
-        request: Seed, and whether bad files are allowed.
-        augmentations: Those that will be trained with; they decide which speeds are needed.
-        device: Where models are trained.
-        data_on: Where the data are to lie in this process.
-        console: Where to print.
+        options: Tables, seed, kernels, and whether bad files are allowed.
+        augmentations: Names of the augmentations of the plan. They decide which speeds are needed.
+        device: Device of the models.
+        data_device: Device of the data in this process.
+        console: Console for warnings and progress.
 
     Raises:
-        Exception: `UsageError`, `CorpusError` or `NoiseError` for data that cannot be used.
+        CorpusError: If a corpus cannot be used.
+        NoiseError: If the noise cannot be used.
     """
 
     def prepared(corpus: Corpus | None, speeds: Sequence[float]) -> Dataset | None:
@@ -46,22 +49,23 @@ def prepared_experiment(
                 corpus,
                 settings,
                 speeds=speeds,
-                device=data_on,
-                allow_bad_files=request.allow_bad_files,
+                device=data_device,
+                allow_bad_files=options.allow_bad_files,
                 on_file=on_file,
             )
         say(console, *(f"warning: {warning}" for warning in dataset.warnings))
         return dataset
 
-    if roles.source and roles.target:
-        shared = {u.path.resolve() for u in roles.source.utterances} & {
-            u.path.resolve() for u in roles.target.utterances
-        }
-        if shared:
-            raise UsageError(f"--source and --target share {len(shared)} files, such as {min(shared)}")
-    perturbs = any("speed" in name for name in augmentations) and request.tables != {"table1"}
-    source = prepared(roles.source, settings.augmentation.speed_factors if perturbs else ())
+    factors = settings.augmentation.speed_factors
+    source = prepared(roles.source, factors if _needs_speeds("source", augmentations, options) else ())
     noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
-    experiment = Experiment(settings, request.seed, source, prepared(roles.target, ()), noise, device)
+    target = prepared(roles.target, factors if _needs_speeds("target", augmentations, options) else ())
+    experiment = Experiment(settings, options.seed, source, target, noise, device, options.use_reference())
     say(console, *(f"warning: {warning}" for warning in experiment.check()))
     return experiment
+
+
+def _needs_speeds(role: str, augmentations: Sequence[str], options: CliOptions) -> bool:
+    """Return whether a requested table trains on this corpus with speed perturbation."""
+    with_speed = [name for name in augmentations if AUGMENTATIONS[name].speed]
+    return any(table.trains_on(role, with_speed) for table in map(TABLES.__getitem__, options.tables()))

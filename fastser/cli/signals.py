@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while trainings run: the first lets them stop where they can go on, the second ends at once."""
+"""Ctrl-C and SIGTERM: the first lets runs stop where they can be continued, the second ends the process."""
 
 import signal
 import threading
@@ -11,10 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def first_signal_stops(say: Callable[[], None]) -> Iterator[threading.Event]:
-    """Give an event that the first signal sets; the second does what a signal did before the block.
+    """Yield an event that the first signal sets. The second signal has its effect from before the block.
 
     Args:
-        say: Called at the first signal, in a thread of its own: what the signal interrupts may be printing just now.
+        say: Called at the first signal, in a thread of its own, because the interrupted code may be printing.
     """
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in _SIGNALS}

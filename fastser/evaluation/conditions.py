@@ -41,6 +41,11 @@ class Condition(ABC):
         return self.name
 
     @property
+    def level(self) -> float | None:
+        """Level of the disturbance, such as the SNR in dB, or None. A lower level is harder."""
+        return None
+
+    @property
     def is_computed(self) -> bool:
         """Whether the condition has batches of its own. False if it combines the results of other conditions."""
         return True
@@ -83,6 +88,11 @@ class SceneNoise(Condition):
         """Title, "park, 10 dB"."""
         return f"{self.scene}, {self.snr_db:g} dB"
 
+    @property
+    def level(self) -> float:
+        """SNR in dB."""
+        return self.snr_db
+
     def posteriors(self, trial: Trial) -> Tensor:
         """Return the posteriors with the scene's noise."""
         return trial.noisy(self.scene, self.snr_db)
@@ -104,6 +114,11 @@ class DrawnNoise(Condition):
     def title(self) -> str:
         """Title, "10 dB"."""
         return f"{self.snr_db:g} dB"
+
+    @property
+    def level(self) -> float:
+        """SNR in dB."""
+        return self.snr_db
 
     @property
     def is_computed(self) -> bool:
@@ -154,12 +169,14 @@ class ConditionFamily:
         expand: Returns the conditions for given settings.
         tasks: Names of the tasks whose models are tested under it (`fastser.experiment.tasks`).
         needs_noise: Whether it is left out where there are no noise recordings.
+        headline: Whether its results are printed when a run ends.
     """
 
     name: str
     expand: Callable[[Settings], Sequence[Condition]]
     tasks: tuple[str, ...] = ("source",)
     needs_noise: bool = False
+    headline: bool = True
 
 
 def _drawn_noise(settings: Settings) -> list[DrawnNoise]:
@@ -175,7 +192,7 @@ CONDITIONS = Registry(
     [
         ConditionFamily("clean", lambda _: [Unperturbed()], tasks=("source", "target")),
         ConditionFamily("noise", _drawn_noise, needs_noise=True),
-        ConditionFamily("noise-scenes", _scene_noise, needs_noise=True),
+        ConditionFamily("noise-scenes", _scene_noise, needs_noise=True, headline=False),
         ConditionFamily("attacks", lambda _: [Attacked(attack) for attack in ATTACKS.values()]),
         ConditionFamily("cross-corpus", lambda _: [Unperturbed("cross-corpus")], tasks=("cross",)),
     ],
@@ -197,6 +214,12 @@ def conditions(task: str, settings: Settings, *, with_noise: bool = True) -> tup
         if task in family.tasks and (with_noise or not family.needs_noise)
         for condition in family.expand(settings)
     )
+
+
+def headline_names(settings: Settings) -> frozenset[str]:
+    """Return the names of the conditions whose results are printed when a run ends."""
+    families = [family for family in CONDITIONS.values() if family.headline]
+    return frozenset(condition.name for family in families for condition in family.expand(settings))
 
 
 def evaluate(trial: Trial, tested: Sequence[Condition]) -> dict[str, ConditionResult]:

@@ -1,4 +1,4 @@
-"""How long a plan will take: what a model does with a batch is timed here and now, the rest is counting segments."""
+"""Estimate of the time that a plan takes: paces measured here and now, times numbers of segments."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,10 +8,10 @@ from statistics import median
 import torch
 
 from fastser.attacks import BIM
+from fastser.evaluation.conditions import conditions
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
-from fastser.models import build_model
 from fastser.settings import Settings
 from fastser.training.loss import loss_function
 
@@ -19,17 +19,23 @@ EXPECTED_SHARE_OF_EPOCHS = 0.6
 """Share of the epoch limit after which early stopping is assumed to end a training at paper scale."""
 
 ROUNDS = 3
-"""Batches of each kind that are timed, after a first one that is not."""
+"""Timed batches of each kind, after one that is not timed."""
 
 CPU_BATCH_VALUES = 2**18
-"""Values of a batch on a CPU, which reaches its pace with few: 8 segments of the paper's size."""
+"""Values in a batch on a CPU, which reaches its full pace with few: 8 segments of the paper's size."""
 
 ATTACK_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds per segment of one model: of a training step, of a forward pass in a test, of one step of an attack."""
+    """Seconds per segment of one model.
+
+    Attributes:
+        training: Training step.
+        forward: Forward pass of a test.
+        attack: One step of an attack.
+    """
 
     training: float
     forward: float
@@ -38,44 +44,51 @@ class Pace:
 
 @dataclass(frozen=True)
 class CostModel:
-    """What was measured: the pace of each model, on batches of so many segments, and where."""
+    """Measured paces.
+
+    Attributes:
+        pace: Pace of each model, by name.
+        batch: Segments in a timed batch.
+        device: Device of the measurement.
+    """
 
     pace: dict[str, Pace]
     batch: int
     device: str
 
     @classmethod
-    def measure(cls, models: Iterable[str], settings: Settings, device: torch.device) -> "CostModel":
+    def measure(cls, models: Iterable[str], experiment: Experiment, device: torch.device) -> "CostModel":
         """Time a few batches of random segments with each model."""
-        spectrogram, options = settings.spectrogram, settings.training
+        spectrogram, options = experiment.settings.spectrogram, experiment.settings.training
         size = spectrogram.segment_frames, spectrogram.num_bins
         few = max(CPU_BATCH_VALUES // (size[0] * size[1]), 1)
         batch = min(options.batch_size, BATCH_SIZE if device.type == "cuda" else few)
-        x = torch.randn(batch, *size, device=device)
+        x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(0)).to(device)
         y = torch.zeros(batch, dtype=torch.int64, device=device)
-        return cls({name: _pace(name, settings, x, y) for name in models}, batch, str(device))
+        with experiment.kernels():
+            return cls({name: _pace(name, experiment, x, y) for name in models}, batch, str(device))
 
     def epochs(self, settings: Settings) -> float:
-        """Epochs that a training is assumed to take."""
+        """Return the number of epochs that a training is assumed to take."""
         return settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
 
-    def seconds(self, experiment: Experiment, cell: GridPoint) -> float:
-        """Estimated wall time of one training with all of its tests."""
-        training, validation, test = (len(part.segments) for part in experiment.subsets(cell))
-        settings, pace = experiment.settings, self.pace[cell.model]
-        forwards, attacks = 1, 0
-        if cell.task == "source":
-            attacks = 1 + settings.attack.bim_steps
-            forwards += 2 + (len(settings.noise.scenes) * len(settings.noise.snr_db) if experiment.noise else 0)
+    def seconds(self, experiment: Experiment, point: GridPoint) -> float:
+        """Estimate the wall time of one run with all of its tests."""
+        training, validation, test = (len(part.segments) for part in experiment.subsets(point))
+        settings, pace = experiment.settings, self.pace[point.model]
+        costs = [
+            condition.cost(settings)
+            for condition in conditions(point.task, settings, with_noise=experiment.noise is not None)
+        ]
         epoch = training * pace.training + validation * pace.forward
-        return self.epochs(settings) * epoch + test * (forwards * pace.forward + attacks * pace.attack)
+        forward = sum(cost.forward_passes for cost in costs) * pace.forward
+        attack = sum(cost.attack_steps for cost in costs) * pace.attack
+        return self.epochs(settings) * epoch + test * (forward + attack)
 
 
-def _pace(name: str, settings: Settings, x: torch.Tensor, y: torch.Tensor) -> Pace:
-    spectrogram, attack = settings.spectrogram, settings.attack
-    model = build_model(
-        name, settings=settings.model, segment_frames=spectrogram.segment_frames, num_bins=spectrogram.num_bins
-    ).to(x.device)
+def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:
+    attack = experiment.settings.attack
+    model = experiment.model(name).to(x.device)
     optimizer = torch.optim.Adam(model.parameters())
     compute_loss = loss_function(x.device)
     bim = BIM(model, attack.eps, attack.eps * attack.bim_relative_step, ATTACK_STEPS)
@@ -96,7 +109,7 @@ def _pace(name: str, settings: Settings, x: torch.Tensor, y: torch.Tensor) -> Pa
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Median of a few calls, each to its end on the device; the first one, which may compile, is not timed."""
+    """Return the median duration of a few calls. The first call, which may compile, is not timed."""
     times = []
     for _ in range(1 + ROUNDS):
         began = time.perf_counter()
@@ -108,7 +121,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as people say it: "40 s", "12 min", "3.5 h", "9 days"."""
+    """Return a duration as text: "40 s", "12 min", "3.5 h", "9 days"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

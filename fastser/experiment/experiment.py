@@ -78,6 +78,11 @@ class Experiment:
         """Return the context in which the experiment computes."""
         return reference_kernels() if self.use_reference else nullcontext()
 
+    def environment(self) -> dict[str, str]:
+        """Return device, machine, versions and commit, as results record them."""
+        with self.kernels():
+            return environment(str(self.device))
+
     @cached_property
     def folds(self) -> Mapping[str, Mapping[str, Fold]]:
         """Folds by task and name, as many as the settings ask for.
@@ -199,7 +204,7 @@ class Experiment:
         metadata = {
             "settings": settings.model_dump(mode="json"),
             "classes": list(test.dataset.corpus.classes),
-            "environment": environment(str(self.device)),
+            "environment": self.environment(),
             "seeds": {"run": self.seed, "training": seed, "noise": noise_seed},
             "segments": {
                 name: len(part.segments)

@@ -48,6 +48,11 @@ class Table:
             and (self.augmentations is None or point.augmentation in self.augmentations)
         )
 
+    def trains_on(self, role: str, augmentations: Collection[str]) -> bool:
+        """Return whether it shows a model that is trained on the corpus of a role with one of the augmentations."""
+        shown = self.augmentations is None or any(name in self.augmentations for name in augmentations)
+        return bool(augmentations) and shown and any(TASKS[task].trains_on == role for task in self.tasks)
+
     def columns(self, settings: Settings) -> list[Condition]:
         """Return the conditions that the table shows."""
         return [condition for family in self.conditions for condition in CONDITIONS[family].expand(settings)]

@@ -1,7 +1,7 @@
-"""Many trainings to one number: mean over folds, then mean and standard deviation over repeats.
+"""Aggregation of runs: mean over folds, then mean and standard deviation over repeats.
 
-Folds differ far more than repeats do, as some speakers are harder than others. So a repeat counts only when all of its
-folds are finished; while there is no such repeat, those that were begun stand in for it.
+Folds differ much more than repeats, because some speakers are harder than others. So a repeat counts only when all of
+its folds are finished. As long as there is no such repeat, the unfinished repeats stand in for it.
 """
 
 from collections import Counter, defaultdict
@@ -11,28 +11,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastser.evaluation.metrics import accuracy_of, uar_of
-from fastser.experiment.grid import Task
-from fastser.experiment.store import Run, RunId
+from fastser.evaluation.metrics import METRICS, accuracy_of, uar_of
+from fastser.experiment.grid import RunId
+from fastser.experiment.store import Run
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One model under one condition, over the folds and repeats that count. Fractions.
+class Score:
+    """Scores of one model under one condition, over the folds and repeats that count. Fractions.
 
     Attributes:
-        by_repeat: For each repeat the mean over its folds of the UAR; empty if nothing is finished.
-        by_fold: For each fold the mean over its repeats of the UAR.
-        confusion: int64 [4, 4], summed over folds and repeats.
-        repeats: Number of repeats with all of their folds; 0 where only parts of repeats are finished.
-        planned_repeats: Number of repeats that the plan has.
-        finished: Number of finished trainings, those of incomplete repeats too.
-        planned: Number of trainings that the plan has for it.
+        by_repeat: Mean UAR over the folds, for each repeat. Empty if nothing is finished.
+        by_fold: Mean UAR over the repeats, for each fold.
+        confusion: Confusion matrix, summed over folds and repeats, int64 [classes, classes].
+        metrics: Every registered metric by name: mean over the folds, for each repeat.
+        repeats: Number of repeats with all of their folds. 0 where only parts of repeats are finished.
+        planned_repeats: Number of repeats in the plan.
+        finished: Number of finished runs, including those of incomplete repeats.
+        planned: Number of runs in the plan.
     """
 
     by_repeat: tuple[float, ...]
     by_fold: tuple[float, ...]
     confusion: NDArray[np.int64]
+    metrics: dict[str, tuple[float, ...]]
     repeats: int
     planned_repeats: int
     finished: int
@@ -45,13 +47,13 @@ class Summary:
 
     @property
     def std(self) -> float | None:
-        """Standard deviation over the repeats (n - 1), None for a single repeat."""
-        return _std(self.by_repeat)
+        """Standard deviation over the repeats (n - 1), or None for a single repeat."""
+        return std_of(self.by_repeat)
 
     @property
     def fold_std(self) -> float | None:
-        """Standard deviation over the folds (n - 1), None for a single fold."""
-        return _std(self.by_fold)
+        """Standard deviation over the folds (n - 1), or None for a single fold."""
+        return std_of(self.by_fold)
 
     @property
     def pooled_uar(self) -> float:
@@ -65,39 +67,43 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned training is finished."""
+        """Whether every planned run is finished."""
         return self.finished == self.planned
 
 
-class Grid:
-    """The finished trainings of a plan, ready to be summed up cell by cell."""
+class Scores:
+    """Finished runs of a plan, summed up cell by cell."""
 
     def __init__(self, expected: Sequence[RunId], runs: Sequence[Run]) -> None:
         self._planned: defaultdict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
-        for training in expected:
-            self._planned[training.task, training.model, training.augmentation][training.repeat] += 1
+        for run_id in expected:
+            point = run_id.point
+            self._planned[point.task, point.model, point.augmentation][point.repeat] += 1
         self._runs: defaultdict[tuple[str, str, str], list[Run]] = defaultdict(list)
         for run in runs:
-            self._runs[run.id.task, run.id.model, run.id.augmentation].append(run)
+            point = run.id.point
+            self._runs[point.task, point.model, point.augmentation].append(run)
 
-    def summary(self, task: Task, model: str, augmentation: str, condition: str) -> Summary | None:
-        """Sum up one cell; None if the plan has no training for it."""
+    def score(self, task: str, model: str, augmentation: str, condition: str) -> Score | None:
+        """Sum up one cell. Return None if the plan has no run for it."""
         cell = (task, model, augmentation)
         if not (planned := self._planned[cell]):
             return None
         finished = [run for run in self._runs[cell] if condition in run.confusions]
-        of_repeat = Counter(run.id.repeat for run in finished)
+        of_repeat = Counter(run.id.point.repeat for run in finished)
         complete = {repeat for repeat, folds in of_repeat.items() if folds == planned[repeat]}
-        counting = [run for run in finished if run.id.repeat in complete] or finished
+        counting = [run for run in finished if run.id.point.repeat in complete] or finished
+        counting.sort(key=lambda run: (run.id.point.repeat, run.id.point.fold))
         by_repeat, by_fold = defaultdict(list), defaultdict(list)
-        for run in sorted(counting, key=lambda run: (run.id.repeat, run.id.fold)):
+        for run in counting:
             uar = uar_of(run.confusions[condition])
-            by_repeat[run.id.repeat].append(uar)
-            by_fold[run.id.fold].append(uar)
-        return Summary(
-            by_repeat=tuple(float(np.mean(uars)) for uars in by_repeat.values()),
-            by_fold=tuple(float(np.mean(uars)) for uars in by_fold.values()),
-            confusion=sum((run.confusions[condition] for run in counting), np.zeros((4, 4), np.int64)),
+            by_repeat[run.id.point.repeat].append(uar)
+            by_fold[run.id.point.fold].append(uar)
+        return Score(
+            by_repeat=_means(by_repeat),
+            by_fold=_means(by_fold),
+            confusion=np.sum([run.confusions[condition] for run in counting], axis=0, dtype=np.int64),
+            metrics={name: _by_repeat(counting, condition, name) for name in METRICS},
             repeats=len(complete),
             planned_repeats=len(planned),
             finished=len(finished),
@@ -105,5 +111,17 @@ class Grid:
         )
 
 
-def _std(values: Sequence[float]) -> float | None:
+def std_of(values: Sequence[float]) -> float | None:
+    """Return the standard deviation (n - 1), or None for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _by_repeat(runs: Sequence[Run], condition: str, metric: str) -> tuple[float, ...]:
+    values = defaultdict(list)
+    for run in runs:
+        values[run.id.point.repeat].append(run.metrics[condition][metric])
+    return _means(values)
+
+
+def _means(values: dict[int, list[float]] | dict[str, list[float]]) -> tuple[float, ...]:
+    return tuple(float(np.mean(of_one)) for of_one in values.values())

@@ -1,4 +1,4 @@
-"""The paper's claims held against our numbers."""
+"""The paper's claims, tested on our numbers."""
 
 import math
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from fastser.experiment.grid import AUGMENTATIONS, MODELS, Task
-from fastser.report.aggregation import Grid, Summary
+from fastser.augmentation import AUGMENTATIONS
+from fastser.models import MODELS
+from fastser.report.aggregation import Score, Scores
 from fastser.report.context import ReportContext
 from fastser.report.published import Claim, published
 
 SIGNIFICANCE = 0.05
-"""Two-sided level of a claim, shared evenly by its comparisons (Bonferroni)."""
+"""Two-sided significance level of a claim. Its comparisons share it evenly (Bonferroni)."""
 
-Verdict = Literal["holds", "does not hold", "cannot be said"]
+Verdict = Literal["holds", "does not hold", "not decided"]
 
-
-NOT_PLANNED = "not all that it compares is in this plan"
-"""Why nothing can be said about a claim whose trainings were not asked for."""
+NOT_PLANNED = "not everything that it compares is in this plan"
+"""Reason for a claim whose runs were not requested."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim under one condition, the verdict, and the numbers or the reason behind it."""
+    """A claim under one condition, its verdict, and the numbers or the reason behind it."""
 
     claim: str
     where: str
@@ -36,7 +36,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class _Estimate:
-    """A mean UAR with the variance of that mean and its degrees of freedom; a quoted number has none."""
+    """A mean UAR, the variance of the mean, and the degrees of freedom. A quoted number has no variance."""
 
     mean: float
     variance: float = 0.0
@@ -46,13 +46,13 @@ class _Estimate:
 def judge(context: ReportContext) -> list[Judgement]:
     """Judge every claim on every task and condition it names.
 
-    A claim is a set of comparisons "a < b". It holds if every difference is clear of chance in the claimed direction,
-    it does not hold if any is clear of chance in the other one, by Welch's t-test over the repeats; otherwise, and
-    wherever a training is missing or there is a single repeat, it cannot be said.
+    A claim is a set of comparisons "a < b". It holds if every difference is significant in the claimed direction, by
+    Welch's t-test over the repeats. It does not hold if a difference is significant in the other direction. Otherwise,
+    and if a run is missing or there is a single repeat, it is not decided.
     """
-    grid = Grid(context.expected, context.runs)
+    scores = Scores(context.expected, context.runs)
     return [
-        Judgement(claim.text, f"{condition}, {corpus}", claim.source, *_judge(claim, context, grid, task, condition))
+        Judgement(claim.text, f"{condition}, {corpus}", claim.source, *_judge(claim, context, scores, task, condition))
         for claim in published().claim
         for task in claim.tasks
         for condition in claim.conditions
@@ -60,39 +60,41 @@ def judge(context: ReportContext) -> list[Judgement]:
     ]
 
 
-def _judge(claim: Claim, context: ReportContext, grid: Grid, task: Task, condition: str) -> tuple[Verdict, str]:
+def _judge(claim: Claim, context: ReportContext, scores: Scores, task: str, condition: str) -> tuple[Verdict, str]:
     if claim.along == "study":
-        return _judge_studies(claim, context, grid, task, condition)
-    names = tuple(MODELS) if claim.along == "model" else AUGMENTATIONS
+        return _judge_studies(claim, context, scores, task, condition)
+    names = tuple(MODELS) if claim.along == "model" else tuple(AUGMENTATIONS)
     cells = {
-        (name, fixed): grid.summary(task, *((name, fixed) if claim.along == "model" else (fixed, name)), condition)
+        (name, fixed): scores.score(task, *((name, fixed) if claim.along == "model" else (fixed, name)), condition)
         for name in claim.rising or names
         for fixed in claim.at
     }
     if (reason := _unfinished(list(cells.values()))) is not None:
-        return "cannot be said", reason
-    estimates = {cell: _estimate(summary) for cell, summary in cells.items() if summary}
+        return "not decided", reason
+    estimates = {cell: _estimate(score) for cell, score in cells.items() if score}
     return _verdict(
         [(estimates[low, fixed], estimates[high, fixed]) for low, high in _pairs(claim, names) for fixed in claim.at]
     )
 
 
-def _judge_studies(claim: Claim, context: ReportContext, grid: Grid, task: Task, condition: str) -> tuple[Verdict, str]:
+def _judge_studies(
+    claim: Claim, context: ReportContext, scores: Scores, task: str, condition: str
+) -> tuple[Verdict, str]:
     numbers = [study.uar for study in published().study if (study.task, study.condition) == (task, condition)]
     known = [number for number in numbers if number is not None]
     if known != numbers:
-        return "cannot be said", f"the studies' numbers are {published().unknown}"
+        return "not decided", f"the studies' numbers are {published().unknown}"
     if not context.on_paper_corpora(task) or context.synthetic:
-        return "cannot be said", "the studies' numbers are about other speech"
+        return "not decided", "the studies' numbers are about other speech"
     model, augmentation = claim.at
-    ours = grid.summary(task, model, augmentation, condition)
+    ours = scores.score(task, model, augmentation, condition)
     if (reason := _unfinished([ours])) is not None or ours is None:
-        return "cannot be said", reason or ""
+        return "not decided", reason or ""
     return _verdict([(_Estimate(number / 100), _estimate(ours)) for number in known])
 
 
 def _pairs(claim: Claim, names: Sequence[str]) -> list[tuple[str, str]]:
-    """The comparisons of a claim as (lower, higher)."""
+    """Return the comparisons of a claim as pairs (lower, higher)."""
     if claim.rising:
         return list(pairwise(claim.rising))
     if claim.best:
@@ -100,20 +102,20 @@ def _pairs(claim: Claim, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(str(claim.worst), name) for name in names if name != claim.worst]
 
 
-def _unfinished(summaries: Sequence[Summary | None]) -> str | None:
-    """Why these cells cannot be compared, None if they can."""
-    planned = [summary for summary in summaries if summary]
-    if len(planned) < len(summaries):
+def _unfinished(scores: Sequence[Score | None]) -> str | None:
+    """Return the reason why these cells cannot be compared, or None if they can."""
+    planned = [score for score in scores if score]
+    if len(planned) < len(scores):
         return NOT_PLANNED
-    if not all(summary.complete for summary in planned):
-        return f"{sum(s.finished for s in planned)} of {sum(s.planned for s in planned)} trainings are finished"
+    if not all(score.complete for score in planned):
+        return f"{sum(s.finished for s in planned)} of {sum(s.planned for s in planned)} runs are finished"
     return None
 
 
-def _estimate(summary: Summary) -> _Estimate:
-    repeats = len(summary.by_repeat)
-    variance = math.nan if summary.std is None else summary.std**2 / repeats
-    return _Estimate(summary.mean, variance, repeats - 1)
+def _estimate(score: Score) -> _Estimate:
+    repeats = len(score.by_repeat)
+    variance = math.nan if score.std is None else score.std**2 / repeats
+    return _Estimate(score.mean, variance, repeats - 1)
 
 
 def _verdict(comparisons: Sequence[tuple[_Estimate, _Estimate]]) -> tuple[Verdict, str]:
@@ -121,16 +123,16 @@ def _verdict(comparisons: Sequence[tuple[_Estimate, _Estimate]]) -> tuple[Verdic
     as_claimed = sum(difference > 0 for difference in differences)
     because = f"{as_claimed} of {len(differences)} differences as claimed, the smallest {min(differences):+.1f}"
     if any(math.isnan(estimate.variance) for pair in comparisons for estimate in pair):
-        return "cannot be said", f"{because}; one repeat cannot tell them from chance"
-    signs = [_clear_sign(low, high, SIGNIFICANCE / len(comparisons)) for low, high in comparisons]
-    because += f"; clear of chance: {signs.count(1)} for, {signs.count(-1)} against"
+        return "not decided", f"{because}; one repeat cannot show significance"
+    signs = [_significant_sign(low, high, SIGNIFICANCE / len(comparisons)) for low, high in comparisons]
+    because += f"; significant: {signs.count(1)} for, {signs.count(-1)} against"
     if -1 in signs:
         return "does not hold", because
-    return ("holds" if all(sign == 1 for sign in signs) else "cannot be said"), because
+    return ("holds" if all(sign == 1 for sign in signs) else "not decided"), because
 
 
-def _clear_sign(low: _Estimate, high: _Estimate, level: float) -> int:
-    """+1 or -1 if `high` is above or below `low` by Welch's two-sided t-test at `level`, else 0."""
+def _significant_sign(low: _Estimate, high: _Estimate, level: float) -> int:
+    """Return +1 or -1 if `high` is significantly above or below `low` (Welch's two-sided t-test), else 0."""
     difference = high.mean - low.mean
     variance = low.variance + high.variance
     if variance > 0:

@@ -1,80 +1,83 @@
-"""What the report of one command says: its plan, what of it is finished, and on what that was made."""
+"""Collection of a report's content from the plan and the results folder."""
 
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from fastser.cli.options import CliOptions
+from fastser.experiment.executors import Executor
 from fastser.experiment.experiment import Experiment
+from fastser.experiment.grid import RunId
 from fastser.experiment.roles import CorpusRoles
-from fastser.experiment.store import ResultStore, Run, RunId
-from fastser.report import ReportContext
+from fastser.experiment.store import ResultStore, Run
+from fastser.report.context import ReportContext
 from fastser.runtime.provenance import environment
-from fastser.settings import PAPER
+from fastser.settings import PAPER_CLASSES
 
 
 def report_context(
-    request: CliOptions,
+    command: str,
+    tables: Sequence[str],
     roles: CorpusRoles,
     experiment: Experiment,
-    identities: Sequence[RunId],
+    executor: Executor,
+    expected: Sequence[RunId],
     store: ResultStore,
     failures: Sequence[tuple[RunId, str]],
     missing: Mapping[str, str],
 ) -> ReportContext:
-    """Collect what `write_report` needs.
+    """Collect the content of a report.
 
     Args:
-        request: The command line.
-        roles: The corpora.
+        command: Command line as text.
+        tables: Names of the requested tables.
+        roles: Corpora by role.
         experiment: Data and settings.
-        identities: The whole plan.
-        store: Where its finished trainings are.
-        failures: Trainings that failed, each with its reason.
-        missing: Why a table cannot be filled, by table.
+        executor: Executor of the runs.
+        expected: The whole plan.
+        store: Results folder.
+        failures: Failed runs, each with its reason.
+        missing: Reason, by table, for tables that cannot be filled completely.
     """
-    settings, paper = experiment.settings, PAPER.describe()
-    runs = store.collect(identities)
-    here = environment(str(experiment.device)) if request.executor == "serial" else _commonest(runs)
+    runs = store.collect(expected)
+    here = experiment.environment() if executor.in_this_process else _commonest(runs)
     present = roles.present()
     lines = [corpus.summary for corpus in present.values()]
-    for dataset in (experiment.source, experiment.target):
-        if dataset is not None and dataset.warnings:
+    datasets = [dataset for dataset in (experiment.source, experiment.target) if dataset is not None]
+    for dataset in datasets:
+        if dataset.warnings:
             used, skipped = len(dataset.corpus.utterances), len(dataset.warnings)
             lines.append(f"{dataset.corpus.title}: {used} utterances used, {skipped} unusable files skipped")
     return ReportContext(
-        expected=identities,
+        expected=expected,
         runs=runs,
         source_title=roles.source.title if roles.source else None,
         target_title=roles.target.title if roles.target else None,
         noise_title=roles.noise.title if roles.noise else None,
-        scale=settings.scale,
-        command=shlex.join(["python", "-m", "fastser.reproduce", *sys.argv[1:]]),
+        settings=experiment.settings,
+        command=command,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         environment=here | _other_environments(runs, here),
         corpora_lines=lines,
-        settings={name: (value, source, paper[name][0]) for name, (value, source) in settings.describe().items()},
+        classes=datasets[0].corpus.classes if datasets else PAPER_CLASSES,
         synthetic=frozenset(role for role, corpus in present.items() if corpus.synthetic),
-        parts=request.tables,
+        parts=tables,
         missing=missing,
         failures=failures,
     )
 
 
 def _commonest(runs: Sequence[Run]) -> dict[str, str]:
-    """Where most of the trainings were made; without one, where this process runs."""
-    seen = Counter(tuple(run.facts.get("environment", {}).items()) for run in runs)
+    """Return the environment of most runs, or of this process if there is no run."""
+    seen = Counter(tuple(run.metadata.get("environment", {}).items()) for run in runs)
     return dict(seen.most_common(1)[0][0]) if seen else environment("cpu")
 
 
 def _other_environments(runs: Sequence[Run], here: Mapping[str, str]) -> dict[str, str]:
-    """What differs from here where reused trainings were made, by name: "commit of 3 trainings" -> text."""
+    """Return differences between the environments of the runs and this one: "commit of 3 runs" -> text."""
     differing = Counter(
         (name, text)
         for run in runs
-        for name, text in run.facts.get("environment", {}).items()
+        for name, text in run.metadata.get("environment", {}).items()
         if text != here.get(name)
     )
-    return {f"{name} of {count} of the trainings": text for (name, text), count in sorted(differing.items())}
+    return {f"{name} of {count} of the runs": text for (name, text), count in sorted(differing.items())}

@@ -1,36 +1,38 @@
-"""What a report is made from."""
+"""Context of a report: everything that it says, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from fastser.experiment.grid import TABLES, Task
-from fastser.experiment.store import Run, RunId
+from fastser.experiment.grid import RunId
+from fastser.experiment.store import Run
+from fastser.experiment.tables import TABLES, requestable
+from fastser.experiment.tasks import TASKS
 from fastser.report.published import published
+from fastser.settings import PAPER_CLASSES, Settings
 
 _SYNTHETIC = "synthetic "
 
 
 @dataclass(frozen=True)
 class ReportContext:
-    """Everything that a report says, as plain values.
+    """Content of a report.
 
     Attributes:
         expected: The whole plan.
-        runs: Those of its trainings that are finished.
-        failures: Those that failed, each with its reason in one sentence.
-        parts: Which of `TABLES` were asked for.
-        missing: For a part that cannot be filled, or not wholly, the reason in one sentence.
-        source_title: Title of the source corpus, None if there is none; so for the target corpus and the noise.
-        target_title: See `source_title`.
-        noise_title: See `source_title`.
-        synthetic: Which of "source", "target", "noise" are generated stand-ins.
-        scale: "paper" or "quick".
-        command: The command line that made the results.
-        date: When, as it is to be printed.
-        environment: Machine, device, versions, commit: name -> text, printed in this order.
-        corpora_lines: One line per corpus: what it is and whether the copy is complete.
-        settings: Name -> (value here, source, value at paper scale); the report prints those that differ.
+        runs: Finished runs of the plan.
+        source_title: Title of the source corpus, or None.
+        target_title: Title of the target corpus, or None.
+        noise_title: Title of the noise corpus, or None.
+        settings: All settings.
+        command: Command line that made the results.
+        date: Date as text.
+        environment: Machine, device, versions and commit, in the order of printing.
+        corpora_lines: One line per corpus, with its completeness.
+        classes: Class names in the order of the confusion matrices.
+        synthetic: Roles ("source", "target", "noise") that synthetic stand-ins play.
+        parts: Names of the requested tables.
+        missing: Reason, by table, for tables that cannot be filled completely.
+        failures: Failed runs, each with its reason in one sentence.
     """
 
     expected: Sequence[RunId]
@@ -38,32 +40,54 @@ class ReportContext:
     source_title: str | None
     target_title: str | None
     noise_title: str | None
-    scale: str
+    settings: Settings
     command: str
     date: str
     environment: Mapping[str, str]
     corpora_lines: Sequence[str]
-    settings: Mapping[str, tuple[Any, str, Any]]
+    classes: Sequence[str] = PAPER_CLASSES
     synthetic: frozenset[str] = frozenset()
-    parts: frozenset[str] = frozenset(TABLES)
+    parts: Sequence[str] = field(default_factory=requestable)
     missing: Mapping[str, str] = field(default_factory=dict)
     failures: Sequence[tuple[RunId, str]] = ()
 
+    @property
+    def scale(self) -> str:
+        """Name of the scale, "paper" or "quick"."""
+        return self.settings.scale
+
+    @property
+    def chance(self) -> float:
+        """Chance level of the UAR, in percent."""
+        return 100 / len(self.classes)
+
     def title(self, role: str) -> str | None:
-        """Title of the corpus in the role "source", "target" or "noise", marked where it is a stand-in."""
+        """Return the title of the corpus in the role "source", "target" or "noise", marked if it is synthetic."""
         title = {"source": self.source_title, "target": self.target_title, "noise": self.noise_title}[role]
         if title is None or role not in self.synthetic or title.startswith(_SYNTHETIC):
             return title
         return _SYNTHETIC + title
 
-    def corpus(self, task: Task) -> str | None:
-        """What a task is trained and tested on, as every table writes it; None if a corpus is missing."""
-        if task != "cross":
-            return self.title(task)
-        source, target = self.title("source"), self.title("target")
-        return f"{source} -> {target}" if source and target else None
+    def corpus(self, task: str) -> str | None:
+        """Return the titles of a task's corpora as tables print them, or None if one is missing."""
+        titles = [self.title(role) for role in TASKS[task].roles]
+        return None if None in titles else " -> ".join(map(str, titles))
 
-    def on_paper_corpora(self, task: Task) -> bool:
-        """Whether the task's corpora are the paper's, real or as stand-ins."""
-        roles: tuple[Task, ...] = ("source", "target") if task == "cross" else (task,)
-        return all((self.title(role) or "").removeprefix(_SYNTHETIC) == published().corpora[role] for role in roles)
+    def heading(self, table: str) -> str:
+        """Return the heading of a table, with the titles of its corpora and the scale."""
+        shown = TABLES[table]
+        trained = " and ".join(title for task in shown.tasks if (title := self.corpus(task)))
+        heading = shown.heading.format(
+            source=self.corpus("source") or "no source corpus",
+            target=self.corpus("target") or "no target corpus",
+            cross=self.corpus("cross") or "no target corpus",
+            noise=self.title("noise") or "no noise corpus",
+            corpora=trained or "no corpus",
+        )
+        return f"{shown.title}: {heading}{f', {self.scale} scale' if self.scale != 'paper' else ''}"
+
+    def on_paper_corpora(self, task: str) -> bool:
+        """Return whether the task's corpora and classes are the paper's, real or as stand-ins."""
+        titles = [(self.title(role) or "").removeprefix(_SYNTHETIC) for role in TASKS[task].roles]
+        papers = [published().corpora[role] for role in TASKS[task].roles]
+        return titles == papers and tuple(self.classes) == PAPER_CLASSES

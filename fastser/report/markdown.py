@@ -1,19 +1,18 @@
-"""The rows of a table, laid out in Markdown."""
+"""Markdown tables."""
 
 from collections.abc import Iterable, Sequence
 
-from fastser.data.corpora.base import PAPER_CLASSES
-from fastser.experiment.grid import MODELS, noise_parts
-from fastser.report.aggregation import Summary
+import numpy as np
+
+from fastser.evaluation.metrics import METRICS
+from fastser.models import MODELS
+from fastser.report.aggregation import Score
 from fastser.report.published import published
 from fastser.report.tables import Row
 
-CONDITION_TITLES = {"clean": "", "fgsm": "FGSM", "bim": "BIM", "cross-corpus": ""}
-"""How column headers write a condition; noise conditions are written as their scene and SNR."""
-
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Lay out a Markdown table with aligned pipes; the first `left` columns are set left, the others right."""
+    """Return a Markdown table with aligned pipes. The first `left` columns are aligned left, the others right."""
     lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (header, *rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
     rule = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
@@ -28,37 +27,39 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: i
 
 
 def paper_beside_ours(rows: Sequence[Row]) -> str:
-    """A line per model and augmentation; per condition the paper's number and ours, per task the number of runs."""
+    """Return a table with a line per model and augmentation.
+
+    Columns are the paper's number and ours per condition, and the number of runs per task.
+    """
     cells = {(row.model, row.augmentation, row.task, row.condition): row for row in rows}
     systems = list(dict.fromkeys((row.model, row.augmentation) for row in rows))
     conditions = list(dict.fromkeys((row.task, row.condition) for row in rows if row.model in MODELS))
+    titles = {(row.task, row.condition): row.title for row in rows if row.model in MODELS}
     tasks = list(dict.fromkeys(task for task, _ in conditions))
     paper_knows = any(row.paper_uar is not None for row in rows)
-    columns = [("model", [MODELS.get(model, f"{model} (quoted)") for model, _ in systems])]
+    columns = [("model", [_model_title(model) for model, _ in systems])]
     if any(augmentation not in ("none", "") for _, augmentation in systems):
         columns.append(("augmentation", [augmentation for _, augmentation in systems]))
     left = len(columns)
     if not paper_knows:
-        columns.append((f"paper ({published().corpora[tasks[0]]})", ["n/a"] * len(systems)))
+        columns.append((f"paper ({published().corpora.get(tasks[0], tasks[0])})", ["n/a"] * len(systems)))
     for task in tasks:
         for condition in (condition for of_task, condition in conditions if of_task == task):
             column = [cells.get((*system, task, condition)) for system in systems]
-            comma = f", {title}" if (title := _condition_title(condition)) else ""
+            comma = f", {title}" if (title := titles[task, condition]) else ""
             corpus = f" ({next(row.corpus for row in column if row)})" if len(tasks) > 1 else ""
             if paper_knows:
-                columns.append((f"paper{comma} ({published().corpora[task]})", [_paper_cell(row) for row in column]))
+                columns.append(
+                    (f"paper{comma} ({published().corpora.get(task, task)})", [_paper_cell(row) for row in column])
+                )
             columns.append((f"ours{comma}{corpus}", _ours_cells(column)))
         runs = [[row for row in rows if (row.model, row.augmentation, row.task) == (*s, task)] for s in systems]
         columns.append(("n", [_runs_cell(line) for line in runs]))
     return markdown_table([title for title, _ in columns], zip(*(column for _, column in columns), strict=True), left)
 
 
-def _condition_title(condition: str) -> str:
-    """How a column header writes a condition: "noise-kitchen-0db" is "kitchen, 0 dB"."""
-    if (parts := noise_parts(condition)) is None:
-        return CONDITION_TITLES.get(condition, condition)
-    scene, snr = parts
-    return f"{scene}, {snr:g} dB" if scene else f"{snr:g} dB"
+def _model_title(name: str) -> str:
+    return MODELS[name].title if name in MODELS else f"{name} (quoted)"
 
 
 def _paper_cell(row: Row | None) -> str:
@@ -68,7 +69,7 @@ def _paper_cell(row: Row | None) -> str:
 
 
 def _ours_cells(column: Sequence[Row | None]) -> list[str]:
-    """One column of our numbers, the best in bold."""
+    """Return one column of our numbers, with the best one in bold."""
     means = [round(100 * row.measured.mean, 1) if row and row.measured else None for row in column]
     best = max((mean for mean in means if mean is not None), default=None)
     texts = []
@@ -87,10 +88,10 @@ def _runs_cell(rows: Sequence[Row]) -> str:
     planned = [row.ours for row in rows if row.ours]
     if not planned:
         return "-"
-    fewest = min(planned, key=lambda summary: summary.finished)
+    fewest = min(planned, key=lambda score: score.finished)
     if not fewest.complete:
         repeats = f"{fewest.repeats} of {fewest.planned_repeats} repeats"
-        return f"{repeats}, incomplete ({fewest.finished} of {fewest.planned} trainings)"
+        return f"{repeats}, incomplete ({fewest.finished} of {fewest.planned} runs)"
     return f"{fewest.repeats} x {len(fewest.by_fold)}"
 
 
@@ -99,13 +100,14 @@ def _plus_minus(percent: float, std: float | None) -> str:
 
 
 def details_table(rows: Sequence[Row]) -> str:
-    """The further measures of every cell that has a finished training."""
+    """Return further measures of every cell that has a finished run."""
+    own = [metric for metric in METRICS.values() if metric.name not in ("uar", "accuracy")]
     header = ("model", "augmentation", "condition", "corpus", "UAR", "std over folds", "pooled UAR", "accuracy")
     return markdown_table(
-        header,
+        (*header, *(metric.title for metric in own)),
         [
             (
-                MODELS[row.model],
+                _model_title(row.model),
                 row.augmentation,
                 row.condition,
                 row.corpus,
@@ -113,6 +115,7 @@ def details_table(rows: Sequence[Row]) -> str:
                 "" if ours.fold_std is None else f"{100 * ours.fold_std:.1f}",
                 f"{100 * ours.pooled_uar:.1f}",
                 f"{100 * ours.accuracy:.1f}",
+                *(f"{100 * float(np.mean(ours.metrics[metric.name])):.1f}" for metric in own),
             )
             for row in rows
             if (ours := row.measured)
@@ -121,27 +124,34 @@ def details_table(rows: Sequence[Row]) -> str:
     )
 
 
-def scenes_table(rows: Sequence[Row]) -> str:
-    """Table 2 by noise scene at the lowest SNR; empty if no scene was tested apart."""
-    measured = [(row, *parts) for row in rows if row.measured and (parts := noise_parts(row.condition))]
+def side_by_side(rows: Sequence[Row]) -> str:
+    """Return our numbers with a line per model and augmentation and a column per condition; empty if none is run.
+
+    Of conditions with a level, such as the SNR of noise, only those with the lowest one are shown.
+    """
+    measured = [row for row in rows if row.measured]
     if not measured:
         return ""
-    lowest = min(snr for _, _, snr in measured)
-    cells = {(row.model, row.augmentation, scene): row for row, scene, snr in measured if snr == lowest}
+    lowest = min((row.level for row in measured if row.level is not None), default=None)
+    measured = [row for row in measured if row.level == lowest]
+    titles = {row.condition: row.title for row in measured}
+    cells = {(row.model, row.augmentation, row.condition): row for row in measured}
     systems = list(dict.fromkeys((model, augmentation) for model, augmentation, _ in cells))
-    scenes = sorted({scene for *_, scene in cells})
-    columns = [_ours_cells([cells.get((*system, scene)) for system in systems]) for scene in scenes]
+    columns = [_ours_cells([cells.get((*system, condition)) for system in systems]) for condition in titles]
     return markdown_table(
-        ["model", "augmentation", *(f"{scene}, {lowest:g} dB" for scene in scenes)],
-        [[MODELS[model], augmentation, *line] for (model, augmentation), *line in zip(systems, *columns, strict=True)],
+        ["model", "augmentation", *titles.values()],
+        [
+            [_model_title(model), augmentation, *line]
+            for (model, augmentation), *line in zip(systems, *columns, strict=True)
+        ],
         left=2,
     )
 
 
-def recall_table(summary: Summary) -> str:
-    """A confusion matrix with the recall of each emotion."""
+def recall_table(score: Score, classes: Sequence[str]) -> str:
+    """Return a confusion matrix with the recall of each class."""
     lines = []
-    for emotion, counts in zip(PAPER_CLASSES, summary.confusion.tolist(), strict=True):
-        recall = f"{100 * counts[PAPER_CLASSES.index(emotion)] / sum(counts):.1f}" if sum(counts) else "-"
-        lines.append([emotion, *map(str, counts), recall])
-    return markdown_table(["truth", *PAPER_CLASSES, "recall (%)"], lines)
+    for index, (name, counts) in enumerate(zip(classes, score.confusion.tolist(), strict=True)):
+        recall = f"{100 * counts[index] / sum(counts):.1f}" if sum(counts) else "-"
+        lines.append([name, *map(str, counts), recall])
+    return markdown_table(["truth", *classes, "recall (%)"], lines)

@@ -1,4 +1,4 @@
-"""The page: every table in Markdown, and the files that lie beside it."""
+"""The report: every table in Markdown, and the files beside it."""
 
 from collections.abc import Sequence
 from importlib import resources
@@ -7,50 +7,65 @@ from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
-from fastser.experiment.grid import TABLES, Task
-from fastser.report.aggregation import Grid
+from fastser.experiment.tables import TABLES, Table
+from fastser.report.aggregation import Scores
 from fastser.report.claims import NOT_PLANNED, judge
 from fastser.report.context import ReportContext
-from fastser.report.figures import draw_figure2
-from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, scenes_table
+from fastser.report.figures import draw_bars
+from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, side_by_side
 from fastser.report.published import published
-from fastser.report.tables import Row, build_tables, write_csv
+from fastser.report.tables import Row, build_tables, write_csv, write_metrics
 from fastser.runtime.files import atomic_write
+from fastser.settings import PAPER, PAPER_CLASSES
+
+WRITTEN = ("table*.csv", "figure*.csv", "figure*.png", "metrics.csv")
+"""Patterns of the files that a report writes, besides those named by registered tables."""
 
 
 class Section(NamedTuple):
-    """One table of the page: what stands above it, the table (empty if nothing was run), what stands below it."""
+    """One table of the report.
+
+    Attributes:
+        name: Name of the table.
+        heading: Heading.
+        picture: Name of the PNG file, or an empty text.
+        table: The table in Markdown. Empty if nothing was run.
+        details: Further measures in Markdown.
+        notes: Notes below the table, or the reasons why there is none.
+    """
 
     name: str
     heading: str
+    picture: str
     table: str
     details: str
     notes: Sequence[str]
 
 
 def write_report(out: Path, context: ReportContext) -> Path:
-    """Write the CSV of every table asked for, `figure2.png` if it has a bar, and `report.md`, each whole or not at all.
+    """Write the CSV files of the requested tables, their charts and `report.md`, each file completely or not at all.
 
-    Tables that an earlier report left in the folder go, so that all that lies there is of one plan. They can be made
-    again: the trainings stay.
+    Tables of earlier reports are removed, so that the folder holds one plan. They can be made again from the runs.
 
     Args:
-        out: Folder, which exists.
-        context: What to report.
+        out: Results folder, which exists.
+        context: Content of the report.
 
     Returns:
-        The path of `report.md`.
+        Path of `report.md`.
     """
     tables = build_tables(context)
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
-    has_figure = any(row.measured for row in tables.get("figure2", ()))
-    written = {f"{name}.csv" for name in tables} | ({"figure2.png"} if has_figure else set())
-    for earlier in (*out.glob("table*.csv"), *out.glob("figure2.*")):
-        if earlier.name not in written:
-            earlier.unlink(missing_ok=True)
-    if has_figure:
-        draw_figure2(out / "figure2.png", tables["figure2"], f"Figure 2: {_headings(context)['figure2']}")
+    write_metrics(out / "metrics.csv", tables)
+    charts = [name for name, rows in tables.items() if TABLES[name].bars and any(row.measured for row in rows)]
+    written = {"metrics.csv", *(f"{name}.csv" for name in tables), *(f"{name}.png" for name in charts)}
+    for pattern in (*WRITTEN, *(f"{name}.csv" for name in TABLES), *(f"{name}.png" for name in TABLES)):
+        for earlier in out.glob(pattern):
+            if earlier.name not in written:
+                earlier.unlink(missing_ok=True)
+    for name in charts:
+        draw_bars(out / f"{name}.png", tables[name], context.heading(name), context.chance)
     template = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     ).from_string(resources.files(__package__).joinpath("report.md.jinja").read_text("utf-8"))
@@ -59,9 +74,16 @@ def write_report(out: Path, context: ReportContext) -> Path:
         published=published(),
         qualifiers=_qualifiers(context),
         cautions=_cautions(context),
-        sections=[_section(name, tables.get(name, []), context) for name in TABLES],
-        has_figure=has_figure,
-        scenes=scenes_table(tables.get("table2-scenes", [])),
+        sections=[
+            _section(table, tables.get(table.name, []), context, f"{table.name}.png" if table.name in charts else "")
+            for table in TABLES.values()
+            if table.part_of is None
+        ],
+        supplements=[
+            (table.name, context.heading(table.name), text)
+            for table in TABLES.values()
+            if table.part_of and (text := side_by_side(tables.get(table.name, [])))
+        ],
         recalls=_recalls(context),
         claims=_claims(context),
         settings=_settings(context),
@@ -72,7 +94,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
 
 
 def _qualifiers(context: ReportContext) -> str:
-    """What the title adds, such as "(synthetic speech, quick scale)"; nothing for real corpora at paper scale."""
+    """Return the qualifiers of the title, such as "(synthetic speech, quick scale)"."""
     words = ["synthetic speech"] if context.synthetic & {"source", "target"} else []
     words += ["synthetic noise"] if context.synthetic == {"noise"} else []
     words += [f"{context.scale} scale"] if context.scale != "paper" else []
@@ -80,77 +102,73 @@ def _qualifiers(context: ReportContext) -> str:
 
 
 def _cautions(context: ReportContext) -> list[str]:
+    """Return sentences that say how far the numbers can be compared with the paper's."""
     cautions = []
     if context.synthetic & {"source", "target"}:
         cautions.append(
             "The speech is synthetic: a small synthesiser made it. These numbers show that the program works from end "
-            "to end; they say nothing about emotion in human speech and cannot be compared with the paper's."
+            "to end. They say nothing about emotion in human speech and cannot be compared with the paper's."
         )
     elif "noise" in context.synthetic:
         cautions.append("The noise is synthetic: generated scenes, not recordings.")
     if context.scale != "paper":
         cautions.append(
             f"The scale is {context.scale}: narrower networks, shorter segments, fewer folds, repeats and epochs than "
-            "the paper's. This is no attempt to reach its numbers, and small differences between rows mean nothing."
+            "the paper's. Its numbers cannot be reached this way, and small differences between rows mean nothing."
         )
     others = [
         f"{context.title(role)} in the place of {published().corpora[role]}"
         for role in ("source", "target")
         if context.title(role) and not context.on_paper_corpora(role)
     ]
-    if others:
+    if tuple(context.classes) != PAPER_CLASSES:
         cautions.append(
-            f"The corpora are not the paper's ({', '.join(others)}): its columns stand here for orientation, and the "
-            "difference from ours is no measure of how well it was reproduced."
+            f"The classes are {', '.join(context.classes)}, not the paper's four. The paper's columns are given for "
+            "orientation only."
+        )
+    elif others:
+        cautions.append(
+            f"The corpora are not the paper's ({', '.join(others)}). The paper's columns are given for orientation, "
+            "and the difference from ours does not measure how well the paper was reproduced."
         )
     return cautions
 
 
-def _headings(context: ReportContext) -> dict[str, str]:
-    scale = f", {context.scale} scale" if context.scale != "paper" else ""
-    source, cross = context.corpus("source"), context.corpus("cross")
-    trained = " and ".join(title for task in ("source", "target") if (title := context.title(task)))
-    return {
-        "table1": f"UAR (%) on clean speech, no augmentation, {trained}{scale}",
-        "table2": f"UAR (%) on {source} with noise from {context.title('noise') or 'no noise corpus'}{scale}",
-        "table3": f"UAR (%) on {source} under adversarial attack{scale}",
-        "table4": f"UAR (%) across corpora beside published studies, {cross or 'no target corpus'}{scale}",
-        "figure2": f"UAR (%) across corpora, {cross or 'no target corpus'}{scale}",
-    }
-
-
-def _section(name: str, rows: Sequence[Row], context: ReportContext) -> Section:
+def _section(table: Table, rows: Sequence[Row], context: ReportContext, picture: str) -> Section:
+    """Return the section of one table."""
     measured = any(row.measured for row in rows)
-    notes = [context.missing[name]] if name in context.missing else []
-    if name not in context.parts:
+    notes = [context.missing[table.name]] if table.name in context.missing else []
+    if table.name not in context.parts:
         notes = ["it was not asked for."]
     elif not measured and not notes:
-        notes = ["none of its trainings is finished."]
-    table = paper_beside_ours(rows) if measured else ""
-    if "n/a" in table:
+        notes = ["none of its runs is finished."]
+    text = paper_beside_ours(rows) if measured else ""
+    if "n/a" in text:
         notes.append(f"n/a: {published().unknown}.")
-    quoted = {study.name: study.reference for study in published().study if study.name in table}
+    quoted = {study.name: study.reference for study in published().study if study.name in text}
     if quoted:
         notes.append(f"Quoted by the paper: {'; '.join(f'{name}, {where}' for name, where in quoted.items())}.")
     return Section(
-        name=name,
-        heading=f"{name[:-1].capitalize()} {name[-1]}: {_headings(context)[name]}",
-        table=table,
+        name=table.name,
+        heading=context.heading(table.name),
+        picture=picture,
+        table=text,
         details=details_table(rows) if measured else "",
         notes=notes,
     )
 
 
 def _recalls(context: ReportContext) -> list[tuple[str, str]]:
-    """The summed confusion matrix of the proposed model on clean speech, for each corpus it was run on."""
-    grid = Grid(context.expected, context.runs)
-    tasks: tuple[Task, ...] = ("source", "target")
-    found = [(context.corpus(task), grid.summary(task, "proposed", "none", "clean")) for task in tasks]
-    return [(corpus, recall_table(summary)) for corpus, summary in found if corpus and summary and summary.finished]
+    """Return the summed confusion matrix of the proposed model on clean speech, for each corpus."""
+    scores = Scores(context.expected, context.runs)
+    found = [(context.corpus(task), scores.score(task, "proposed", "none", "clean")) for task in ("source", "target")]
+    return [
+        (corpus, recall_table(score, context.classes)) for corpus, score in found if corpus and score and score.finished
+    ]
 
 
 def _claims(context: ReportContext) -> str:
-    """The claims that compare what the plan holds; empty if there is none."""
+    """Return the claims whose comparisons are in the plan, in Markdown; empty if there is none."""
     judged = [judgement for judgement in judge(context) if judgement.because != NOT_PLANNED]
     if not judged:
         return ""
@@ -159,10 +177,11 @@ def _claims(context: ReportContext) -> str:
 
 
 def _settings(context: ReportContext) -> str:
-    """The settings that are not those of the paper scale; empty if all are."""
+    """Return the settings that differ from the paper scale, in Markdown; empty if there is none."""
+    papers = PAPER.describe()
     lines = [
-        (name, str(here), str(paper), source)
-        for name, (here, source, paper) in context.settings.items()
-        if here != paper
+        (name, str(value), str(papers[name][0]), source)
+        for name, (value, source) in context.settings.describe().items()
+        if value != papers[name][0]
     ]
     return markdown_table(("setting", "here", "paper scale", "source of the latter"), lines, left=4) if lines else ""

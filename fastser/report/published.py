@@ -1,4 +1,4 @@
-"""The published numbers and claims, read from `fastser/paper.toml`."""
+"""Published numbers and claims, from `fastser/paper.toml`."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from fastser.experiment.grid import Task
-
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Number(_Entry):
-    """A published UAR in percent, with its standard deviation where the paper gives one."""
+    """A published UAR in percent, with its standard deviation if the paper gives one."""
 
-    task: Task
+    task: str
     model: str
     augmentation: str
     condition: str
@@ -28,10 +26,10 @@ class Number(_Entry):
 
 
 class Study(_Entry):
-    """Another study that a table of the paper quotes; `uar` is None where our copy lost the number."""
+    """A study that a table of the paper quotes. `uar` is None where our copy of the paper lost the number."""
 
     table: str
-    task: Task
+    task: str
     name: str
     condition: str
     uar: float | None = None
@@ -40,11 +38,11 @@ class Study(_Entry):
 
 
 class Claim(_Entry):
-    """An ordering that the paper states; the fields are explained in `paper.toml`."""
+    """An order of results that the paper states. `paper.toml` explains the fields."""
 
     text: str
     source: str
-    tasks: Sequence[Task]
+    tasks: Sequence[str]
     conditions: Sequence[str]
     along: Literal["model", "augmentation", "study"]
     at: Sequence[str]
@@ -54,22 +52,22 @@ class Claim(_Entry):
 
 
 class Published(_Entry):
-    """All of `paper.toml`."""
+    """Content of `paper.toml`."""
 
     citation: str
     unknown: str
-    corpora: Mapping[Task, str]
+    corpora: Mapping[str, str]
     number: Sequence[Number]
     study: Sequence[Study]
     claim: Sequence[Claim]
 
-    def find(self, task: Task, model: str, augmentation: str, condition: str) -> Number | None:
-        """The published number of one cell, None where our copy has none."""
+    def find(self, task: str, model: str, augmentation: str, condition: str) -> Number | None:
+        """Return the published number of one cell, or None if our copy of the paper has none."""
         wanted = (task, model, augmentation, condition)
         return next((n for n in self.number if (n.task, n.model, n.augmentation, n.condition) == wanted), None)
 
 
 @cache
 def published() -> Published:
-    """Read `paper.toml` once."""
+    """Read `paper.toml`, once per process."""
     return Published.model_validate(tomllib.loads(resources.files("fastser").joinpath("paper.toml").read_text("utf-8")))

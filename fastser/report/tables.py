@@ -1,13 +1,17 @@
-"""The paper's tables as rows: which cells each one has, and the CSV files."""
+"""Rows of the tables, and the CSV files."""
 
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.experiment.grid import AUGMENTATIONS, MODELS, Task, noise_parts
-from fastser.experiment.store import Run
-from fastser.report.aggregation import Grid, Summary
+import numpy as np
+
+from fastser.augmentation import AUGMENTATIONS
+from fastser.evaluation.conditions import Condition
+from fastser.experiment.tables import TABLES, Table
+from fastser.models import MODELS
+from fastser.report.aggregation import Score, Scores, std_of
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.runtime.files import atomic_write
@@ -25,58 +29,55 @@ CSV_COLUMNS = (
     "paper_std",
 )
 
+METRIC_COLUMNS = ("table", "model", "augmentation", "condition", "corpus", "metric", "mean", "std", "n_repeats")
+
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of a table: ours beside the paper's. UAR of ours is a fraction, the paper's is in percent.
+    """One cell of a table, with our score and the paper's.
 
     Attributes:
         model: Name of the model, or of a quoted study.
-        augmentation: Name; empty for a quoted study.
-        condition: Name, such as "noise-0db".
-        task: What was trained and tested on.
-        corpus: Its title.
-        ours: None for a quoted study, and where the plan has no training.
-        paper_uar: None where our copy of the paper has no number.
-        paper_std: None where it has none.
+        augmentation: Name of the augmentation. Empty for a quoted study.
+        condition: Name of the condition, such as "noise-0db".
+        title: Title of the condition in column headers.
+        level: Level of the condition, such as an SNR in dB, or None.
+        task: Name of the task.
+        corpus: Title of its corpora.
+        ours: Our score, fractions. None for a quoted study, and where the plan has no run.
+        paper_uar: The paper's UAR in percent, or None where our copy of the paper has no number.
+        paper_std: The paper's standard deviation in percent, or None.
     """
 
     model: str
     augmentation: str
     condition: str
-    task: Task
+    title: str
+    level: float | None
+    task: str
     corpus: str
-    ours: Summary | None
+    ours: Score | None
     paper_uar: float | None
     paper_std: float | None
 
     @property
-    def measured(self) -> Summary | None:
-        """Ours, if at least one training is finished."""
+    def measured(self) -> Score | None:
+        """Our score, if at least one run is finished."""
         return self.ours if self.ours and self.ours.finished else None
 
 
 def build_tables(context: ReportContext) -> dict[str, list[Row]]:
-    """Make the rows of every table asked for, and of Table 2 by noise scene ("table2-scenes")."""
-    grid = Grid(context.expected, context.runs)
-    noise, scenes = _noise_conditions(context.runs)
-    cells: dict[str, tuple[Sequence[Task], Sequence[str], Sequence[str], Sequence[str]]] = {
-        "table1": (("source", "target"), tuple(MODELS), ("none",), ("clean",)),
-        "table2": (("source",), tuple(MODELS), AUGMENTATIONS, noise),
-        "table2-scenes": (("source",), tuple(MODELS), AUGMENTATIONS, scenes),
-        "table3": (("source",), tuple(MODELS), AUGMENTATIONS, ("fgsm", "bim")),
-        "table4": (("cross",), ("proposed",), AUGMENTATIONS, ("cross-corpus",)),
-        "figure2": (("cross",), tuple(MODELS), AUGMENTATIONS, ("cross-corpus",)),
-    }
+    """Return the rows of every requested table and of its supplements."""
+    scores = Scores(context.expected, context.runs)
     return {
-        name: _measured_rows(context, grid, *cell) + _study_rows(context, name)
-        for name, cell in cells.items()
-        if name.partition("-")[0] in context.parts
+        table.name: _measured_rows(context, scores, table) + _study_rows(context, table.name)
+        for table in TABLES.values()
+        if (table.part_of or table.name) in context.parts
     }
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write one table, UAR in percent with two decimals, empty where nothing is known.
+    """Write one table: UAR in percent with two decimals, empty where nothing is known.
 
     `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean.
     """
@@ -101,42 +102,53 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
             )
 
 
-def _noise_conditions(runs: Iterable[Run]) -> tuple[Sequence[str], Sequence[str]]:
-    """The noise conditions that were tested, the paper's if none was yet; those of single scenes apart."""
-    found = {name: parts for run in runs for name in run.confusions if (parts := noise_parts(name))}
-    ordered = sorted(found, key=lambda name: found[name])
-    mixed = [name for name in ordered if not found[name][0]]
-    return mixed or ("noise-0db", "noise-10db", "noise-20db"), [name for name in ordered if found[name][0]]
+def write_metrics(path: Path, tables: dict[str, list[Row]]) -> None:
+    """Write every registered metric of every measured cell, one line each, in percent with two decimals."""
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(METRIC_COLUMNS)
+        for name, rows in tables.items():
+            for row in rows:
+                if (ours := row.measured) is None:
+                    continue
+                where = (name, row.model, row.augmentation, row.condition, row.corpus)
+                for metric, values in ours.metrics.items():
+                    mean, std = float(np.mean(values)), std_of(values)
+                    writer.writerow((*where, metric, _percent(mean), _percent(std), ours.repeats))
 
 
-def _measured_rows(
-    context: ReportContext,
-    grid: Grid,
-    tasks: Sequence[Task],
-    models: Sequence[str],
-    augmentations: Sequence[str],
-    conditions: Sequence[str],
-) -> list[Row]:
-    """A row for every cell that is planned or that the paper has a number for."""
+def _measured_rows(context: ReportContext, scores: Scores, table: Table) -> list[Row]:
+    """Return a row for every cell that is planned or that the paper has a number for."""
+    columns = _columns(context, table)
     rows = []
-    for task in tasks:
+    for task in table.tasks:
         if not (corpus := context.corpus(task)):
             continue
-        for model in models:
-            for augmentation in augmentations:
-                for condition in conditions:
-                    ours = grid.summary(task, model, augmentation, condition)
-                    paper = published().find(task, model, augmentation, condition)
+        for model in table.models or MODELS:
+            for augmentation in table.augmentations or AUGMENTATIONS:
+                for condition in columns:
+                    name = condition.name
+                    ours = scores.score(task, model, augmentation, name)
+                    paper = published().find(task, model, augmentation, name)
                     if ours or paper:
                         uar, std = (paper.uar, paper.std) if paper else (None, None)
-                        rows.append(Row(model, augmentation, condition, task, corpus, ours, uar, std))
+                        of = (name, condition.title, condition.level)
+                        rows.append(Row(model, augmentation, *of, task, corpus, ours, uar, std))
     return rows
 
 
+def _columns(context: ReportContext, table: Table) -> Sequence[Condition]:
+    """Return the conditions of a table. A supplement has only those that were tested."""
+    tested = {name for run in context.runs for name in run.confusions}
+    columns = table.columns(context.settings)
+    return [condition for condition in columns if table.part_of is None or condition.name in tested]
+
+
 def _study_rows(context: ReportContext, table: str) -> list[Row]:
-    """The studies that the paper quotes in this table, beside the corpora that they are about."""
+    """Return the studies that the paper quotes in a table, beside the corpora that they are about."""
+    titles = published().corpora
     return [
-        Row(study.name, "", study.condition, study.task, published().corpora[study.task], None, study.uar, None)
+        Row(study.name, "", study.condition, "", None, study.task, titles[study.task], None, study.uar, None)
         for study in published().study
         if study.table == table and (context.on_paper_corpora(study.task) or table == "table4")
     ]

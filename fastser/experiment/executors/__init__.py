@@ -1,48 +1,13 @@
-"""Who runs the trainings: each executor takes a plan and a `Listener`, and yields an `Outcome` for every training."""
+"""Executors: one process, a Ray cluster, Slurm jobs. `EXECUTORS` lists them."""
 
-from dataclasses import dataclass, fields
-from typing import Protocol
+from fastser.experiment.executors.base import Executor, ExecutorError, Listener, Outcome, Work
+from fastser.experiment.executors.ray_executor import RayExecutor
+from fastser.experiment.executors.serial import SerialExecutor
+from fastser.experiment.executors.slurm import SlurmExecutor
+from fastser.experiment.options import RunOptions
+from fastser.runtime.registry import Registry
 
-from fastser.evaluation.metrics import ConditionResult
-from fastser.experiment.grid import GridPoint
-from fastser.experiment.store import RunId
-from fastser.training.loop import Epoch
+__all__ = ["EXECUTORS", "Executor", "ExecutorError", "Listener", "Outcome", "RunOptions", "Work"]
 
-
-class ExecutorError(RuntimeError):
-    """An executor that cannot run anything, in one sentence."""
-
-
-class Listener(Protocol):
-    """Who wants to know how far the run is."""
-
-    def started(self, training: RunId) -> None:
-        """A training begins."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """One of its epochs is done."""
-
-    def condition(self, name: str) -> None:
-        """A test of it begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one training.
-
-    Attributes:
-        training: Which one.
-        seconds: Wall time that this process spent on it; None if it was finished, or had failed, already.
-        results: By condition; empty if it failed or was finished already.
-        failure: Why it failed, in one sentence, or None.
-    """
-
-    training: RunId
-    seconds: float | None
-    results: dict[str, ConditionResult]
-    failure: str | None = None
-
-
-def cell_of(training: RunId) -> GridPoint:
-    """The cell of the grid without data and settings, which is what is identified, seeded and run."""
-    return GridPoint(**{field.name: getattr(training, field.name) for field in fields(GridPoint)})
+EXECUTORS: Registry[Executor] = Registry("executor", [SerialExecutor(), RayExecutor(), SlurmExecutor()])
+"""All executors by name."""

@@ -1,38 +1,38 @@
-"""Why a training failed, in one sentence, and whether its process can go on."""
+"""Failures of runs: the reason in one sentence, and whether the process can continue."""
 
 import re
 
 import torch
 
-from fastser.data.corpora.base import CorpusError
+from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
 from fastser.training.batch_size import advice, fitting_batch_size, is_out_of_gpu_memory
-from fastser.training.loop import TrainingError
+from fastser.training.state import TrainingError
 
-SPEAKING_ERRORS = (TrainingError, NoiseError, CorpusError, OSError)
-"""Exceptions whose message says all; of others their name is said too."""
+SELF_EXPLANATORY_ERRORS = (TrainingError, NoiseError, CorpusError, OSError)
+"""Exceptions shown to the user without their type."""
 
 
 def in_one_sentence(error: Exception) -> str:
-    """What an exception says, without what is only for programmers."""
+    """Return the message of an exception without the parts that are for programmers."""
     first = (str(error) or type(error).__name__).splitlines()[0]
     if isinstance(error, MemoryError) or re.search(r"not enough memory|can't allocate memory", first):
         return f"out of main memory: {first.rpartition('DefaultCPUAllocator: ')[2]}"
-    return first if isinstance(error, SPEAKING_ERRORS) or not str(error) else f"{type(error).__name__}: {first}"
+    return first if isinstance(error, SELF_EXPLANATORY_ERRORS) or not str(error) else f"{type(error).__name__}: {first}"
 
 
-def out_of_gpu_memory(experiment: Experiment, model: str, testing: str | None) -> str:
-    """Why a training did not fit on the GPU, and what would.
+def out_of_gpu_memory(experiment: Experiment, model: str, condition: str | None) -> str:
+    """Return the reason why a run did not fit on the GPU, and a batch size that fits.
 
     Args:
-        experiment: What it belongs to.
-        model: Name of its architecture.
-        testing: The condition that was tested, None if it was still in training.
+        experiment: Experiment of the run.
+        model: Name of its model.
+        condition: Condition that was being tested, or None during the training.
     """
-    if testing is not None:
-        return f"out of GPU memory while {BATCH_SIZE} segments were tested under {testing}"
+    if condition is not None:
+        return f"out of GPU memory while {BATCH_SIZE} segments were tested under {condition}"
     spectrogram, batch_size = experiment.settings.spectrogram, experiment.settings.training.batch_size
     segment = spectrogram.segment_frames, spectrogram.num_bins
     fits = fitting_batch_size(lambda: experiment.model(model), batch_size, segment, experiment.device)
@@ -40,7 +40,7 @@ def out_of_gpu_memory(experiment: Experiment, model: str, testing: str | None) -
 
 
 def device_is_lost(device: torch.device) -> bool:
-    """Whether nothing can be computed on a device by this process any more, as after an illegal access on a GPU."""
+    """Return whether this process can no longer compute on a device, as after an illegal access on a GPU."""
     try:
         torch.zeros(1, device=device).item()
     except RuntimeError as error:

@@ -1,23 +1,18 @@
-"""In which order the trainings of a plan are begun."""
+"""Order in which the runs of a plan are begun."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
-from fastser.experiment.grid import GridPoint
-
-_Cell = TypeVar("_Cell", bound=GridPoint)
+from fastser.experiment.grid import RunId
 
 
-def longest_first(cells: Sequence[_Cell], seconds: Mapping[_Cell, float]) -> list[_Cell]:
-    """Repeat by repeat, and in each the longest first, so that no straggler is left when the workers run out of work.
+def longest_first(runs: Sequence[RunId], seconds: Mapping[RunId, float]) -> list[RunId]:
+    """Sort runs by repeat, and within a repeat the longest first.
 
-    Whole repeats come first because a run that is stopped half-way then holds whole comparisons of all models.
+    With whole repeats first, an interrupted grid holds whole comparisons of all models. With the longest runs first, no
+    worker is left with a long run at the end. Runs of equal length stay in the order of the plan.
 
     Args:
-        cells: The plan.
-        seconds: Estimated seconds; a cell that is not there has nothing left to do.
-
-    Returns:
-        The same cells; those that take equally long stay in the order of the plan.
+        runs: The plan.
+        seconds: Estimated seconds. A run that is not in it has nothing left to do.
     """
-    return sorted(cells, key=lambda cell: (cell.repeat, -seconds.get(cell, 0.0)))
+    return sorted(runs, key=lambda run_id: (run_id.point.repeat, -seconds.get(run_id, 0.0)))

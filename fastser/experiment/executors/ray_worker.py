@@ -1,4 +1,4 @@
-"""The Ray actor: a process of its own that keeps the data mapped and the compiled models warm between trainings."""
+"""Ray actor: a process that keeps the data mapped and the compiled models warm between runs."""
 
 import threading
 from collections import deque
@@ -8,45 +8,45 @@ from typing import Any
 
 from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
-from fastser.experiment.grid import GridPoint
-from fastser.experiment.store import ResultsError, RunId
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.store import ResultsError
 from fastser.runtime.device import DeviceError
 from fastser.training.checkpoint import TrainingStopped
-from fastser.training.loop import Epoch
+from fastser.training.state import Epoch
 
 
 class Worker:
-    """Runs one training after the other; is asked meanwhile how far it is.
+    """Executes one run after another, and reports its progress when it is asked.
 
-    It answers with how something went and what belongs to that: "ready"; "unusable" and why it can run nothing; "done"
-    and the seconds; "failed" and the reason; "lost" and the reason if its GPU is lost with the training; "elsewhere" if
-    another process has the training; "stopped".
+    Methods answer with a word and its value: "ready"; "unusable" and the reason why it can execute no run; "done" and
+    the seconds; "failed" and the reason; "lost" and the reason if its GPU is lost; "elsewhere" if another process has
+    the run; "stopped".
 
     Args:
-        spec: Path of what `WorkerConfig.write` wrote.
+        config: Path of a file from `WorkerConfig.write`.
     """
 
-    def __init__(self, spec: str) -> None:
-        self._spec = Path(spec)
-        self._job: Runner | None = None
+    def __init__(self, config: str) -> None:
+        self._config = Path(config)
+        self._runner: Runner | None = None
         self._stop = threading.Event()
         self._events: deque[tuple[str, Any]] = deque()
 
     def open(self) -> tuple[str, Any]:
         """Map the data."""
         try:
-            self._job = read_worker_config(self._spec).job(self._stop)
+            self._runner = read_worker_config(self._config).runner(self._stop)
         except (WorkerConfigError, DeviceError, ResultsError) as error:
             return "unusable", str(error)
         return "ready", None
 
-    def run(self, cell: GridPoint, key: str) -> tuple[str, Any]:
-        """Run the training of a cell, which must have this key here too."""
-        assert self._job is not None
-        if self._job.experiment.identify(cell).key != key:
+    def run(self, point: GridPoint, key: str) -> tuple[str, Any]:
+        """Execute the run at a point of the grid. Its key must be the same here."""
+        assert self._runner is not None
+        if self._runner.experiment.identify(point).key != key:
             return "unusable", "a worker runs another version of fastser than this process; install the same everywhere"
         try:
-            outcome = self._job.run(cell, self)
+            outcome = self._runner.run(point, self)
         except TrainingStopped:
             return "stopped", None
         except ResultsError as error:
@@ -60,21 +60,21 @@ class Worker:
         return "done", outcome.seconds
 
     def events(self) -> list[tuple[str, Any]]:
-        """What has happened since the last call."""
+        """Return the progress since the last call."""
         return [self._events.popleft() for _ in range(len(self._events))]
 
     def stop(self) -> None:
-        """Let the running training stop where it can go on."""
+        """Ask the running run to stop where it can be continued."""
         self._stop.set()
 
-    def started(self, _training: RunId) -> None:
-        """As in `Listener`."""
+    def started(self, _run_id: RunId) -> None:
+        """Implement `Listener`."""
         self._events.append(("started", None))
 
     def epoch(self, epoch: Epoch) -> None:
-        """As in `Listener`."""
+        """Implement `Listener`."""
         self._events.append(("epoch", asdict(epoch)))
 
     def condition(self, name: str) -> None:
-        """As in `Listener`."""
+        """Implement `Listener`."""
         self._events.append(("condition", name))

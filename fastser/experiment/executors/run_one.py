@@ -1,38 +1,36 @@
-"""One training from claim to result: what every executor does with a cell of the plan, in whichever process."""
+"""One run from claim to result: the part that every executor has in common, in any process."""
 
+import json
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from safetensors.torch import save
-from torch import Tensor
 
-from fastser.experiment.executors import Listener, Outcome
+from fastser.experiment.executors.base import Listener, Outcome
 from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, out_of_gpu_memory
-from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import GridPoint
-from fastser.experiment.store import Failure, ResultsError, ResultStore, RunId, writing
+from fastser.experiment.experiment import Experiment, TrainedModel
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.store import Failure, ResultsError, ResultStore, writing
 from fastser.runtime.device import DeviceError
 from fastser.runtime.files import atomic_write
-from fastser.runtime.provenance import environment
 from fastser.training.batch_size import free_memory, is_out_of_gpu_memory
 from fastser.training.checkpoint import Checkpoint, CheckpointError, TrainingStopped
 
 
 @dataclass(frozen=True)
 class Runner:
-    """How one cell after the other is run in this process.
+    """Executes runs one after another in this process.
 
     Attributes:
         experiment: Data and settings.
-        store: Where results go; a result is there before its outcome is returned.
-        keep_models_in: Folder in which trained weights are kept as `models/<key>.safetensors`; None keeps none.
-        stop: When it is set, nothing is begun, and the running training writes its checkpoint and stops between two
-            batches.
-        checkpoint_seconds: Least time between two checkpoints of a training.
-        retry_failed: Try again what had failed before this job first came to it.
+        store: Results folder. A result is in it before its outcome is returned.
+        keep_models_in: Folder in which weights are kept as `models/<key>.safetensors`. None keeps none.
+        stop: Event that asks the running run to write its checkpoint and stop between two batches.
+        checkpoint_seconds: Shortest time between two checkpoints of a run.
+        retry_failed: Try runs again that had failed before this runner first saw them.
     """
 
     experiment: Experiment
@@ -43,50 +41,46 @@ class Runner:
     retry_failed: bool = False
     _failed_before: dict[str, Failure | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def run(self, cell: GridPoint, listener: Listener) -> Outcome | None:
-        """Claim a training, go on with it from where it was, and save its results or why it failed.
+    def run(self, point: GridPoint, listener: Listener) -> Outcome | None:
+        """Claim a run, continue it from its checkpoint, and save its results or its failure.
 
         Returns:
-            What became of it, a failure too; None if another process has claimed it.
+            The outcome, or None if another process has claimed the run.
 
         Raises:
-            TrainingStopped: If `stop` was set before it ended.
-            ResultsError: If the store cannot be written: no training can be run.
-            DeviceError: If the training failed and left a GPU that cannot be used any more; the failure is saved.
+            TrainingStopped: If the runner was asked to stop.
+            ResultsError: If the results folder cannot be written, so that no run can be executed.
+            DeviceError: If the run failed and left a GPU that cannot be used any more. The failure is saved.
         """
         if self.stop.is_set():
             raise TrainingStopped
-        training = self.experiment.identify(cell)
-        before = self._failed_before.setdefault(training.key, self.store.failure(training.key))
-        with self.store.claim(training.key) as mine:
+        run_id = self.experiment.identify(point)
+        before = self._failed_before.setdefault(run_id.key, self.store.failure(run_id.key))
+        with self.store.claim(run_id.key) as mine:
             if not mine:
-                return Outcome(training, None, {}) if self.store.finished(training.key) else None
-            failure = self.store.failure(training.key)
+                return Outcome(run_id, None, {}) if self.store.finished(run_id.key) else None
+            failure = self.store.failure(run_id.key)
             if failure is not None and not (self.retry_failed and failure == before):
-                return Outcome(training, None, {}, failure.reason)
-            return self._run(cell, training, listener)
+                return Outcome(run_id, None, {}, failure.reason)
+            return self._run(run_id, listener)
 
-    def _run(self, cell: GridPoint, training: RunId, listener: Listener) -> Outcome:
+    def _run(self, run_id: RunId, listener: Listener) -> Outcome:
         checkpoint = Checkpoint(
-            self.store.checkpoint(training.key),
-            training.key,
-            self.experiment.device,
-            self.stop,
-            self.checkpoint_seconds,
+            self.store.checkpoint(run_id.key), run_id.key, self.experiment.device, self.stop, self.checkpoint_seconds
         )
-        self.store.note("continued" if checkpoint.found else "started", training.key)
-        listener.started(training)
-        testing: list[str] = []
+        self.store.note("continued" if checkpoint.found else "started", run_id.key)
+        listener.started(run_id)
+        tested: list[str] = []
 
         def on_condition(name: str) -> None:
-            testing.append(name)
+            tested.append(name)
             listener.condition(name)
 
         began = time.perf_counter()
         try:
-            results, facts, weights = self.experiment.run(cell, listener.epoch, on_condition, checkpoint)
+            trained = self.experiment.run(run_id.point, listener.epoch, on_condition, checkpoint)
         except TrainingStopped:
-            self.store.note("stopped", training.key)
+            self.store.note("stopped", run_id.key)
             raise
         except CheckpointError as error:
             raise ResultsError(str(error)) from error
@@ -95,25 +89,33 @@ class Runner:
         else:
             seconds = time.perf_counter() - began
             if self.keep_models_in is not None:
-                _keep(weights, self.keep_models_in / "models" / f"{training.key}.safetensors")
-            self.store.save(training, results, facts)
-            self.store.note("finished", training.key)
-            return Outcome(training, seconds, results)
-        free_memory()  # the failed step is gone from the stack, and with it what its tensors held
+                _keep(trained, run_id, self.keep_models_in / "models" / f"{run_id.key}.safetensors")
+            self.store.save(run_id, trained.results, trained.metadata)
+            self.store.note("finished", run_id.key)
+            return Outcome(run_id, seconds, dict(trained.results))
+        free_memory()  # here, after the except block, nothing refers to the tensors of the failed run any more
         if memory_is_full:
-            reason = out_of_gpu_memory(self.experiment, cell.model, testing[-1] if testing else None)
-        self.store.fail(training, reason, trace, environment(str(self.experiment.device)))
-        self.store.note("failed", training.key)
+            reason = out_of_gpu_memory(self.experiment, run_id.point.model, tested[-1] if tested else None)
+        self.store.fail(run_id, reason, trace, self.experiment.environment())
+        self.store.note("failed", run_id.key)
         if device_is_lost(self.experiment.device):
             raise DeviceError(
-                f"{training.corpus}: {training.label}: {reason}; this process cannot use {self.experiment.device} any "
-                "more, the same command goes on with the other trainings"
+                f"{run_id.label}: {reason}; this process cannot use {self.experiment.device} any more, the same "
+                "command continues with the other runs"
             )
-        return Outcome(training, time.perf_counter() - began, {}, reason)
+        return Outcome(run_id, time.perf_counter() - began, {}, reason)
 
 
-def _keep(weights: dict[str, Tensor], path: Path) -> None:
+def _keep(trained: TrainedModel, run_id: RunId, path: Path) -> None:
+    """Write the weights of a run, with its identity, classes and normalisation as metadata."""
+    description = {
+        "run": run_id.to_json(),
+        "classes": trained.metadata["classes"],
+        "normalisation": asdict(trained.normalisation),
+        "settings": trained.metadata["settings"],
+    }
+    weights = {name: value.contiguous() for name, value in trained.weights.items()}
     with writing(path):
         path.parent.mkdir(exist_ok=True)
         with atomic_write(path) as part:
-            part.write_bytes(save({name: value.contiguous() for name, value in weights.items()}))
+            part.write_bytes(save(weights, {"fastser": json.dumps(description)}))

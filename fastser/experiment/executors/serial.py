@@ -1,38 +1,56 @@
-"""Run the trainings one after another in this process, sharing the work with other processes on the same folder."""
+"""Serial executor: one run after another in this process, shared with other processes on the same results folder."""
 
 from collections.abc import Iterator, Sequence
 
-from fastser.experiment.executors import Listener, Outcome
+import torch
+
+from fastser.experiment.executors.base import Listener, Outcome, Work
 from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.grid import GridPoint
+from fastser.experiment.options import RunOptions
+from fastser.runtime.device import named_device
 from fastser.training.checkpoint import TrainingStopped
 
 _WAIT_SECONDS = 1.0
 
 
-def run(job: Runner, cells: Sequence[GridPoint], listener: Listener) -> Iterator[Outcome]:
-    """Run those trainings that are not finished, and yield an outcome for every one.
+class SerialExecutor:
+    """One run after another in this process."""
 
-    A training that another process has claimed is left to it and looked at again later. One that fails is reported and
-    does not stop the others. It ends early where the job is told to stop.
+    name = "serial"
+    in_this_process = True
+    stop_message = "stopping where the run can be continued; press again to end at once"
 
-    Args:
-        job: How each is run.
-        cells: The plan.
-        listener: Told about progress.
+    def check(self, options: RunOptions) -> None:
+        """Accept any options."""
+
+    def device(self, options: RunOptions) -> torch.device:
+        """Return the device that `--device` names."""
+        return named_device(options.device)
+
+    def run(self, work: Work) -> Iterator[Outcome]:
+        """Run every run of the plan."""
+        return run_serially(work.runner, [run_id.point for run_id in work.runs], work.lane())
+
+
+def run_serially(runner: Runner, points: Sequence[GridPoint], listener: Listener) -> Iterator[Outcome]:
+    """Run the runs that are not finished, and yield an outcome for every run.
+
+    A run that another process has claimed is left to that process and looked at again later. A run that fails does not
+    stop the others. The function returns early when the runner is asked to stop.
     """
-    waiting = list(cells)
+    waiting = list(points)
     while waiting:
         claimed_elsewhere = []
-        for cell in waiting:
+        for point in waiting:
             try:
-                outcome = job.run(cell, listener)
+                outcome = runner.run(point, listener)
             except TrainingStopped:
                 return
             if outcome is None:
-                claimed_elsewhere.append(cell)
+                claimed_elsewhere.append(point)
             else:
                 yield outcome
         if len(claimed_elsewhere) == len(waiting):
-            job.stop.wait(_WAIT_SECONDS)
+            runner.stop.wait(_WAIT_SECONDS)
         waiting = claimed_elsewhere

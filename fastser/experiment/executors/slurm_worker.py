@@ -1,4 +1,4 @@
-"""What one Slurm job does: some trainings one after another, stopped and queued again when its time is up."""
+"""Work of one Slurm job: some runs one after another, stopped and queued again when the job's time is up."""
 
 import threading
 import time
@@ -6,32 +6,31 @@ from pathlib import Path
 
 from submitit.helpers import Checkpointable, DelayedSubmission
 
-from fastser.experiment.executors import serial
+from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
-from fastser.experiment.grid import GridPoint
-from fastser.experiment.store import RunId
-from fastser.training.loop import Epoch
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.training.state import Epoch
 
 _POLL_SECONDS = 0.2
 
 
 class Chunk(Checkpointable):
-    """Runs trainings in a thread of its own, so that the main thread is free to take Slurm's signal.
+    """Executes runs in a thread, so that the main thread is free to take Slurm's signal.
 
     Args:
-        spec: Path of what `WorkerConfig.write` wrote.
-        cells: The trainings.
-        keys: Their keys, which must be the same here.
+        config: Path of a file from `WorkerConfig.write`.
+        points: Points of the grid.
+        keys: Keys of the runs, which must be the same on the node.
     """
 
-    def __init__(self, spec: str, cells: list[GridPoint], keys: list[str]) -> None:
-        self.spec, self.cells, self.keys = spec, cells, keys
+    def __init__(self, config: str, points: list[GridPoint], keys: list[str]) -> None:
+        self.config, self.points, self.keys = config, points, keys
 
     def __call__(self) -> None:
-        """Run what is not finished.
+        """Execute the runs that are not finished.
 
         Raises:
-            WorkerConfigError: If the data are not there, or this node has another version of fastser.
+            WorkerConfigError: If the data are not there, or the node has another version of fastser.
         """
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -42,10 +41,10 @@ class Chunk(Checkpointable):
             raise self._error
 
     def checkpoint(self) -> DelayedSubmission:
-        """Stop where the training can go on; called on the main thread when Slurm wants the node back."""
+        """Stop where the run can be continued. Called on the main thread when Slurm wants the node back."""
         self._stop.set()
         self._wait()
-        return DelayedSubmission(Chunk(self.spec, self.cells, self.keys))
+        return DelayedSubmission(Chunk(self.config, self.points, self.keys))
 
     def _wait(self) -> None:
         while self._thread.is_alive():
@@ -53,21 +52,21 @@ class Chunk(Checkpointable):
 
     def _run(self) -> None:
         try:
-            job = read_worker_config(Path(self.spec)).job(self._stop)
-            if [job.experiment.identify(cell).key for cell in self.cells] != self.keys:
+            runner = read_worker_config(Path(self.config)).runner(self._stop)
+            if [runner.experiment.identify(point).key for point in self.points] != self.keys:
                 raise WorkerConfigError("this node has another version of fastser than the one that submitted the job")
-            for outcome in serial.run(job, self.cells, _Log()):
+            for outcome in run_serially(runner, self.points, _Log()):
                 how = outcome.failure or ("finished" if outcome.seconds is None else f"{outcome.seconds:.0f} s")
-                print(f"{outcome.training.label}: {how}", flush=True)
+                print(f"{outcome.run_id.point.label}: {how}", flush=True)
         except BaseException as error:
             self._error = error
 
 
 class _Log:
-    """A listener that writes into the job's log."""
+    """Listener that writes to the log of the job."""
 
-    def started(self, training: RunId) -> None:
-        print(f"{training.label}: begins", flush=True)
+    def started(self, run_id: RunId) -> None:
+        print(f"{run_id.point.label}: begins", flush=True)
 
     def epoch(self, epoch: Epoch) -> None:
         print(f"  epoch {epoch.number}: loss {epoch.loss:.3f}, validation {100 * epoch.score:.1f} %", flush=True)

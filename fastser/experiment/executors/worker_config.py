@@ -1,10 +1,9 @@
-"""What another process needs to run the same trainings: a JSON file that says where the packed data are mapped from.
+"""Worker configuration: a JSON file with everything that another process needs to execute the same runs.
 
-A worker reads no audio file and no label: it maps what the process that wrote the file had decoded, so that its memory
-holds the corpora once per node (the page cache), and it cannot see another state of the corpus than that process did.
+A worker reads no audio file and no label. It maps the arrays that the process that wrote the file had decoded. Memory
+holds the corpora once per node (in the page cache), and a worker cannot see another state of the corpus.
 """
 
-import os
 import socket
 import threading
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastser_kernels.registration import use_reference, uses_reference
 from pydantic import TypeAdapter
 
-from fastser.data.corpora.base import Corpus
+from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset
 from fastser.data.noise import NoiseBank
 from fastser.data.packed_audio import PackedWaveforms
@@ -25,17 +23,17 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.store import ResultStore
 from fastser.runtime.device import named_device
 from fastser.runtime.digests import digest
-from fastser.runtime.files import atomic_write, cache_dir
+from fastser.runtime.files import atomic_write, cache_at, cache_dir
 from fastser.settings import Settings
 
 
 class WorkerConfigError(RuntimeError):
-    """A worker that cannot do what the file says, in one sentence."""
+    """A configuration that a worker cannot use. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class MappedWaveforms:
-    """Where packed waveforms lie: the file of samples, and the other attributes of `PackedWaveforms`."""
+    """Packed waveforms by the path of their samples. See `PackedWaveforms`."""
 
     samples: Path
     offsets: list[int]
@@ -48,7 +46,7 @@ class MappedWaveforms:
         return cls(Path(str(packed.samples.filename)), packed.offsets.tolist(), packed.key)
 
     def open(self) -> PackedWaveforms:
-        """Map them."""
+        """Map the waveforms."""
         _must_exist(self.samples)
         samples = np.memmap(self.samples, np.float32, "c")
         return PackedWaveforms(samples, np.asarray(self.offsets, np.int64), {}, self.key)
@@ -56,7 +54,7 @@ class MappedWaveforms:
 
 @dataclass(frozen=True)
 class MappedDataset:
-    """A prepared corpus without its arrays; `speeds` are those of its segment bank."""
+    """A prepared corpus without its arrays. `speeds` are the speed factors besides the original."""
 
     corpus: Corpus
     waveforms: MappedWaveforms
@@ -65,14 +63,13 @@ class MappedDataset:
     key: str
 
     @classmethod
-    def of(cls, dataset: Dataset, settings: Settings) -> "MappedDataset":
-        """Describe a dataset that `prepare` gave."""
-        perturbed = len(dataset.bank.sums) > dataset.bank.num_utterances
-        speeds = settings.augmentation.speed_factors if perturbed else ()
-        return cls(dataset.corpus, MappedWaveforms.of(dataset.waveforms), speeds, dataset.warnings, dataset.key)
+    def of(cls, dataset: Dataset) -> "MappedDataset":
+        """Describe a dataset from `fastser.data.prepare`."""
+        waveforms = MappedWaveforms.of(dataset.waveforms)
+        return cls(dataset.corpus, waveforms, dataset.bank.speeds[1:], dataset.warnings, dataset.key)
 
     def open(self, settings: Settings, device: torch.device) -> Dataset:
-        """Map it, or copy it to the GPU."""
+        """Map the dataset, or copy it to the GPU."""
         waveforms = self.waveforms.open()
         rate = settings.audio.sample_rate
         bank = build_bank(waveforms, settings.spectrogram, rate, speeds=self.speeds, device=device)
@@ -86,6 +83,15 @@ class MappedNoise:
     waveforms: MappedWaveforms
     scenes: tuple[str, ...]
 
+    @classmethod
+    def of(cls, noise: NoiseBank) -> "MappedNoise":
+        """Describe a noise bank that lies in the cache."""
+        return cls(MappedWaveforms.of(noise.waveforms), noise.scenes)
+
+    def open(self, settings: Settings) -> NoiseBank:
+        """Map the noise."""
+        return NoiseBank(self.waveforms.open(), self.scenes, settings.audio.sample_rate)
+
 
 @dataclass(frozen=True)
 class WorkerConfig:
@@ -93,13 +99,13 @@ class WorkerConfig:
 
     Attributes:
         settings: All settings.
-        seed: Seed of the run.
-        device: Where models are trained, "cpu" or "cuda".
-        threads: Threads of one training on the CPU.
-        eager: Whether the references in plain PyTorch compute.
-        cache: Folder of packed corpora, on storage that every worker sees.
-        out: Folder of the results, likewise.
-        keep_models: Whether trained weights are kept.
+        seed: Seed of the grid.
+        device: Device of the models, "cpu" or "cuda".
+        threads: Threads of one run on the CPU.
+        use_reference: As in `Experiment`.
+        cache: Cache folder, on storage that every worker sees.
+        out: Results folder, on storage that every worker sees.
+        keep_models: Whether weights are kept.
         checkpoint_seconds: As in `Runner`.
         retry_failed: As in `Runner`.
         source: As in `Experiment`.
@@ -111,7 +117,7 @@ class WorkerConfig:
     seed: int
     device: str
     threads: int
-    eager: bool
+    use_reference: bool
     cache: Path
     out: Path
     keep_models: bool
@@ -122,28 +128,27 @@ class WorkerConfig:
     noise: MappedNoise | None
 
     @classmethod
-    def of(cls, job: Runner, out: Path, threads: int) -> "WorkerConfig":
-        """Describe a job whose data lie in the cache and whose results go to `out`."""
-        experiment = job.experiment
-        settings, noise = experiment.settings, experiment.noise
+    def of(cls, runner: Runner, out: Path, threads: int) -> "WorkerConfig":
+        """Describe a runner whose data lie in the cache and whose results go to `out`."""
+        experiment = runner.experiment
         return cls(
-            settings=settings,
+            settings=experiment.settings,
             seed=experiment.seed,
             device=str(experiment.device),
             threads=threads,
-            eager=uses_reference(),
+            use_reference=experiment.use_reference,
             cache=cache_dir().resolve(),
             out=out.resolve(),
-            keep_models=job.keep_models_in is not None,
-            checkpoint_seconds=job.checkpoint_seconds,
-            retry_failed=job.retry_failed,
-            source=MappedDataset.of(experiment.source, settings) if experiment.source else None,
-            target=MappedDataset.of(experiment.target, settings) if experiment.target else None,
-            noise=MappedNoise(MappedWaveforms.of(noise.waveforms), noise.scenes) if noise else None,
+            keep_models=runner.keep_models_in is not None,
+            checkpoint_seconds=runner.checkpoint_seconds,
+            retry_failed=runner.retry_failed,
+            source=MappedDataset.of(experiment.source) if experiment.source else None,
+            target=MappedDataset.of(experiment.target) if experiment.target else None,
+            noise=MappedNoise.of(experiment.noise) if experiment.noise else None,
         )
 
     def write(self) -> Path:
-        """Write it below `out`, under a name of its content."""
+        """Write the configuration to `out/workers`, under the digest of its content."""
         text = _JSON.dump_json(self)
         path = self.out / "workers" / f"{digest(text.decode())}.json"
         path.parent.mkdir(exist_ok=True)
@@ -151,31 +156,28 @@ class WorkerConfig:
             part.write_bytes(text)
         return path
 
-    def job(self, stop: threading.Event) -> Runner:
-        """Make this process ready to run the trainings: threads, cache, device, determinism, data.
+    def runner(self, stop: threading.Event) -> Runner:
+        """Set up this process for the runs: threads, device, determinism, data.
 
         Args:
-            stop: Set when the running training is to stop where it can go on.
+            stop: Event that asks the running run to stop.
 
         Raises:
             WorkerConfigError: If the data are not where the writer had them.
             DeviceError: If the device is not there.
         """
-        os.environ["FASTSER_CACHE"] = str(self.cache)
         torch.set_num_threads(self.threads)
-        use_reference(self.eager)
         device = named_device(self.device)
-        noise = None
-        if self.noise is not None:
-            noise = NoiseBank(self.noise.waveforms.open(), self.noise.scenes, self.settings.audio.sample_rate)
-        experiment = Experiment(
-            self.settings,
-            self.seed,
-            self.source.open(self.settings, device) if self.source else None,
-            self.target.open(self.settings, device) if self.target else None,
-            noise,
-            device,
-        )
+        with cache_at(self.cache):
+            experiment = Experiment(
+                self.settings,
+                self.seed,
+                self.source.open(self.settings, device) if self.source else None,
+                self.target.open(self.settings, device) if self.target else None,
+                self.noise.open(self.settings) if self.noise else None,
+                device,
+                self.use_reference,
+            )
         return Runner(
             experiment,
             ResultStore(self.out),

@@ -1,0 +1,59 @@
+"""Command lines made from dataclasses: each field with an `OptionInfo` is one option."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from types import UnionType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from fastser.runtime.options import OptionInfo, flag_of
+
+T = TypeVar("T")
+
+
+def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[..., int]:
+    """Return a function for `typer.Typer.command` that has one option for each field of a dataclass.
+
+    The options that the dataclass defines itself come before those that it inherits.
+
+    Args:
+        options: Dataclass whose fields are made by `fastser.runtime.options.option`.
+        run: Called with the filled dataclass. Returns the exit status.
+        doc: Text of `--help`.
+    """
+    hints = get_type_hints(options)
+    own = [field for field in fields(options) if field.name in vars(options).get("__annotations__", {})]  # type: ignore[arg-type]
+    inherited = [field for field in fields(options) if field not in own]  # type: ignore[arg-type]
+    parameters = [_parameter(field, hints[field.name]) for field in (*own, *inherited)]
+
+    def command(**values: Any) -> int:
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return run(options(**{name: value for name, value in given.items() if value is not None}))
+
+    command.__doc__ = doc
+    command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    return command
+
+
+def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:
+    info: OptionInfo = field.metadata["option"]
+    default = None if field.default in ((), MISSING) else field.default
+    option = typer.Option(flag_of(field.name, info), help=info.help, metavar=info.metavar, min=info.minimum)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[_typer_type(hint), option],
+    )
+
+
+def _typer_type(hint: Any) -> Any:
+    """Return the type by which typer reads a field: a list for a tuple, the type itself for an optional one."""
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]] | None  # type: ignore[misc]
+    if isinstance(hint, UnionType):
+        return hint
+    return hint

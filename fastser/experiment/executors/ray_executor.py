@@ -1,0 +1,106 @@
+"""Ray executor: runs on the workers of a Ray cluster, or of a cluster that is started on this machine for the run.
+
+Ray places the workers and detects their death. Workers write to the results folder. Only progress and outcomes come
+back through Ray.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from fastser.experiment.executors.base import ExecutorError, Outcome, Work
+from fastser.experiment.executors.cluster import require_extra, worker_device
+from fastser.experiment.options import RunOptions
+
+_ANSWER_SECONDS = 10.0
+_OBJECT_STORE_BYTES = 100 * 2**20  # nothing large goes through it
+
+
+class RayExecutor:
+    """Runs on the workers of a Ray cluster."""
+
+    name = "ray"
+    in_this_process = False
+    stop_message = "stopping where the running runs can be continued; press again to end at once"
+
+    def check(self, options: RunOptions) -> None:
+        """Check that Ray is installed and that `--gpus-per-run` is a number that Ray can count."""
+        require_extra("ray", "ray")
+        gpus = options.gpus_per_run
+        if gpus is not None and (0 < gpus < 0.001 or (gpus > 1 and gpus % 1)):
+            raise ExecutorError(f"--gpus-per-run {gpus:g}: expected 0, a share from 0.001 to 1, or a whole number")
+
+    def device(self, options: RunOptions) -> torch.device:
+        """Return the device of the workers."""
+        return worker_device(options, None if options.gpus_per_run is None else options.gpus_per_run > 0)
+
+    def run(self, work: Work) -> Iterator[Outcome]:
+        """Run every run of the plan on the cluster."""
+        from fastser.experiment.executors.ray_pool import Pool
+        from fastser.experiment.executors.worker_config import WorkerConfig
+
+        options = work.options
+        config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run).write()
+        on_gpu = work.runner.experiment.device.type == "cuda"
+        gpus = float(on_gpu) if options.gpus_per_run is None else options.gpus_per_run
+        with _connected(options.ray_address, options.ray_dashboard) as ray:
+            yield from Pool(ray, config, options.cpus_per_run, gpus, work).run()
+
+
+@contextmanager
+def _connected(address: str | None, dashboard: bool) -> Iterator[Any]:
+    """Connect to a cluster, or start one whose processes end with this process.
+
+    A cluster that is started here listens on loopback only.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
+    if address is None:
+        os.environ |= {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's name for: every server binds to loopback
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        options |= {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": dashboard}
+    else:
+        _check_answers(address)
+        options["address"] = address
+    import ray  # the settings above are read at import
+
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"--ray-address {address}" if address else "Ray does not start here"
+        raise ExecutorError(f"{where}: {first_line(error)}") from error
+    signal.signal(signal.SIGTERM, on_sigterm)  # ray.init has replaced the handler
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Check that something listens at an address. Ray itself would wait for minutes.
+
+    Raises:
+        ExecutorError: If nothing answers.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+        except OSError as error:
+            raise ExecutorError(f"--ray-address {address}: nothing answers there ({error})") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, or its type."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,53 @@
+"""Options that say how runs are executed. Torch is not imported here, so that `--help` is quick."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from fastser.runtime.options import OptionInfo, flag_of, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that say how runs are executed. They change no result."""
+
+    device: str = option("auto", "cpu, cuda or cuda:1. auto takes a GPU if there is one.", metavar="NAME")
+    out: Path = option(Path("results"), "Folder for tables, figure, report and finished runs.", metavar="DIR")
+    dry_run: bool = option(False, "Print the grid and an estimate of the time, and stop.")
+    keep_models: bool = option(False, "Keep every trained model's weights as OUT/models/KEY.safetensors.")
+    retry_failed: bool = option(False, "Try failed runs of earlier calls again. Otherwise they are only listed.")
+    checkpoint_minutes: float = option(3.0, "Shortest time between two checkpoints of a run.", metavar="MIN", minimum=0)
+    executor: str = option(
+        "serial", "serial: one run after another in this process. ray: workers of a Ray cluster. slurm: Slurm jobs."
+    )
+    cpus_per_run: int = option(
+        1, "Cores of one run, which are its threads (ray, slurm).", metavar="N", minimum=1, executors=("ray", "slurm")
+    )
+    gpus_per_run: float | None = option(
+        None,
+        "GPUs of one run (ray). 0.25 places four runs on each. Default: 1 for models on GPUs, else 0.",
+        metavar="X",
+        minimum=0,
+        executors=("ray",),
+    )
+    ray_address: str | None = option(
+        None, "Ray cluster to use. Default: one is started on this machine.", metavar="HOST:PORT", executors=("ray",)
+    )
+    ray_dashboard: bool = option(False, "Start Ray's dashboard too.", executors=("ray",))
+    runs_per_job: int = option(1, "Runs of one job of the array (slurm).", metavar="N", minimum=1, executors=("slurm",))
+    slurm: tuple[str, ...] = option(
+        (),
+        "Option of sbatch, such as partition=gpu, time=12:00:00 or gres=gpu:1. May be repeated.",
+        metavar="NAME=VALUE",
+        executors=("slurm",),
+    )
+
+    def foreign_options(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the given options that are for other executors, each with the names of these executors."""
+        found = []
+        for field in fields(self):
+            info: OptionInfo | None = field.metadata.get("option")
+            if info is None or not info.executors or self.executor in info.executors:
+                continue
+            if getattr(self, field.name) != field.default:
+                found.append((flag_of(field.name, info), info.executors))
+        return found

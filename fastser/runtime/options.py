@@ -1,0 +1,33 @@
+"""Options: dataclass fields that carry what a command line needs to know about them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class OptionInfo:
+    """Command-line side of an option.
+
+    Attributes:
+        help: Help text, one or two sentences.
+        flag: Name on the command line, such as "--set". None derives it from the field's name.
+        metavar: Placeholder of the value, such as "NAME=PATH".
+        minimum: Smallest number.
+        executors: Names of the executors that the option is for. Empty for all.
+    """
+
+    help: str
+    flag: str | None = None
+    metavar: str | None = None
+    minimum: float | None = None
+    executors: tuple[str, ...] = ()
+
+
+def option(default: Any, help: str, **info: Any) -> Any:
+    """Return a dataclass field with a default and an `OptionInfo`."""
+    return field(default=default, metadata={"option": OptionInfo(help, **info)})
+
+
+def flag_of(name: str, info: OptionInfo) -> str:
+    """Return the name of an option on the command line, such as "--dry-run"."""
+    return info.flag or "--" + name.replace("_", "-")
