@@ -11,7 +11,7 @@ import pytest
 import torch
 from accuracy import assert_accurate
 from cases import compiled
-from fastser_kernels import highway, registration
+from fastser_kernels import highway, reference_kernels, registration
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
@@ -131,11 +131,8 @@ def test_what_a_cpu_computes_unasked_equals_the_reference(
         cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
         return [y, *torch.autograd.grad(y, [x, *run.parameters()], cotangent)]
 
-    registration.use_reference(only=True)
-    try:
+    with reference_kernels():
         eager, exact = results(module), results(copy.deepcopy(module).double(), torch.float64)
-    finally:
-        registration.use_reference(only=False)
     monkeypatch.delattr(op.reference, family)
     actual = results(compiled(module) if family == "lstm" else module)
     for i, (ours, theirs, right) in enumerate(zip(actual, eager, exact, strict=True)):
