@@ -270,8 +270,7 @@ def _layer(
     N, channels, T, F = maps.shape
     G, C = weight.shape[:2]
     pixels, itemsize = N * T * F, maps.element_size()
-    source_n, _, source_t, source_f = source.stride()
-    unit = common_unit(C, G, channels, target.shape[1], source_n, source_t, source_f)
+    unit = common_unit(C, G, channels, target.shape[1], *(source.stride(axis) for axis in (0, 2, 3)))
     group = triton.cdiv(triton.cdiv(G, triton.cdiv(G, MAX_MAPS)), unit) * unit
     if grad_weight is None:
         products = [(True, False, INPUT_PRODUCT[itemsize])]
@@ -286,6 +285,7 @@ def _layer(
     for first_map in range(0, G, group):
         for of_input, of_weights, configuration in products:
             programs, steps = _programs(pixels, C, configuration)
+            source_n, _, source_t, source_f = source.stride()
             partial = torch.empty(programs if of_weights else 0, 9, group, C, dtype=torch.float32, device=maps.device)
             launch(
                 conv_backward_kernel,
