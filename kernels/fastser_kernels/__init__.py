@@ -1,7 +1,8 @@
-"""The hot paths of fastser as functions of tensors: torch only, usable without the rest of fastser.
+"""The hot paths of fastser as functions of tensors. The package needs torch only and works without the rest of fastser.
 
-One folder per family. On a GPU they are Triton kernels, on a CPU calls of ATen in blocks that stay in its caches.
-Feature maps are `[N, C, T, F]` (time before frequency) and, for speed, channels_last in memory.
+Each family of operations has its own folder. On a GPU the operations are Triton kernels. On a CPU they are ATen calls
+on blocks that stay in its caches. Feature maps are `[N, C, T, F]` (time before frequency) and, for speed, channels_last
+in memory.
 """
 
 from fastser_kernels.dense_block import dense_block
@@ -10,6 +11,7 @@ from fastser_kernels.highway import highway
 from fastser_kernels.linf_step import linf_step
 from fastser_kernels.log_spectrogram import log_spectrogram
 from fastser_kernels.lstm import lstm
+from fastser_kernels.registration import reference_kernels, reference_kernels_active
 from fastser_kernels.transition import transition
 
 __all__ = [
@@ -20,5 +22,7 @@ __all__ = [
     "linf_step",
     "log_spectrogram",
     "lstm",
+    "reference_kernels",
+    "reference_kernels_active",
     "transition",
 ]

@@ -1,4 +1,4 @@
-"""What a batch's mean and variance are taken for, and how on a CPU: for each channel, over all other axes."""
+"""Mean and variance of each channel of a batch on a CPU, and the sums behind their gradients."""
 
 from collections.abc import Sequence
 from math import gcd
@@ -7,24 +7,27 @@ import torch
 from torch import Tensor
 
 BAND = 2**18
-"""Values of which a thread takes moments at a time: 1 MB of float32, about what its second-level cache holds."""
+"""Values per thread in one pass: 1 MB of float32, about the size of a second-level cache."""
 
 FOLD = 16
-"""Pixels seen as one with so many times the channels: ATen is slow where channels do not fill whole vectors."""
+"""Number of pixels that are viewed as one pixel with FOLD times the channels.
+
+ATen is slow where the channels do not fill whole vectors.
+"""
 
 Moments = tuple[Tensor, Tensor, Tensor]
-"""Of R parts of some maps: values in each `[R]`, their means `[R, C]` and their biased variances `[R, C]`."""
+"""Moments of R parts of some maps: number of values `[R]`, means `[R, C]` and biased variances `[R, C]`."""
 
 
 def moments(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel of `maps` `[N, T, F, C]`, which are float32 or float64; `[C]` each."""
+    """Return mean and biased variance `[C]` of each channel of `maps` `[N, T, F, C]`, float32 or float64."""
     pixels = maps.flatten(0, 2)
-    length = FOLD * max(torch.get_num_threads() * BAND // (FOLD * pixels.shape[1]), 1)
-    return merged([band_moments(band) for band in pixels.split(length)])
+    pixels_per_band = FOLD * max(torch.get_num_threads() * BAND // (FOLD * pixels.shape[1]), 1)
+    return merged([band_moments(band) for band in pixels.split(pixels_per_band)])
 
 
 def band_moments(band: Tensor) -> Moments:
-    """Moments of `band` `[..., C]`, which should fit in cache: there are two passes over it."""
+    """Return the moments of `band` `[..., C]`. It should fit in the cache, because there are two passes over it."""
     channels = band.shape[-1]
     folded = _folded(band)
     mean, var = torch.ops.aten.batch_norm_update_stats(folded, None, None, 0.0)
@@ -33,7 +36,7 @@ def band_moments(band: Tensor) -> Moments:
 
 
 def merged(parts: Sequence[Moments]) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance `[C]` of all parts together (Chan, Golub and LeVeque 1983)."""
+    """Return mean and biased variance `[C]` of all parts together (Chan, Golub and LeVeque 1983)."""
     counts, means, variances = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     weights = counts / counts.sum()
     mean = weights @ means
@@ -41,15 +44,15 @@ def merged(parts: Sequence[Moments]) -> tuple[Tensor, Tensor]:
 
 
 def gradient_sums(dz: Tensor, maps: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of `dz * (maps - mean) * rstd` and of `dz` over all axes but the last, `[C]` each, in one pass.
+    """Return the sums of `dz * (maps - mean) * rstd` and of `dz` over all axes but the last, `[C]` each, in one pass.
 
     Args:
-        dz: `[..., C]`.
-        maps: Likewise.
-        mean: `[C]`.
-        rstd: `[C]`.
+        dz: Gradients `[..., C]`.
+        maps: Maps of the same shape.
+        mean: Mean of each channel `[C]`.
+        rstd: Inverse standard deviation of each channel `[C]`.
     """
-    if not maps.numel():  # ATen divides by its size
+    if not maps.numel():  # ATen would divide by zero
         return torch.zeros_like(mean), torch.zeros_like(mean)
     channels = maps.shape[-1]
     grad, x, wanted = _folded(dz), _folded(maps), [False, True, True]
@@ -61,7 +64,7 @@ def gradient_sums(dz: Tensor, maps: Tensor, mean: Tensor, rstd: Tensor) -> tuple
 
 
 def _folded(maps: Tensor) -> Tensor:
-    """`maps` `[..., C]` as `[1, K C, pixels / K, 1]` in channels_last order; copied where they are not dense."""
+    """Return `maps` `[..., C]` as `[1, K C, pixels / K, 1]` in channels_last order, copied unless dense."""
     pixels = maps.reshape(-1, maps.shape[-1])
     fold = gcd(len(pixels), FOLD)
     return pixels.reshape(len(pixels) // fold, -1).t()[None, :, :, None]
@@ -76,15 +79,15 @@ def update_running(
     count: int,
     momentum: float,
 ) -> None:
-    """Move running statistics towards those of a batch, in place, as nn.BatchNorm2d does.
+    """Update running statistics with those of a batch, in place, as nn.BatchNorm2d does.
 
     Args:
-        running_mean: Means of the first channels, `[C_i <= C]` each.
-        running_var: Unbiased variances, likewise.
+        running_mean: Running means of the first channels, `[C_i <= C]` each.
+        running_var: Running unbiased variances of the same channels, `[C_i <= C]` each.
         mean: Mean of the batch `[C]`.
-        var: Its biased variance `[C]`.
-        count: Values of each channel in the batch.
-        momentum: Weight of the batch.
+        var: Biased variance of the batch `[C]`.
+        count: Number of values of each channel in the batch.
+        momentum: Weight of the batch in the running statistics.
     """
     var = var * (count / (count - 1))
     pairs = [(mean, r) for r in running_mean] + [(var, r) for r in running_var]

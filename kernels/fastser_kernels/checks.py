@@ -1,4 +1,4 @@
-"""Sentences for wrong arguments, each of which names the argument."""
+"""Checks of arguments, whose error messages name the argument."""
 
 from collections.abc import Sequence
 from operator import add
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 
-def check_positive(**sizes: int) -> None:
-    """Raise ValueError unless every size is at least 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+def check_positive(**values: int) -> None:
+    """Raise ValueError unless every value is at least 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:
@@ -24,9 +24,10 @@ def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:
 
 
 def check_number(name: str, tensors: Sequence[Tensor], number: int, of: str) -> None:
-    """Raise ValueError unless there are as many tensors as in the list called `of`."""
+    """Raise ValueError unless there are `number` tensors, which is the length of the list called `of`."""
     if len(tensors) != number:
-        raise ValueError(f"{name} must hold {number} tensors as {of} does, got {len(tensors)}")
+        expected = "one tensor" if number == 1 else f"{number} tensors"
+        raise ValueError(f"{name} must hold {expected}, as many as {of}, got {len(tensors)}")
 
 
 def check_floating(name: str, tensor: Tensor) -> None:
@@ -42,55 +43,55 @@ def check_dtype(name: str, tensor: Tensor, allowed: Sequence[torch.dtype]) -> No
 
 
 def check_device(name: str, tensor: Tensor, x: Tensor, of: str = "x") -> None:
-    """Raise ValueError unless `tensor` lies where `x`, the argument called `of`, does."""
+    """Raise ValueError unless `tensor` is on the device of `x`, the argument called `of`."""
     if tensor.device != x.device:
         raise ValueError(f"{name} must be on {x.device} as {of}, got {tensor.device}")
 
 
 def check_parameter(name: str, tensor: Tensor, x: Tensor, shape: Sequence[int | str]) -> None:
-    """Raise unless a parameter fits the features or maps `x`.
+    """Raise ValueError or TypeError unless a parameter fits the features or maps `x`.
 
-    Its dtype must be that of `x` or, where `x` is float16 or bfloat16, float32.
+    Its dtype must be that of `x` or, for float16 and bfloat16 `x`, float32.
     """
     if tensor.shape == shape and tensor.dtype == x.dtype and tensor.device == x.device:
-        return  # what follows takes a microsecond, and models have many parameters
+        return  # the checks below take a microsecond, and models have many parameters
     check_shape(name, tensor, shape)
     check_dtype(name, tensor, [x.dtype, torch.float32] if x.itemsize == 2 else [x.dtype])
     check_device(name, tensor, x)
 
 
 def check_values_per_channel(x: Tensor) -> None:
-    """Raise ValueError unless the channels of the maps `x` `[N, C, T, F]` have a variance."""
+    """Raise ValueError unless each channel of the maps `x` `[N, C, T, F]` has at least two values, hence a variance."""
     if x.shape[0] * x.shape[2] * x.shape[3] < 2:
         raise ValueError(f"x must hold more than 1 value per channel when training, got {list(x.shape)}")
 
 
 def known_at_once(indices: Tensor) -> bool:
-    """Whether values can be looked at without waiting for a device, and torch.compile is not tracing."""
+    """Return whether values can be read without waiting for a device, outside a trace of torch.compile."""
     return indices.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_inside(
-    name: str, start: Tensor, frames: Tensor, length: Tensor, source: str, size: int, unit: str = "frames"
+    name: str, start: Tensor, num_frames: Tensor, extent: Tensor, source: str, available: int, unit: str = "frames"
 ) -> None:
-    """Raise IndexError unless all windows lie inside their source; to be asked where indices are `known_at_once`.
+    """Raise IndexError unless all windows lie inside their source; call it for indices that are `known_at_once`.
 
     Args:
-        name: Of `start`.
+        name: Name of the argument `start`.
         start: First unit of each window, int64 `[B]`.
-        frames: Its number of frames, which must not be negative, int64 `[B]`.
-        length: Units that these frames take, int64 `[B]`.
-        source: What the windows are cut from.
-        size: Its length.
-        unit: What `start`, `length` and `size` count.
+        num_frames: Number of frames of each window, which must not be negative, int64 `[B]`.
+        extent: Number of units that these frames cover, int64 `[B]`.
+        source: Name of the source that the windows are cut from.
+        available: Number of units in the source.
+        unit: Name of the unit that `start`, `extent` and `available` count.
     """
-    # As numbers, which do not overflow. Of a batch that takes half the time of a few tensor operations.
-    windows = start.tolist(), frames.tolist(), length.tolist()
-    if not windows[0] or (min(windows[0]) >= 0 <= min(windows[1]) and max(map(add, windows[0], windows[2])) <= size):
+    # Python numbers do not overflow. For one batch they take half the time of a few tensor operations.
+    starts, counts, extents = start.tolist(), num_frames.tolist(), extent.tolist()
+    if not starts or (min(starts) >= 0 <= min(counts) and max(map(add, starts, extents)) <= available):
         return
-    for i, (first, count, used) in enumerate(zip(*windows, strict=True)):
-        if first < 0 or count < 0 or first + used > size:
-            raise IndexError(f"{name}[{i}] = {first} with {count} frames leaves the {source} of {size} {unit}")
+    for i, (first, count, covered) in enumerate(zip(starts, counts, extents, strict=True)):
+        if first < 0 or count < 0 or first + covered > available:
+            raise IndexError(f"{name}[{i}] = {first} with {count} frames leaves the {source} of {available} {unit}")
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,4 +1,4 @@
-"""Launching Triton kernels, and the device functions that several of them share."""
+"""Launches of Triton kernels, and the device functions that several kernels share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ INTERPRETED = tl.constexpr(registration.INTERPRETED)
 
 @triton.jit
 def dot(a, b, acc, PRECISION: tl.constexpr):
-    """`acc + a @ b` with fp32 accumulation; a takes b's dtype. PRECISION is used for fp32 operands only.
+    """Return `acc + a @ b` with fp32 accumulation. `a` is cast to the dtype of `b`; PRECISION matters for fp32 only.
 
     The interpreter multiplies bf16 bit patterns (triton issue 11584), so it gets fp32 operands.
     """
@@ -30,7 +30,7 @@ def dot(a, b, acc, PRECISION: tl.constexpr):
 
 @triton.jit
 def relu(x):
-    """As torch.relu: what is not a number stays so, where PTX's maximum would make it 0."""
+    """Return max(x, 0) and keep NaN, as torch.relu does; the maximum of PTX would turn NaN into 0."""
     return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
@@ -38,12 +38,18 @@ ON_AMD = torch.version.hip is not None
 
 
 def fp32_precision(on_amd: bool = ON_AMD) -> str:
-    """How tensor cores multiply fp32 operands with fp32 accuracy: three tf32 products (NVIDIA), natively (AMD)."""
+    """Return the mode in which tensor cores multiply fp32 operands with fp32 accuracy.
+
+    NVIDIA needs three tf32 products, AMD multiplies fp32 natively.
+    """
     return "ieee" if on_amd else "tf32x3"
 
 
 def launch_options(num_warps: int, num_stages: int, on_amd: bool = ON_AMD) -> dict[str, int]:
-    """A configuration, given for NVIDIA's warps of 32 threads, as this GPU needs it: AMD's have 64, and less memory."""
+    """Return the launch options for this GPU, given those for NVIDIA's warps of 32 threads.
+
+    AMD's wavefronts have 64 threads, and its GPUs have less shared memory.
+    """
     if on_amd:
         return {"num_warps": max(num_warps // 2, 1), "num_stages": min(num_stages, 2)}
     return {"num_warps": num_warps, "num_stages": num_stages}
@@ -64,7 +70,7 @@ _record: list[Launch] | None = None
 
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
-    """List the launches inside instead of running them; launchers may then be called with meta tensors."""
+    """List the launches inside the block instead of running them; launchers then also take meta tensors."""
     global _record
     _record = []
     try:
@@ -73,16 +79,36 @@ def recorded() -> Iterator[list[Launch]]:
         _record = None
 
 
-def launch(
-    kernel: Any, grid: tuple[int, ...], *args: Any, num_warps: int = 4, num_stages: int = 2, **constexprs: Any
-) -> None:
-    """Run `kernel[grid](*args, **constexprs)` on the device of the first tensor; an empty grid runs nothing."""
+def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_stages: int = 2, **arguments: Any) -> None:
+    """Run a kernel on the device of its first tensor; an empty grid runs nothing.
+
+    Args:
+        kernel: The function that `triton.jit` made.
+        grid: Number of programs along each axis.
+        num_warps: Warps of 32 threads per program, on NVIDIA.
+        num_stages: Depth of the software pipeline, on NVIDIA.
+        **arguments: Every argument of the kernel by its name: tensors, numbers and constants.
+
+    Raises:
+        TypeError: If an argument of the kernel is missing, or the kernel has no argument of that name.
+    """
+    if arguments.keys() != set(kernel.arg_names):
+        _refuse(kernel, arguments)
     if 0 in grid:
         return
     if _record is not None:
-        arguments = dict(zip(kernel.arg_names, args, strict=False)) | constexprs
-        _record.append(Launch(kernel, arguments, num_warps, num_stages))
+        in_order = {name: arguments[name] for name in kernel.arg_names}
+        _record.append(Launch(kernel, in_order, num_warps, num_stages))
         return
-    first = next(value for value in args if isinstance(value, Tensor))
+    first = next(value for value in arguments.values() if isinstance(value, Tensor))
     with torch.cuda.device_of(first):
-        kernel[grid](*args, **launch_options(num_warps, num_stages), **constexprs)
+        kernel[grid](**arguments, **launch_options(num_warps, num_stages))
+
+
+def _refuse(kernel: Any, arguments: dict[str, Any]) -> None:
+    missing = [name for name in kernel.arg_names if name not in arguments]
+    unknown = [name for name in arguments if name not in kernel.arg_names]
+    wrong = [
+        f"argument {', '.join(names)} is {how}" for how, names in (("missing", missing), ("unknown", unknown)) if names
+    ]
+    raise TypeError(f"launch of {kernel.fn.__name__}: {' and '.join(wrong)}; pass {', '.join(kernel.arg_names)}")

@@ -1,10 +1,12 @@
-"""Triton kernels for the mean and variance of each feature map, safe for |mean| / std up to 100 and more.
+"""Triton kernels for the mean and variance of each feature map.
 
-Stage one: each program writes (count, mean, M2) of its pixels, M2 = sum((x - mean)^2), from fp32 sums that are shifted
-by the mean of its first pixels. Stage two merges these by Chan's formula in fp64, in a fixed order: the same bits on
-every run. Stage one can write the maps that it reads to another place, so that a copy gives the moments for free.
+They are accurate up to |mean| / std = 100 and more. Stage one: each program writes the count, the mean and
+M2 = sum((x - mean)^2) of its pixels, from fp32 sums that are shifted by the mean of its first pixels. Stage two merges
+these partial moments by Chan's formula in fp64 and in a fixed order, so every run gives the same bits. Stage one can
+also write the maps that it reads to another place, so a copy gives the moments for free.
 
-Maps are `[N, C, T, F]` of any strides; partial moments are fp32 `[3, C, P]`. Reads the maps once.
+Maps are `[N, C, T, F]` of any strides. Partial moments are fp32 `[3, C, P]`, with P the number of programs. The maps
+are read once.
 """
 
 import torch
@@ -16,22 +18,26 @@ from fastser_kernels.launch import launch
 
 PIXELS, CHANNELS, NUM_WARPS = 64, 32, 8
 MAX_PROGRAMS = 1024
-"""Programs along the pixels at most: eight for each of the 132 multiprocessors of a large GPU."""
+"""Largest number of programs along the pixels: about eight per multiprocessor of a GPU with 132."""
 
 FINISH_PARTIALS = 1024
+"""Partial moments that `finish_kernel` merges at a time."""
 
 
 @triton.jit(
-    do_not_specialize=("pixels", "C", "T", "y_n", "y_t", "y_f", "steps"), do_not_specialize_on_alignment=("x_f",)
+    do_not_specialize=("pixels", "C_units", "T", "y_n", "y_t", "y_f", "steps"), do_not_specialize_on_alignment=("x_f",)
 )
 def maps_kernel(
-    x_ptr, y_ptr, partial_ptr, pixels, C, T, F, x_n, x_c, x_t, x_f, y_n, y_t, y_f, steps,
+    x_ptr, y_ptr, partial_ptr, pixels, C_units, T, F, x_n, x_c, x_t, x_f, y_n, y_t, y_f, steps,
     X_UNIT: tl.constexpr, UNIT: tl.constexpr, COPY: tl.constexpr, MOMENTS: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """C and the strides of y, channels_last, are given in UNITs; those of x but x_c in X_UNITs."""
+    """Write the partial moments of BP pixels by BC channels per step, and a copy of the maps.
+
+    C_units and the strides of y count UNITs; x_n, x_t and x_f count X_UNITs; x_c counts values.
+    """
     c = tl.program_id(1) * BC + tl.arange(0, BC)
-    has_channel = c < C * UNIT
+    has_channel = c < C_units * UNIT
     first = tl.program_id(0) * steps * BP
     shift = tl.zeros((BC,), tl.float32)
     sum1 = tl.zeros((BP, BC), tl.float32)
@@ -59,8 +65,8 @@ def maps_kernel(
         programs = tl.num_programs(0)
         target = partial_ptr + c.to(tl.int64) * programs + tl.program_id(0)
         tl.store(target, tl.zeros_like(mean) + count, mask=has_channel)
-        tl.store(target + C * UNIT * programs, shift + mean, mask=has_channel)
-        tl.store(target + 2 * C * UNIT * programs, tl.sum(sum2, 0) - total * mean, mask=has_channel)
+        tl.store(target + C_units * UNIT * programs, shift + mean, mask=has_channel)
+        tl.store(target + 2 * C_units * UNIT * programs, tl.sum(sum2, 0) - total * mean, mask=has_channel)
 
 
 @triton.jit(do_not_specialize=("C",))
@@ -86,41 +92,51 @@ def finish_kernel(partial_ptr, mean_ptr, var_ptr, P, C, BP: tl.constexpr):
     tl.store(var_ptr + c, tl.maximum(tl.sum(sum2, 0) / total - distance * distance, 0.0).to(tl.float32))
 
 
-def unit(*sizes: int) -> int:
-    """Common divisor, 8 or 1, of channel counts and strides; kernels get it as a constant.
+def common_unit(*numbers: int) -> int:
+    """Return 8 if it divides all these channel counts and strides (in values), else 1.
 
-    They take sizes in this unit, so that 16-byte accesses are provable without one binary for each number of channels.
+    Kernels take channel counts and strides in this unit, and the unit as a constant. So 16-byte accesses are provable
+    without one binary per number of channels.
     """
-    return 8 if all(size % 8 == 0 for size in sizes) else 1
+    return 8 if all(number % 8 == 0 for number in numbers) else 1
 
 
 def partial_moments(x: Tensor) -> Tensor:
-    """Moments `[3, C, P]` of parts of `x` `[N, C, T, F]`: count, mean, M2."""
+    """Return the moments `[3, C, P]` of parts of `x` `[N, C, T, F]`: count, mean, M2."""
     return _maps(x, None, moments=True)
 
 
 def copy_maps(x: Tensor, out: Tensor, *, moments: bool) -> Tensor:
-    """Copy `x` of any strides into `out`, maps or a slice of maps that lie channels_last in memory.
+    """Copy `x` of any strides into `out`, maps or a slice of maps that are channels_last in memory.
 
     Args:
-        x: `[N, C, T, F]`.
-        out: The same shape and dtype.
-        moments: Whether the partial moments are wanted.
+        x: Maps `[N, C, T, F]`.
+        out: Target of the same shape and dtype.
+        moments: Compute the partial moments too.
 
     Returns:
-        Partial moments of `x`, `[3, C, P]`; `[0]` if not wanted.
+        Partial moments of `x`, `[3, C, P]`, or `[0]` without `moments`.
     """
     return _maps(x, out, moments=moments)
 
 
 def finish_moments(partial: Tensor, mean: Tensor, var: Tensor) -> None:
-    """Merge `partial` `[3, C, P]` into `mean` and `var`, contiguous fp32 `[C]`; the variance is the biased one."""
+    """Merge `partial` `[3, C, P]` into `mean` and the biased `var`, contiguous fp32 `[C]`."""
     _, C, P = partial.shape
-    launch(finish_kernel, (C,), partial, mean, var, P, C, BP=FINISH_PARTIALS)
+    launch(
+        finish_kernel,
+        (C,),
+        partial_ptr=partial,  # [3, C, P]
+        mean_ptr=mean,  # [C]
+        var_ptr=var,  # [C]
+        P=P,
+        C=C,
+        BP=FINISH_PARTIALS,
+    )
 
 
 def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, fp32 `[C]`, of `maps` `[N, C, T, F]`; any strides, two launches."""
+    """Return mean and biased variance, fp32 `[C]`, of `maps` `[N, C, T, F]` of any strides, in two launches."""
     mean, var = (torch.empty(maps.shape[1], dtype=torch.float32, device=maps.device) for _ in range(2))
     finish_moments(partial_moments(maps), mean, var)
     return mean, var
@@ -131,14 +147,35 @@ def _maps(x: Tensor, out: Tensor | None, *, moments: bool) -> Tensor:
     y = x if out is None else out
     x_n, x_c, x_t, x_f = x.stride()
     y_n, _, y_t, y_f = y.stride()
-    x_unit, size = unit(x_n, x_t, x_f), unit(C, y_n, y_t, y_f)
+    x_unit, unit = common_unit(x_n, x_t, x_f), common_unit(C, y_n, y_t, y_f)
     blocks = triton.cdiv(N * T * F, PIXELS)
     steps = max(triton.cdiv(blocks, MAX_PROGRAMS), 1)
     programs = triton.cdiv(blocks, steps)
     partial = torch.empty((3, C, programs) if moments else 0, dtype=torch.float32, device=x.device)
-    strides = (x_n // x_unit, x_c, x_t // x_unit, x_f // x_unit, y_n // size, y_t // size, y_f // size)
-    constants = {"X_UNIT": x_unit, "UNIT": size, "COPY": out is not None, "MOMENTS": moments}
-    tile = {"BP": PIXELS, "BC": CHANNELS, "num_warps": NUM_WARPS}
-    grid = (programs, triton.cdiv(C, CHANNELS))
-    launch(maps_kernel, grid, x, y, partial, N * T * F, C // size, T, F, *strides, steps, **constants, **tile)
+    launch(
+        maps_kernel,
+        (programs, triton.cdiv(C, CHANNELS)),
+        x_ptr=x,  # [N, C, T, F]
+        y_ptr=y,  # [N, C, T, F], channels_last; x itself without a copy
+        partial_ptr=partial,  # [3, C, programs], or [0]
+        pixels=N * T * F,
+        C_units=C // unit,
+        T=T,
+        F=F,
+        x_n=x_n // x_unit,
+        x_c=x_c,
+        x_t=x_t // x_unit,
+        x_f=x_f // x_unit,
+        y_n=y_n // unit,
+        y_t=y_t // unit,
+        y_f=y_f // unit,
+        steps=steps,
+        X_UNIT=x_unit,
+        UNIT=unit,
+        COPY=out is not None,
+        MOMENTS=moments,
+        BP=PIXELS,
+        BC=CHANNELS,
+        num_warps=NUM_WARPS,
+    )
     return partial

@@ -1,59 +1,100 @@
-"""How an operation becomes known to PyTorch: schema, CPU implementation, Triton launcher, fake.
+"""Registration of the operations with PyTorch: schema, CPU implementation, Triton launcher and fake.
 
-Operations are opaque to torch.compile and know no autograd; each family's `op.py` wraps them in an autograd.Function.
-Triton is imported at the first call on a CUDA tensor. Where TRITON_INTERPRET=1 is set, CPU tensors go to the Triton
-launchers too, so that one set of tests holds for both.
+The operations are opaque to torch.compile and have no autograd formula. The `op.py` of each family wraps them in an
+autograd.Function. Triton is imported at the first call with a CUDA tensor. With TRITON_INTERPRET=1, CPU tensors go to
+the Triton launchers too, so the same tests cover both.
 """
 
 import importlib
+import inspect
 import os
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Whether Triton kernels run on CPU tensors, in Triton's interpreter."""
+"""True where Triton kernels run on CPU tensors, in Triton's interpreter."""
 
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-"""What the Triton kernels take; float64 on a GPU is the eager reference's."""
+"""Dtypes of the Triton kernels. On a GPU, float64 runs through the eager reference."""
 
-LAUNCHERS: dict[str, Callable[..., Any]] = {}
-"""The Triton launcher of each operation by its name; Triton is imported when it is called."""
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
-_reference_only = False
+
+@dataclass(frozen=True)
+class Operation:
+    """A registered operation: its signature, and the place of its Triton launcher as "family.module:function"."""
+
+    signature: inspect.Signature
+    triton: str
+
+    def launcher(self) -> Callable[..., Any]:
+        """Import and return the Triton launcher; its parameters are those of the signature."""
+        module, _, function = self.triton.partition(":")
+        launcher: Callable[..., Any] = getattr(importlib.import_module(f"fastser_kernels.{module}"), function)
+        return launcher
+
+    def launch(self, *args: Any) -> Any:
+        """Call the Triton launcher."""
+        return self.launcher()(*args)
+
+
+OPERATIONS: dict[str, Operation] = {}
+"""All registered operations by name."""
 
 _LIBRARY = torch.library.Library("fastser_kernels", "FRAGMENT")
 
 
-def register(schema: str, *, cpu: Callable[..., Any], triton: str, fake: Callable[..., Any]) -> Any:
-    """Register one operation in the namespace `fastser_kernels`.
+def operation(
+    name: str, *, cpu: Callable[Arguments, Result], triton: str, mutates: Sequence[str] = ()
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """Register the decorated function as the fake of an operation in the namespace `fastser_kernels`.
+
+    The fake makes results of the right shapes, dtypes and strides without computing values. Its signature is the only
+    one that is written down: PyTorch's schema is inferred from it, and the CPU implementation is checked against it.
 
     Args:
-        schema: Name, arguments and results in PyTorch's schema language.
-        cpu: Implementation for CPU tensors of any floating-point dtype.
-        triton: Where the launcher is: "family.kernels:function". Its arguments are those of the schema.
-        fake: Shapes, dtypes and strides of the results, for torch.compile.
+        name: Name of the operation.
+        cpu: Implementation for CPU tensors of any floating-point dtype, with the signature of the fake.
+        triton: Place of the Triton launcher, "family.module:function"; it has the signature of the fake.
+        mutates: Names of the arguments that are changed in place.
 
     Returns:
-        The callable operation (an OpOverload).
+        A decorator that replaces the fake by the callable operation (an OpOverload).
+
+    Raises:
+        TypeError: If the CPU implementation has another signature than the fake.
     """
-    name = schema.partition("(")[0]
-    module, _, function = triton.partition(":")
 
-    def launcher(*args: Any) -> Any:
-        return getattr(importlib.import_module(f"fastser_kernels.{module}"), function)(*args)
+    def register(fake: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        signature = inspect.signature(fake)
+        check_signature(f"CPU implementation of {name}", cpu, signature)
+        registered = OPERATIONS[name] = Operation(signature, triton)
+        schema = torch.library.infer_schema(fake, mutates_args=mutates, op_name=name)
+        _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+        _LIBRARY.impl(name, _without_autocast(registered.launch, "cuda"), "CUDA")
+        _LIBRARY.impl(name, _without_autocast(registered.launch if INTERPRETED else cpu, "cpu"), "CPU")
+        torch.library.register_fake(f"fastser_kernels::{name}", fake, lib=_LIBRARY)
+        overload: Callable[Arguments, Result] = getattr(torch.ops.fastser_kernels, name).default
+        return overload
 
-    LAUNCHERS[name] = launcher
-    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, _without_autocast(launcher, "cuda"), "CUDA")
-    _LIBRARY.impl(name, _without_autocast(launcher if INTERPRETED else cpu, "cpu"), "CPU")
-    torch.library.register_fake(f"fastser_kernels::{name}", fake, lib=_LIBRARY)
-    return getattr(torch.ops.fastser_kernels, name).default
+    return register
+
+
+def check_signature(what: str, function: Callable[..., Any], signature: inspect.Signature) -> None:
+    """Raise TypeError unless `function` has this signature: names, order and types of all arguments, and the result."""
+    actual = inspect.signature(function)
+    if actual != signature:
+        raise TypeError(f"{what} has the signature {actual}, the operation has {signature}: make them equal")
 
 
 def _without_autocast(implementation: Callable[..., Any], device_type: str) -> Callable[..., Any]:
@@ -68,17 +109,56 @@ def _without_autocast(implementation: Callable[..., Any], device_type: str) -> C
     return run
 
 
+class _Choice(threading.local):
+    """The implementation that each thread uses."""
+
+    reference = False
+
+
+_choice = _Choice()
+
+
+@contextmanager
+def reference_kernels() -> Iterator[None]:
+    """Compute with the eager references instead of the operations inside the `with` block.
+
+    At its end the block restores the earlier choice, also after an exception and inside another block. The choice
+    belongs to the current thread: a thread that is started inside the block uses the operations, and needs a block of
+    its own. A function compiled by torch.compile is compiled once for each of the two choices.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import gather_segments, reference_kernels
+        >>> bank, start, length = torch.ones(6, 2), torch.tensor([1]), torch.tensor([3])
+        >>> with reference_kernels():
+        ...     segments = gather_segments(bank, start, length, 0.0, 1.0, 4)
+        >>> segments[0, :, 0].tolist()
+        [1.0, 1.0, 1.0, 0.0]
+    """
+    before = _choice.reference
+    _choice.reference = True
+    try:
+        yield
+    finally:
+        _choice.reference = before
+
+
+def reference_kernels_active() -> bool:
+    """Return whether the current thread is inside a `reference_kernels()` block."""
+    return _choice.reference
+
+
 def accumulation_dtype(x: Tensor) -> torch.dtype:
-    """What sums over values of `x`, and statistics of it, are computed in: float32, of float64 float64."""
+    """Return the dtype of sums and statistics of `x`: float32, or float64 for float64 input."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def has_kernel(x: Tensor) -> bool:
-    """Whether our operations take `x`; what they do not take (other devices, float64 on a GPU) is the reference's.
+    """Return whether the operations take `x`. Other devices, and float64 on a GPU, run through the reference.
 
-    A CUDA tensor where Triton is not installed is refused with one warning per process.
+    A CUDA tensor in an environment without Triton causes one warning per process.
     """
-    if _reference_only:
+    if _choice.reference:
         return False
     if x.device.type == "cpu":
         return x.dtype in KERNEL_DTYPES or not INTERPRETED
@@ -88,22 +168,11 @@ def has_kernel(x: Tensor) -> bool:
 
 
 def cpu_eager(x: Tensor) -> bool:
-    """Whether `x` is about to be computed on a CPU, now: not interpreted, not traced by torch.compile.
+    """Return whether `x` is computed on a CPU right now: not interpreted, and not traced by torch.compile.
 
-    There some references are faster than our operations at some sizes (`cpu.is_slower`), and are taken.
+    There some references are faster than the operations at some sizes (`is_slower` in each `cpu.py`) and are used.
     """
     return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
-
-
-def use_reference(only: bool) -> None:
-    """Choose who computes from now on in this process: the eager references alone, or our operations (the default)."""
-    global _reference_only
-    _reference_only = only
-
-
-def uses_reference() -> bool:
-    """Whether the eager references alone compute."""
-    return _reference_only
 
 
 @cache
@@ -111,5 +180,9 @@ def _triton_installed() -> bool:
     if find_spec("triton") is not None:
         return True
     if not torch.compiler.is_compiling():
-        warnings.warn("Triton is not installed: fastser's operations run as plain PyTorch on this GPU", stacklevel=4)
+        warnings.warn(
+            "Triton is not installed: fastser's operations run as plain PyTorch on this GPU. To use the fused kernels, "
+            "install the package triton.",
+            stacklevel=4,
+        )
     return False

@@ -367,7 +367,7 @@ def test_wrong_arguments_are_named() -> None:
         (
             (x, *replaced(lists, 1, [torch.ones(3)] * 2)),
             ValueError,
-            "bn_bias must hold 1 tensors as conv_weight does, got 2",
+            "bn_bias must hold one tensor, as many as conv_weight, got 2",
         ),
         ((x, *replaced(lists, 3, [torch.ones(2)])), ValueError, r"running_var\[0\] must be \[3\], got \[2\]"),
         ((x, *replaced(lists, 0, [torch.ones(3).double()])), TypeError, r"bn_weight\[0\] must be float32, got float64"),

@@ -174,8 +174,19 @@ def test_a_place_outside_is_named(start: int, length: int) -> None:
     sentence = rf"\[1\] = {start} with {length} frames leaves the bank of 20 frames"
     with pytest.raises(IndexError, match="start" + sentence):
         gather_segments(frames, starts, lengths, MEAN, STD, 5)
+    with pytest.raises(IndexError, match="start_a" + sentence):
+        gather_mixup(frames, starts, lengths, zeros, zeros, torch.rand(2), MEAN, STD, 5)
     with pytest.raises(IndexError, match="start_b" + sentence):
         gather_mixup(frames, zeros, zeros, starts, lengths, torch.rand(2), MEAN, STD, 5)
+
+
+def test_a_segment_may_have_more_frames_than_are_asked_for_or_left_in_the_bank() -> None:
+    frames, start = torch.randn(20, 3), torch.tensor([15, 2])
+    expected = gather_segments(frames, start, torch.tensor([5, 5]), MEAN, STD, 5)
+    length = torch.tensor([50, 2**63 - 1])
+    assert torch.equal(gather_segments(frames, start, length, MEAN, STD, 5), expected)
+    mixed = gather_mixup(frames, start, length, start, length, torch.rand(2), MEAN, STD, 5)
+    torch.testing.assert_close(mixed, expected)
 
 
 def test_wrong_arguments_are_named() -> None:

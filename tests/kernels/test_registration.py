@@ -1,23 +1,26 @@
-"""What runs where: without Triton, in autocast, and at import."""
+"""Registration, the choice between operations and references, and the import without Triton."""
 
 import copy
 import importlib
+import inspect
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from accuracy import assert_accurate
 from cases import compiled
-from fastser_kernels import highway, registration
+from fastser_kernels import gather_segments, highway, reference_kernels, reference_kernels_active, registration
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 from fastser.layers import LSTM, DenseBlock, Transition
 
 
+@pytest.mark.fast
 def test_import_needs_no_triton_and_loads_none() -> None:
     code = (
         "import sys; sys.modules['triton'] = None\n"
@@ -28,6 +31,93 @@ def test_import_needs_no_triton_and_loads_none() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", registration.OPERATIONS)
+def test_a_triton_launcher_has_the_signature_of_its_operation(name: str) -> None:
+    pytest.importorskip("triton", reason="Triton is not installed")
+    operation = registration.OPERATIONS[name]
+    registration.check_signature(name, operation.launcher(), operation.signature)
+    schema = getattr(torch.ops.fastser_kernels, name).default._schema
+    assert [argument.name for argument in schema.arguments] == list(operation.signature.parameters)
+
+
+def _fake(x: Tensor, number: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _swapped(number: int, x: Tensor) -> Tensor:
+    return x
+
+
+def _renamed(x: Tensor, count: int) -> Tensor:
+    return x
+
+
+def _longer(x: Tensor, number: int, eps: float) -> Tensor:
+    return x
+
+
+def _of_other_types(x: Tensor, number: float) -> Tensor:
+    return x
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("cpu", [_swapped, _renamed, _longer, _of_other_types])
+def test_a_cpu_implementation_with_another_signature_is_refused(cpu: Callable[..., Tensor]) -> None:
+    with pytest.raises(TypeError, match=r"CPU implementation of wrong has the signature .*, the operation has \(x: .*"):
+        registration.operation("wrong", cpu=cpu, triton="nowhere:nothing")(_fake)
+    assert "wrong" not in registration.OPERATIONS
+    registration.check_signature("this", _fake, inspect.signature(_fake))
+
+
+@pytest.mark.fast
+def test_a_block_of_references_restores_the_choice_before_it() -> None:
+    assert not reference_kernels_active()
+    with reference_kernels():
+        assert reference_kernels_active()
+        with reference_kernels():
+            assert reference_kernels_active()
+        assert reference_kernels_active()
+        with pytest.raises(KeyError, match="inside"), reference_kernels():
+            raise KeyError("inside")
+        assert reference_kernels_active()
+    assert not reference_kernels_active()
+    with pytest.raises(KeyError, match="inside"), reference_kernels():
+        raise KeyError("inside")
+    assert not reference_kernels_active()
+
+
+@pytest.mark.fast
+def test_a_block_of_references_holds_for_its_own_thread() -> None:
+    with ThreadPoolExecutor(1) as pool, reference_kernels():
+        assert pool.submit(reference_kernels_active).result() is False
+
+        def own_block() -> bool:
+            with reference_kernels():
+                return reference_kernels_active()
+
+        assert pool.submit(own_block).result() is True
+        assert pool.submit(reference_kernels_active).result() is False
+
+
+def test_compiled_functions_follow_the_choice_and_are_compiled_once_for_each() -> None:
+    frames, place, length = torch.randn(8, 3), torch.tensor([1, 2]), torch.tensor([4, 3])
+    graphs: list[list[str]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.append([str(node.target) for node in graph.graph.nodes])
+        return graph.forward
+
+    torch._dynamo.reset()
+    function = torch.compile(gather_segments, fullgraph=True, backend=backend)
+    expected = gather_segments(frames, place, length, 0.5, 2.0, 5)
+    for _ in range(3):
+        torch.testing.assert_close(function(frames, place, length, 0.5, 2.0, 5), expected)
+        with reference_kernels():
+            torch.testing.assert_close(function(frames, place, length, 0.5, 2.0, 5), expected)
+    assert [any("fastser_kernels" in target for target in targets) for targets in graphs] == [True, False]
 
 
 def test_a_gpu_without_triton_gets_the_reference_and_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,11 +221,8 @@ def test_what_a_cpu_computes_unasked_equals_the_reference(
         cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
         return [y, *torch.autograd.grad(y, [x, *run.parameters()], cotangent)]
 
-    registration.use_reference(only=True)
-    try:
+    with reference_kernels():
         eager, exact = results(module), results(copy.deepcopy(module).double(), torch.float64)
-    finally:
-        registration.use_reference(only=False)
     monkeypatch.delattr(op.reference, family)
     actual = results(compiled(module) if family == "lstm" else module)
     for i, (ours, theirs, right) in enumerate(zip(actual, eager, exact, strict=True)):

@@ -1,8 +1,8 @@
 """A DenseBlock on the CPU in ATen calls.
 
-Every layer works through the maps in bands (several images, or some rows of one), so that what the calls on a band hand
-to each other stays in cache: BN and ReLU before the convolution; in backward both gradients of the convolution, the
-ReLU's mask and the sums. Half types are stored, everything is computed in float32.
+Every layer works through the maps in bands (several images, or some rows of one), so that the intermediate results of a
+band stay in the cache: BN and ReLU before the convolution; in the backward pass both gradients of the convolution, the
+mask of the ReLU and the sums. 16-bit types are storage types only: the arithmetic is float32.
 """
 
 import torch
@@ -13,16 +13,16 @@ from fastser_kernels.batch_statistics import band_moments, gradient_sums, merged
 from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND_PIXELS = 4096
-"""Pixels of a thread's part of a band: fewer stay in a smaller cache, but each band pays for its calls and for
-rearranging the layer's kernel."""
+"""Pixels of a band per thread. Smaller bands fit into smaller caches, but each band costs its calls and one
+rearrangement of the layer's kernel."""
 
 SMALL = {True: 2**21, False: 2**20}
-"""Values of a block's maps, training and not, below which the reference is faster: our calls are many, and training
-computes the normalised maps a second time."""
+"""Values of a block's maps below which the reference is faster, in training (True) and eval (False). These functions
+make many calls, and in training they compute the normalised maps a second time."""
 
 
 def is_slower(x: Tensor, out_channels: int, training: bool) -> bool:
-    """Whether the reference is faster for a block on `x` `[N, C0, T, F]` with so many maps."""
+    """Return whether the reference is faster for a block on `x` `[N, C0, T, F]` with so many output channels."""
     return x.numel() // x.shape[1] * out_channels < SMALL[training] and cpu_eager(x)
 
 
@@ -36,7 +36,7 @@ def forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps of the whole block; when training, mean and biased variance of those that a layer reads."""
+    """Return the maps of the whole block and, in training, mean and biased variance of all maps that a layer reads."""
     (n, channels, t, f), growth_rate, exact = x.shape, conv_weight[0].shape[0], accumulation_dtype(x)
     read = channels + (len(conv_weight) - 1) * growth_rate
     maps = torch.empty((n, read + growth_rate, t, f), dtype=x.dtype, memory_format=torch.channels_last)
@@ -84,7 +84,7 @@ def backward(
     eps: float,
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Gradients of x and of the parameters; `offset` and `slope` are A and B / std of the formula in `op.py`."""
+    """Return the gradients of x and the parameters; `offset` and `slope` are A and B / std of the formula in op.py."""
     (n, channels, t, f), growth_rate, exact = maps.shape, conv_weight[0].shape[0], accumulation_dtype(maps)
     if grad_maps.stride(1) != 1:
         grad_maps = grad_maps.contiguous(memory_format=torch.channels_last)
@@ -147,7 +147,7 @@ def backward(
 
 
 def _bands(n: int, t: int, f: int) -> list[tuple[slice, slice]]:
-    """Images and rows of each band."""
+    """Return the images and rows of each band."""
     pixels = torch.get_num_threads() * BAND_PIXELS
     images = max(1, pixels // (t * f))
     rows = -(-t // -(-t * f // pixels)) if images == 1 else t
@@ -159,18 +159,18 @@ def _bands(n: int, t: int, f: int) -> list[tuple[slice, slice]]:
 
 
 def _scale_shift(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalisation as `scale * x + shift`."""
+    """Return scale and shift of the normalisation as `scale * x + shift`."""
     scale = rstd * weight
     return scale, torch.addcmul(bias, mean, scale, value=-1)
 
 
 def _nothing(kernel: Tensor) -> list[Tensor]:
-    """The sums of an empty batch."""
+    """Return the sums of an empty batch."""
     return [torch.zeros_like(kernel), *kernel.new_zeros(2, kernel.shape[0])]
 
 
 def _kernel_gradient(grad: Tensor, maps: Tensor, kernel: Tensor) -> Tensor:
-    """Gradient of `kernel` where `grad` is that of `conv2d(maps, kernel, padding=(0, 1))`."""
+    """Return the gradient of `kernel`, where `grad` is the gradient of `conv2d(maps, kernel, padding=(0, 1))`."""
     wanted = [False, True, False]
     gradient: Tensor = torch.ops.aten.convolution_backward(
         grad, maps, kernel, None, [1, 1], [0, 1], [1, 1], False, [0, 0], 1, wanted

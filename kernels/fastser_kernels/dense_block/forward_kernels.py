@@ -1,21 +1,22 @@
 """Triton kernels of the DenseBlock's forward pass.
 
-The result is one buffer `[N, T, F, C0 + L*G]` into which every layer writes its slice: no concatenation. A layer is one
-kernel: BN and ReLU when the maps are read, 3x3 convolution on tensor cores, moments of the new maps (of the values as
-stored) when they are written, from which `finish_moments` makes the statistics that every later layer reads.
+The result is one buffer `[N, T, F, C0 + L*G]`. Every layer writes its slice of it, so nothing is concatenated. A layer
+is one kernel. It applies BN and ReLU when it reads the maps, computes the 3x3 convolution on tensor cores, and takes
+the moments of the new maps (of the values as stored) when it writes them. `finish_moments` turns these moments into the
+statistics that every later layer reads.
 
-The convolution of a tile of whole rows reads each input three times, not nine: the rows above, at and below it are
-loaded, and the three taps along F go to three accumulators that are shifted against each other and added once, at the
-end. The ring over rows that reads each input once needs nine accumulators, which is all the registers there are; a
-shift of the input instead of the output needs the row's neighbours and three times the BN and ReLU. There is one loop
-over channels and rows, and no value but the accumulators is carried through it: Triton 3.7 issues loads ahead only
-where their addresses follow from the loop's own variable.
+The convolution of a tile of whole rows reads each input three times, not nine. It loads the rows above, at and below
+the tile. The three taps along F go to three accumulators, which are shifted against each other and added once, at the
+end. Two alternatives are worse. A ring over rows reads each input once but needs nine accumulators, which fill all
+registers. A shift of the input instead of the output needs the neighbours of the row, and three times the BN and ReLU.
+There is one loop over channels and rows, and only the accumulators are carried through it, because Triton 3.7 issues
+loads ahead only if their addresses follow from the loop variable.
 
-Bytes per pixel and layer from memory: C_i read, G written; from the L2 cache: 3 C_i + 9 C_i G / BM values. Padding is
-zero of the activation, so the mask comes after the ReLU.
+Values per pixel and layer: from memory C_i read and G written; from the L2 cache 3 C_i + 9 C_i G / BM. The padding is
+zero after the activation, so the mask comes after the ReLU.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import triton
@@ -23,7 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels.launch import dot, fp32_precision, launch, relu
-from fastser_kernels.moments_kernels import copy_maps, finish_moments, unit
+from fastser_kernels.moments_kernels import common_unit, copy_maps, finish_moments
 
 CONFIGURATIONS = {
     (2, 16): {"BM": 128, "BK": 32, "num_warps": 8, "num_stages": 3},
@@ -31,23 +32,33 @@ CONFIGURATIONS = {
     (4, 16): {"BM": 128, "BK": 16, "num_warps": 8, "num_stages": 3},
     (4, 32): {"BM": 64, "BK": 16, "num_warps": 8, "num_stages": 3},
 }
-"""By bytes of an element and width of the accumulators, 16 or 32 new maps; any F and any C."""
+"""Configurations by bytes of an element and width of the accumulators, 16 or 32 new maps; for any F and any C."""
 
 
-@triton.jit(do_not_specialize=("rows", "T", "F", "C", "G", "stride", "width", "halo"))
+class Norm(NamedTuple):
+    """The BatchNorm of one layer: scale and shift `[C]`, mean and biased variance of C or more channels."""
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    var: Tensor
+
+
+@triton.jit(do_not_specialize=("rows", "T", "F", "C_units", "G_units", "stride_units", "width", "halo"))
 def conv_kernel(
     maps_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr, partial_ptr, eps,
-    rows, T, F, C, G, stride, width, halo,
+    rows, T, F, C_units, G_units, stride_units, width, halo,
     UNIT: tl.constexpr, GP: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
     MOMENTS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """C, G and stride, the channels of the buffer, are given in UNITs; weights lie as `[G, 3, 3, C]`.
+    """Append GP of the G new maps. C_units, G_units and stride_units, the channels of the buffer, count UNITs.
 
-    A tile is BM // width rows of `width` columns, of which `halo` at both ends belong to the neighbours.
+    The weights are `[G, 3, 3, C]` in memory. A tile is BM // width rows of `width` columns, of which `halo` at both
+    ends belong to the neighbours.
     """
-    C *= UNIT
-    G *= UNIT
-    stride *= UNIT
+    C = C_units * UNIT
+    G = G_units * UNIT
+    stride = stride_units * UNIT
     i = tl.arange(0, BM)
     row = tl.program_id(0) * (BM // width) + i // width
     column = i % width
@@ -108,47 +119,69 @@ def forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Launch a block: a copy of `x`, then a kernel a layer; when training, statistics after each but the last.
+    """Launch a block: a copy of `x`, then one kernel per layer; in training also the statistics after all but the last.
 
     Returns:
-        The maps `[N, C0 + L*G, T, F]` in the dtype of `x`, channels_last; when training, the fp32 mean and biased
-        variance of all maps but the last G, otherwise `[0]`.
+        The maps `[N, C0 + L*G, T, F]` in the dtype of `x`, channels_last; in training the fp32 mean and biased variance
+        of all maps but the last G, in eval mode `[0]`.
     """
     bn_weight, bn_bias, running_mean, running_var = (
         [vector.contiguous() for vector in vectors] for vectors in (bn_weight, bn_bias, running_mean, running_var)
     )
     N, C0, T, F = x.shape
-    G = conv_weight[0].shape[0]
-    channels = [C0 + i * G for i in range(len(conv_weight) + 1)]
-    maps = torch.empty(N, T, F, channels[-1], dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
-    mean, var = (torch.empty(channels[-2] if training else 0, dtype=torch.float32, device=x.device) for _ in range(2))
+    G, layers = conv_weight[0].shape[0], len(conv_weight)
+    read = C0 + (layers - 1) * G
+    maps = torch.empty(N, T, F, read + G, dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
+    mean, var = (torch.empty(read if training else 0, dtype=torch.float32, device=x.device) for _ in range(2))
     moments = copy_maps(x, maps[:, :C0], moments=training)
     if training:
         finish_moments(moments, mean[:C0], var[:C0])
     for i, weight in enumerate(conv_weight):
-        C = channels[i]
-        statistics = (mean, var) if training else (running_mean[i], running_var[i])
-        read_later = training and i + 1 < len(conv_weight)
-        moments = _layer(maps, C, weight, (bn_weight[i], bn_bias[i], *statistics), eps, moments=read_later)
+        C = C0 + i * G
+        layer_mean, layer_var = (mean, var) if training else (running_mean[i], running_var[i])
+        norm = Norm(bn_weight[i], bn_bias[i], layer_mean, layer_var)
+        read_later = training and i + 1 < layers
+        moments = _layer(maps, C, weight, norm, eps, moments=read_later)
         if read_later:
             finish_moments(moments, mean[C : C + G], var[C : C + G])
     return maps, mean, var
 
 
-def _layer(maps: Tensor, C: int, weight: Tensor, norm: tuple[Tensor, ...], eps: float, *, moments: bool) -> Tensor:
-    """Append G maps to the first C of `maps`; returns their partial moments `[3, G, P]`, `[0]` if not wanted."""
-    N, stride, T, F = maps.shape
+def _layer(maps: Tensor, C: int, weight: Tensor, norm: Norm, eps: float, *, moments: bool) -> Tensor:
+    """Append G maps to the first C of `maps`; return their partial moments `[3, G, P]`, or `[0]` without `moments`."""
+    N, channels, T, F = maps.shape
     G = weight.shape[0]
-    size = unit(C, G, stride)
+    unit = common_unit(C, G, channels)
     GP = 16 if G <= 16 else 32
     configuration = CONFIGURATIONS[maps.element_size(), GP]
     BM = configuration["BM"]
     width, halo = (F, 0) if F <= BM else (BM, 1)
-    columns = triton.cdiv(F, width - 2 * halo)
-    grid = (triton.cdiv(N * T, BM // width), columns, triton.cdiv(G, GP))
-    partial = torch.empty((3, G, grid[0] * columns) if moments else 0, dtype=torch.float32, device=maps.device)
-    packed = weight.to(maps.dtype).contiguous(memory_format=torch.channels_last)
-    sizes = (N * T, T, F, C // size, G // size, stride // size, width, halo)
-    constants: dict[str, Any] = {"UNIT": size, "GP": GP, "MOMENTS": moments, "PRECISION": fp32_precision()}
-    launch(conv_kernel, grid, maps, packed, *norm, partial, eps, *sizes, **constants, **configuration)
+    row_tiles, column_tiles = triton.cdiv(N * T, BM // width), triton.cdiv(F, width - 2 * halo)
+    shape = (3, G, row_tiles * column_tiles) if moments else (0,)
+    partial = torch.empty(shape, dtype=torch.float32, device=maps.device)
+    launch(
+        conv_kernel,
+        (row_tiles, column_tiles, triton.cdiv(G, GP)),
+        maps_ptr=maps,  # [N, channels, T, F], channels_last
+        weight_ptr=weight.to(maps.dtype).contiguous(memory_format=torch.channels_last),  # [G, C, 3, 3]
+        bn_weight_ptr=norm.weight,  # [C]
+        bn_bias_ptr=norm.bias,  # [C]
+        mean_ptr=norm.mean,  # [C] or more
+        var_ptr=norm.var,  # [C] or more
+        partial_ptr=partial,  # [3, G, row_tiles * column_tiles], or [0]
+        eps=eps,
+        rows=N * T,
+        T=T,
+        F=F,
+        C_units=C // unit,
+        G_units=G // unit,
+        stride_units=channels // unit,
+        width=width,
+        halo=halo,
+        UNIT=unit,
+        GP=GP,
+        MOMENTS=moments,
+        PRECISION=fp32_precision(),
+        **configuration,
+    )
     return partial

@@ -1,25 +1,25 @@
-"""DenseBlock: L layers, each of which appends G feature maps to all that came before it, as one operation.
+"""DenseBlock as one operation: each of its L layers appends G feature maps to all earlier maps.
 
     x_0 = x,    x_i = [x_{i-1}, conv3x3(relu(BN_i(x_{i-1})), W_i)],    i = 1..L
 
-Every layer reads the first C_i = C0 + (i-1)*G channels of one buffer and writes the next G. The statistics of a map
-belong to the map: they are taken once, when it is written, and all later layers normalise by them. Backward goes from
-layer L to layer 1 and keeps the running sum D of the maps' gradients. With dz_i the gradient at the input of the i-th
-ReLU, xhat the normalised maps, r their inverse standard deviation, g_i the scales and <> the mean of a channel over the
-batch,
+Every layer reads the first C_i = C0 + (i-1)*G channels of one buffer and writes the next G. The statistics of a map are
+taken once, when it is written, and all later layers normalise by them. The backward pass goes from layer L to layer 1
+and keeps the running sum D of the gradients of the maps. Let dz_i be the gradient at the input of the i-th ReLU, xhat
+the normalised maps, r their inverse standard deviation, g_i the scales, and <> the mean of a channel over the batch:
 
     D   += g_i r dz_i               A += g_i r <dz_i>               B += g_i r <dz_i xhat>
     dgamma_i = sum dz_i xhat        dbeta_i = sum dz_i              dW_i = correlation of relu(BN_i) with dy_i
 
-and the corrections by which a BatchNorm's gradient differs in training are paid once per map, when its gradient is
-consumed: dy = D - A - B xhat. Saved for backward are the buffer, the statistics and references to the parameters.
+In training, the gradient of a BatchNorm has two further terms. They are applied once per map, when its gradient is
+consumed: dy = D - A - B xhat. The buffer, the statistics and references to the parameters are saved for the backward
+pass.
 
 Shapes: x `[N, C0, T, F]`, any layout; result `[N, C0 + L*G, T, F]`, channels_last in memory (N, T, F, C). Source: Latif
 et al. 2020, section 3.1; Huang et al. 2017 (DenseNet), without bottleneck and compression.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,14 +34,16 @@ from fastser_kernels.checks import (
     check_values_per_channel,
 )
 from fastser_kernels.dense_block import cpu, reference
-from fastser_kernels.registration import accumulation_dtype, has_kernel, register
+from fastser_kernels.packing import unpacked
+from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 
 
 def _channels_last(shape: Sequence[Any], like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
-def _fake_forward(
+@operation("dense_block_forward", cpu=cpu.forward, triton="dense_block.forward_kernels:forward")
+def _forward(
     x: Tensor,
     bn_weight: list[Tensor],
     bn_bias: list[Tensor],
@@ -51,6 +53,7 @@ def _fake_forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the maps and, in training, mean and biased variance of all maps that a layer reads (`[0]` in eval)."""
     n, channels, t, f = x.shape
     read = channels + (len(conv_weight) - 1) * conv_weight[0].shape[0]
     maps = _channels_last((n, read + conv_weight[0].shape[0], t, f), x)
@@ -58,7 +61,8 @@ def _fake_forward(
     return maps, mean, var
 
 
-def _fake_backward(
+@operation("dense_block_backward", cpu=cpu.backward, triton="dense_block.backward_kernels:backward")
+def _backward(
     grad_maps: Tensor,
     maps: Tensor,
     mean: Tensor,
@@ -72,6 +76,7 @@ def _fake_backward(
     eps: float,
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Return the gradients of x, bn_weight, bn_bias and conv_weight; these lists are empty if `input_only`."""
     n, _, t, f = maps.shape
     grad_x = _channels_last((n, conv_weight[0].shape[1], t, f), maps)
     if input_only:
@@ -80,30 +85,31 @@ def _fake_backward(
     return grad_x, bn_weight, bn_bias, conv_weight
 
 
-_forward = register(
-    "dense_block_forward(Tensor x, Tensor[] bn_weight, Tensor[] bn_bias, Tensor[] running_mean, Tensor[] running_var, "
-    "Tensor[] conv_weight, bool training, float eps) -> (Tensor maps, Tensor mean, Tensor var)",
-    cpu=cpu.forward,
-    triton="dense_block.forward_kernels:forward",
-    fake=_fake_forward,
-)
-_backward = register(
-    "dense_block_backward(Tensor grad_maps, Tensor maps, Tensor mean, Tensor var, Tensor[] bn_weight, "
-    "Tensor[] bn_bias, Tensor[] running_mean, Tensor[] running_var, Tensor[] conv_weight, bool training, float eps, "
-    "bool input_only) -> (Tensor grad_x, Tensor[] grad_bn_weight, Tensor[] grad_bn_bias, Tensor[] grad_conv_weight)",
-    cpu=cpu.backward,
-    triton="dense_block.backward_kernels:backward",
-    fake=_fake_backward,
-)
+class _Parameters(NamedTuple):
+    """The parameter lists of the operation. In training nothing reads the running statistics, so they are empty."""
+
+    bn_weight: list[Tensor]
+    bn_bias: list[Tensor]
+    running_mean: list[Tensor]
+    running_var: list[Tensor]
+    conv_weight: list[Tensor]
+
+    @classmethod
+    def unpacked(cls, tensors: Sequence[Tensor], training: bool) -> "_Parameters":
+        """Return the lists that were passed one after another as `tensors`."""
+        if training:
+            bn_weight, bn_bias, conv_weight = unpacked(tensors, 3)
+            return cls(bn_weight, bn_bias, [], [], conv_weight)
+        return cls(*unpacked(tensors, 5))
 
 
 class _DenseBlock(torch.autograd.Function):
-    """Arguments: x, training, eps, then the operation's lists, end to end; running statistics in eval only."""
+    """The block as a function of x, training, eps and the tensors of `_Parameters`, list after list."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, training: bool, eps: float, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ctx.training, ctx.eps = training, eps
-        maps, mean, var = _forward(x, *_lists(tensors, training), training, eps)
+        maps, mean, var = _forward(x, *_Parameters.unpacked(tensors, training), training, eps)
         ctx.mark_non_differentiable(mean, var)
         ctx.save_for_backward(maps, mean, var, *tensors)
         return maps, mean, var
@@ -112,36 +118,30 @@ class _DenseBlock(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         maps, mean, var, *tensors = ctx.saved_tensors
-        input_only = not any(ctx.needs_input_grad[3:])
-        lists = _lists(tensors, ctx.training)
+        _, _, _, *tensors_wanted = ctx.needs_input_grad
+        input_only = not any(tensors_wanted)
+        parameters = _Parameters.unpacked(tensors, ctx.training)
         grad_x, bn_weight, bn_bias, conv_weight = _backward(
-            grad_maps, maps, mean, var, *lists, ctx.training, ctx.eps, input_only
+            grad_maps, maps, mean, var, *parameters, ctx.training, ctx.eps, input_only
         )
         if input_only:
             return grad_x, None, None, *[None] * len(tensors)
-        running = [None] * (len(tensors) - 3 * len(conv_weight))
+        running = [None] * len([*parameters.running_mean, *parameters.running_var])
         return grad_x, None, None, *bn_weight, *bn_bias, *running, *conv_weight
 
 
-def _lists(tensors: Sequence[Tensor], training: bool) -> list[list[Tensor]]:
-    """bn_weight, bn_bias, running_mean, running_var (both empty when training), conv_weight."""
-    layers = len(tensors) // (3 if training else 5)
-    lists = [list(tensors[i : i + layers]) for i in range(0, len(tensors), layers)]
-    return [*lists[:2], [], [], *lists[2:]] if training else lists
-
-
 def ideal_bytes(pixels: int, channels: int, growth_rate: int, num_layers: int, itemsize: int) -> tuple[int, int]:
-    """Bytes that forward and backward must move where nothing of a layer stays in cache for the next.
+    """Return the bytes that forward and backward must move if nothing stays in the cache from layer to layer.
 
-    Forward copies x into the buffer, reads each layer's channels and writes its new maps. Backward reads each layer's
-    channels, reads and writes their gradients, reads the gradient and the values of the layer's own maps, and writes
-    the gradient of x.
+    Forward copies x into the buffer, reads the channels of each layer and writes its new maps. Backward reads the
+    channels of each layer, reads and writes their gradients, reads the gradient and the values of the layer's own maps,
+    and writes the gradient of x.
 
     Args:
-        pixels: N * T * F.
-        channels: C0.
-        growth_rate: G.
-        num_layers: L.
+        pixels: Number of pixels, N * T * F.
+        channels: Number of input channels, C0.
+        growth_rate: Number of new maps per layer, G.
+        num_layers: Number of layers, L.
         itemsize: Bytes of a value.
     """
     read = sum(channels + i * growth_rate for i in range(num_layers))
@@ -150,7 +150,7 @@ def ideal_bytes(pixels: int, channels: int, growth_rate: int, num_layers: int, i
 
 
 def ideal_flops(pixels: int, channels: int, growth_rate: int, num_layers: int) -> tuple[int, int]:
-    """Floating-point operations of the convolutions, forward and backward (input and weight gradients)."""
+    """Return the FLOPs of the convolutions, forward and backward (input and weight gradients)."""
     forward = 18 * growth_rate * pixels * sum(channels + i * growth_rate for i in range(num_layers))
     return forward, 2 * forward
 
@@ -167,37 +167,55 @@ def dense_block(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Run a whole DenseBlock; entry i of each list belongs to layer i and its C_i = C0 + i*G input channels.
+    """Run a whole DenseBlock. Entry i of each list belongs to layer i with its C_i = C0 + i*G input channels.
 
-    Differentiable once with respect to x and the parameters. Where no parameter requires a gradient, backward computes
-    that of x alone.
+    The block is differentiable once with respect to x and the parameters. If no parameter requires a gradient, the
+    backward pass computes the gradient of x alone.
 
     Args:
         x: Floating-point maps `[N, C0, T, F]`.
-        bn_weight: L scales `[C_i]`, of the dtype of x or, where x is float16 or bfloat16, float32; as all that follow.
+        bn_weight: L scales `[C_i]`. All parameters have the dtype of x or, for float16 and bfloat16 x, float32.
         bn_bias: L shifts `[C_i]`.
-        running_mean: L means `[C_i]`; updated in place when training, as nn.BatchNorm2d does.
-        running_var: L variances `[C_i]`, likewise.
+        running_mean: L running means `[C_i]`; updated in place in training, as nn.BatchNorm2d does.
+        running_var: L running variances `[C_i]`; updated in place in training.
         conv_weight: L kernels `[G, C_i, 3, 3]`.
-        training: Normalise by the batch's statistics (True) or by the running ones (False).
+        training: Normalise by the statistics of the batch (True) or by the running statistics (False).
         momentum: Weight of the batch in the running statistics.
         eps: Added to the variance.
 
     Returns:
-        `[N, C0 + L*G, T, F]`, x first, channels_last in memory.
+        Maps `[N, C0 + L*G, T, F]` in the dtype of x, channels_last in memory, with x first.
 
     Raises:
-        ValueError: If a tensor has the wrong shape or device, there are no maps of at least 1 x 1, the lists are empty
-            or differ in length, or there are fewer than two values per channel when training.
+        ValueError: If a tensor has the wrong shape or device, x has no maps of at least 1 x 1, the lists are empty or
+            differ in length, or in training x has fewer than two values per channel.
         TypeError: If a tensor has the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import dense_block
+        >>> sizes = [8, 12]  # input channels of two layers with growth rate 4
+        >>> ones, zeros = [torch.ones(C) for C in sizes], [torch.zeros(C) for C in sizes]
+        >>> kernels, x = [torch.randn(4, C, 3, 3) for C in sizes], torch.randn(2, 8, 6, 10)
+        >>> dense_block(x, ones, zeros, zeros, ones, kernels, training=False, momentum=0.1, eps=1e-5).shape
+        torch.Size([2, 16, 6, 10])
     """
     _check(x, bn_weight, bn_bias, running_mean, running_var, conv_weight)
     if training:
         check_values_per_channel(x)
     out_channels = x.shape[1] + len(conv_weight) * conv_weight[0].shape[0]
     if not has_kernel(x) or cpu.is_slower(x, out_channels, training):
-        lists = (bn_weight, bn_bias, running_mean, running_var, conv_weight)
-        return reference.dense_block(x, *lists, training=training, momentum=momentum, eps=eps)
+        return reference.dense_block(
+            x,
+            bn_weight,
+            bn_bias,
+            running_mean,
+            running_var,
+            conv_weight,
+            training=training,
+            momentum=momentum,
+            eps=eps,
+        )
     running = [] if training else [*running_mean, *running_var]
     maps, mean, var = _DenseBlock.apply(x, training, eps, *bn_weight, *bn_bias, *running, *conv_weight)
     if training:

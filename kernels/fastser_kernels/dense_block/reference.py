@@ -1,4 +1,4 @@
-"""A DenseBlock from plain PyTorch operations: what the fused operation must equal, and what it is measured against."""
+"""A DenseBlock in plain PyTorch: the oracle of the tests and the baseline of the benchmarks."""
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ def dense_block(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """What `fastser_kernels.dense_block` returns, differentiable by autograd; updates the running statistics."""
+    """Return the result of `fastser_kernels.dense_block`, differentiable by autograd; update the running statistics."""
     x = x.contiguous(memory_format=torch.channels_last)
     for weight, bias, mean, var, kernel in zip(bn_weight, bn_bias, running_mean, running_var, conv_weight, strict=True):
         activated = F.relu(F.batch_norm(x, mean, var, weight, bias, training, momentum, eps))

@@ -1,8 +1,8 @@
-"""Segments from a bank as weighted sums of its rows, which is what ATen's embedding bag computes in one pass.
+"""Segments from a bank as weighted sums of its rows, computed by ATen's embedding bag in one pass.
 
     lam (a - mean) / std + (1 - lam) (b - mean) / std = w_a a + w_b b - mean (w_a + w_b)
 
-with w_a = lam / std and w_b = (1 - lam) / std where a frame is real, and 0 where it is padding.
+where w_a = lam / std and w_b = (1 - lam) / std for real frames, and 0 for padding.
 """
 
 import torch
@@ -20,7 +20,7 @@ def segments(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
-    """One window per segment."""
+    """Return one window per segment."""
     mean, std = moments.tolist() if moments is not None else (mean, std)
     weight = torch.ones(len(start), dtype=accumulation_dtype(frames)).div_(std)
     return _weighted_sum(frames, start[None], length[None], weight[None], mean, segment_frames)
@@ -38,7 +38,7 @@ def mixup(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
-    """Two windows per segment."""
+    """Return the mixture of two windows per segment."""
     mean, std = moments.tolist() if moments is not None else (mean, std)
     lam = lam.to(accumulation_dtype(frames))
     start, length = torch.stack([start_a, start_b]), torch.stack([length_a, length_b])
@@ -48,12 +48,12 @@ def mixup(
 def _weighted_sum(
     frames: Tensor, start: Tensor, length: Tensor, weight: Tensor, mean: float, segment_frames: int
 ) -> Tensor:
-    """Sum over the windows `[windows, B]` of each segment: `[B, segment_frames, bins]`."""
+    """Return the sums over the windows `[windows, B]` of each segment, `[B, segment_frames, bins]`."""
     offset = torch.arange(segment_frames)
-    # A sum that overflows is negative, and so stays in the bank too.
+    # A sum that overflows is negative, so it is clamped to the bank too.
     rows = (start[:, :, None] + offset).clamp_(0, len(frames) - 1)
     weights = (offset < length[:, :, None]) * weight[:, :, None]
-    # Bag by bag, as embedding_bag wants them: [B * segment_frames * windows].
+    # The order of embedding_bag, bag after bag: [B * segment_frames * windows].
     row, row_weight = (tensor.permute(1, 2, 0).flatten() for tensor in (rows, weights))
     bank = frames
     if frames.dtype != weights.dtype:

@@ -1,4 +1,4 @@
-"""Triton kernel of segments from a bank: one launch a batch, each program a tile of one segment."""
+"""Triton kernel that cuts segments from a bank: one launch per batch, one tile of one segment per program."""
 
 import triton
 import triton.language as tl
@@ -7,13 +7,13 @@ from torch import Tensor
 from fastser_kernels.launch import launch
 
 TILE, MAX_BINS, NUM_WARPS = 2048, 128, 4
-"""Values and bins of a tile: four 16-byte accesses a thread and window in fp32."""
+"""Values of a tile, largest number of its bins, and warps: four 16-byte accesses per thread and window in fp32."""
 
 
 @triton.jit
 def _window(frames_ptr, start, length, mean, t, f, num_frames, segment_frames, bins, frame_stride, bin_stride):
-    """A tile `[BLOCK_T, BLOCK_F]` of a window less the mean, 0 where it is padding."""
-    # A start that leaves the bank is clamped before frames are counted from it: the sum cannot overflow.
+    """Return a tile `[BLOCK_T, BLOCK_F]` of a window minus the mean, 0 in the padding."""
+    # A start outside the bank is clamped before the frame index is added, so the sum cannot overflow.
     start = tl.minimum(tl.maximum(start, -segment_frames), num_frames)
     row = tl.minimum(tl.maximum(start + t, 0), num_frames - 1)
     real = (t < length)[:, None] & (f < bins)
@@ -68,8 +68,19 @@ def segments(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
-    """Launch for one window per segment."""
-    return _gather(frames, start, length, None, None, None, mean, std, moments, segment_frames)
+    """Launch with one window per segment."""
+    return _gather(
+        frames,
+        start_a=start,
+        length_a=length,
+        start_b=None,
+        length_b=None,
+        lam=None,
+        mean=mean,
+        std=std,
+        moments=moments,
+        segment_frames=segment_frames,
+    )
 
 
 def mixup(
@@ -84,12 +95,24 @@ def mixup(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
-    """Launch for two windows per segment."""
-    return _gather(frames, start_a, length_a, start_b, length_b, lam, mean, std, moments, segment_frames)
+    """Launch with two windows per segment."""
+    return _gather(
+        frames,
+        start_a=start_a,
+        length_a=length_a,
+        start_b=start_b,
+        length_b=length_b,
+        lam=lam,
+        mean=mean,
+        std=std,
+        moments=moments,
+        segment_frames=segment_frames,
+    )
 
 
 def _gather(
     frames: Tensor,
+    *,
     start_a: Tensor,
     length_a: Tensor,
     start_b: Tensor | None,
@@ -101,24 +124,30 @@ def _gather(
     segment_frames: int,
 ) -> Tensor:
     num_frames, bins = frames.shape
+    frame_stride, bin_stride = frames.stride()
     out = frames.new_empty(len(start_a), segment_frames, bins)
     block_f = min(triton.next_power_of_2(max(bins, 1)), MAX_BINS)
     block_t = TILE // block_f
     launch(
         gather_kernel,
         (len(start_a), triton.cdiv(segment_frames, block_t), triton.cdiv(bins, block_f)),
-        frames,
-        *(t if t is None else t.contiguous() for t in (start_a, length_a, start_b, length_b, lam)),
-        mean,
-        std,
-        moments,
-        out,
-        num_frames,
-        segment_frames,
-        bins,
-        *frames.stride(),
-        num_warps=NUM_WARPS,
+        frames_ptr=frames,  # [F_total, bins]
+        start_a_ptr=start_a.contiguous(),  # [B]
+        length_a_ptr=length_a.contiguous(),  # [B]
+        start_b_ptr=None if start_b is None else start_b.contiguous(),  # [B]
+        length_b_ptr=None if length_b is None else length_b.contiguous(),  # [B]
+        lam_ptr=None if lam is None else lam.contiguous(),  # [B]
+        mean=mean,
+        std=std,
+        moments_ptr=moments,  # [2], replaces mean and std
+        out_ptr=out,  # [B, segment_frames, bins]
+        num_frames=num_frames,
+        segment_frames=segment_frames,
+        bins=bins,
+        frame_stride=frame_stride,
+        bin_stride=bin_stride,
         BLOCK_T=block_t,
         BLOCK_F=block_f,
+        num_warps=NUM_WARPS,
     )
     return out

@@ -4,9 +4,9 @@
     mix[i]  = lam[i] * a[i] + (1 - lam[i]) * b[i]
 
 Shapes: frames `[F_total, bins]`, start and length `[B]`, result `[B, segment_frames, bins]`. Padding is 0 after the
-normalisation, so a padded frame is an average frame. Every window is read once, the result written once, in one launch
-on a GPU. On a CPU windows are mixed before they are normalised, which costs |mean| / std roundings (3e-6 where that is
-100). Frames and lam get no gradient. Source of the mixture: Zhang et al. 2018 (mixup).
+normalisation, so a padded frame is an average frame. Every window is read once and the result is written once, in one
+launch on a GPU. On a CPU the windows are mixed before they are normalised, which costs |mean| / std roundings (3e-6 for
+a ratio of 100). Frames and lam get no gradient. Source of the mixture: Zhang et al. 2018 (mixup).
 """
 
 import torch
@@ -22,10 +22,11 @@ from fastser_kernels.checks import (
     known_at_once,
 )
 from fastser_kernels.gather import cpu, reference
-from fastser_kernels.registration import accumulation_dtype, has_kernel, register
+from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 
 
-def _fake_segments(
+@operation("gather_segments", cpu=cpu.segments, triton="gather.kernels:segments")
+def _segments(
     frames: Tensor,
     start: Tensor,
     length: Tensor,
@@ -34,10 +35,12 @@ def _fake_segments(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
+    """Return one window per segment; `moments` `[2]` on the device of `frames` replaces `mean` and `std`."""
     return frames.new_empty(start.shape[0], segment_frames, frames.shape[1])
 
 
-def _fake_mixup(
+@operation("gather_mixup", cpu=cpu.mixup, triton="gather.kernels:mixup")
+def _mixup(
     frames: Tensor,
     start_a: Tensor,
     length_a: Tensor,
@@ -49,28 +52,12 @@ def _fake_mixup(
     moments: Tensor | None,
     segment_frames: int,
 ) -> Tensor:
-    return _fake_segments(frames, start_a, length_a, mean, std, moments, segment_frames)
-
-
-# `moments`, the mean and the standard deviation [2] on the device of `frames`, replaces `mean` and `std`.
-_segments = register(
-    "gather_segments(Tensor frames, Tensor start, Tensor length, float mean, float std, Tensor? moments, "
-    "SymInt segment_frames) -> Tensor",
-    cpu=cpu.segments,
-    triton="gather.kernels:segments",
-    fake=_fake_segments,
-)
-_mixup = register(
-    "gather_mixup(Tensor frames, Tensor start_a, Tensor length_a, Tensor start_b, Tensor length_b, Tensor lam, "
-    "float mean, float std, Tensor? moments, SymInt segment_frames) -> Tensor",
-    cpu=cpu.mixup,
-    triton="gather.kernels:mixup",
-    fake=_fake_mixup,
-)
+    """Return the mixture of two windows per segment; `moments` as for `_segments`."""
+    return frames.new_empty(start_a.shape[0], segment_frames, frames.shape[1])
 
 
 def ideal_bytes(batch: int, segment_frames: int, bins: int, itemsize: int, *, windows: int) -> int:
-    """Bytes that a batch must move: one window (`gather_segments`) or two (`gather_mixup`) read, the result written."""
+    """Return the bytes that a batch must move: its windows (1 or, for `gather_mixup`, 2) read, the result written."""
     return (windows + 1) * batch * segment_frames * bins * itemsize
 
 
@@ -82,10 +69,10 @@ def gather_segments(
     Args:
         frames: The bank `[F_total, bins]`, floating point, finite.
         start: First frame of each segment, int64 `[B]`.
-        length: Number of real frames from `start` on, int64 `[B]`; more than `segment_frames` is allowed.
-        mean: Subtracted from every frame; a number, or a 0-d tensor on the device of `frames`.
-        std: Every frame is divided by it; likewise.
-        segment_frames: Width of the result.
+        length: Number of real frames of each segment, int64 `[B]`; more than `segment_frames` is allowed.
+        mean: Mean that is subtracted from every value: a number, or a 0-d tensor on the device of `frames`.
+        std: Standard deviation that every value is divided by: a number, or a 0-d tensor on the device of `frames`.
+        segment_frames: Number of frames of each segment in the result.
 
     Returns:
         `[B, segment_frames, bins]` in the dtype of `frames`.
@@ -93,16 +80,22 @@ def gather_segments(
     Raises:
         ValueError: If a shape or device is wrong, or `segment_frames` is below 1.
         TypeError: If a dtype is wrong.
-        IndexError: If a segment leaves the bank and `start` is on the CPU. On other devices, where asking would wait
-            for the device, indices are clamped to the bank.
+        IndexError: If a segment leaves the bank and `start` is on the CPU. On other devices the check would wait for
+            the device, so indices are clamped to the bank.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import gather_segments
+        >>> bank, start, length = torch.arange(12.0).view(6, 2), torch.tensor([0, 4]), torch.tensor([3, 2])
+        >>> gather_segments(bank, start, length, mean=0.0, std=1.0, segment_frames=3)[:, :, 0].tolist()
+        [[0.0, 2.0, 4.0], [8.0, 10.0, 0.0]]
     """
     _check_bank(frames, mean, std)
     _check_windows(frames, start, length, segment_frames)
     frames = frames.detach()
     if not has_kernel(frames):
         return reference.gather_segments(frames, start, length, mean, std, segment_frames)
-    result: Tensor = _segments(frames, start, length, *_moments(frames, mean, std), segment_frames)
-    return result
+    return _segments(frames, start, length, *_moments(frames, mean, std), segment_frames)
 
 
 def gather_mixup(
@@ -122,20 +115,28 @@ def gather_mixup(
         frames: The bank `[F_total, bins]`, floating point, finite.
         start_a: First frame of each segment of batch a, int64 `[B]`.
         length_a: Number of real frames of each segment of batch a, int64 `[B]`.
-        start_b: As `start_a`, of the partners.
-        length_b: As `length_a`, of the partners.
-        lam: Weight of a, floating point `[B]`.
-        mean: As in `gather_segments`.
-        std: As in `gather_segments`.
-        segment_frames: Width of the result.
+        start_b: First frame of each segment of batch b, int64 `[B]`.
+        length_b: Number of real frames of each segment of batch b, int64 `[B]`.
+        lam: Weight of batch a, floating point `[B]`.
+        mean: Mean that is subtracted from every value: a number, or a 0-d tensor on the device of `frames`.
+        std: Standard deviation that every value is divided by: a number, or a 0-d tensor on the device of `frames`.
+        segment_frames: Number of frames of each segment in the result.
 
     Returns:
         `[B, segment_frames, bins]` in the dtype of `frames`.
 
     Raises:
-        ValueError: As `gather_segments`.
-        TypeError: As `gather_segments`.
-        IndexError: As `gather_segments`.
+        ValueError: As for `gather_segments`.
+        TypeError: As for `gather_segments`.
+        IndexError: As for `gather_segments`.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import gather_mixup
+        >>> bank, start, length = torch.arange(12.0).view(6, 2), torch.tensor([0]), torch.tensor([3])
+        >>> lam = torch.tensor([0.25])
+        >>> gather_mixup(bank, start, length, start + 3, length, lam, 0.0, 1.0, segment_frames=3)[0, :, 0].tolist()
+        [4.5, 6.5, 8.5]
     """
     _check_bank(frames, mean, std)
     for name, tensor in (("start_b", start_b), ("lam", lam)):
@@ -145,11 +146,11 @@ def gather_mixup(
     _check_windows(frames, start_b, length_b, segment_frames, "_b")
     check_floating("lam", lam)
     check_device("lam", lam, frames, of="frames")
-    frames, lam, windows = frames.detach(), lam.detach(), (start_a, length_a, start_b, length_b)
+    frames, lam = frames.detach(), lam.detach()
     if not has_kernel(frames):
-        return reference.gather_mixup(frames, *windows, lam, mean, std, segment_frames)
-    result: Tensor = _mixup(frames, *windows, lam, *_moments(frames, mean, std), segment_frames)
-    return result
+        return reference.gather_mixup(frames, start_a, length_a, start_b, length_b, lam, mean, std, segment_frames)
+    numbers = _moments(frames, mean, std)
+    return _mixup(frames, start_a, length_a, start_b, length_b, lam, *numbers, segment_frames)
 
 
 def _check_bank(frames: Tensor, mean: float | Tensor, std: float | Tensor) -> None:
@@ -163,23 +164,28 @@ def _check_bank(frames: Tensor, mean: float | Tensor, std: float | Tensor) -> No
 
 
 def _check_windows(frames: Tensor, start: Tensor, length: Tensor, segment_frames: int, suffix: str = "") -> None:
-    """Check the indices named start and length with this suffix; their range only where that waits for nothing."""
+    """Check the indices named start and length with this suffix; check their range if that waits for no device."""
     check_positive(segment_frames=segment_frames)
-    names = f"start{suffix}", f"length{suffix}"
+    start_name, length_name = f"start{suffix}", f"length{suffix}"
     if start.dim() != 1 or start.shape != length.shape:
         raise ValueError(
-            f"{names[0]} and {names[1]} must both be [B], got {list(start.shape)} and {list(length.shape)}"
+            f"{start_name} and {length_name} must both be [B], got {list(start.shape)} and {list(length.shape)}"
         )
-    for name, tensor in zip(names, (start, length), strict=True):
+    for name, tensor in ((start_name, start), (length_name, length)):
         check_dtype(name, tensor, [torch.int64])
         check_device(name, tensor, frames, of="frames")
     if known_at_once(start):
         used = length.clamp(max=segment_frames)
-        check_inside(names[0], start, used, used, "bank", frames.shape[0])
+        check_inside(
+            start_name, start, num_frames=used, extent=used, source="bank", available=frames.shape[0], unit="frames"
+        )
 
 
 def _moments(frames: Tensor, mean: float | Tensor, std: float | Tensor) -> tuple[float, float, Tensor | None]:
-    """Numbers as they are; where there is a tensor, both as one on the device, without waiting for it."""
+    """Return mean, std and None. If one of them is a tensor, return 0, 1 and both as `[2]` on the device of `frames`.
+
+    This does not wait for the device.
+    """
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         return float(mean), float(std), None
     dtype = accumulation_dtype(frames)

@@ -7,7 +7,7 @@ from torch import Tensor
 def gather_segments(
     frames: Tensor, start: Tensor, length: Tensor, mean: float | Tensor, std: float | Tensor, segment_frames: int
 ) -> Tensor:
-    """What `fastser_kernels.gather_segments` returns; indices that leave the bank are clamped to it."""
+    """Return the result of `fastser_kernels.gather_segments`; indices outside the bank are clamped to it."""
     offset = torch.arange(segment_frames, device=start.device)
     place = (start[:, None] + offset).clamp(0, len(frames) - 1)
     window = (frames[place] - mean) / std
@@ -25,7 +25,7 @@ def gather_mixup(
     std: float | Tensor,
     segment_frames: int,
 ) -> Tensor:
-    """What `fastser_kernels.gather_mixup` returns, likewise."""
+    """Return the result of `fastser_kernels.gather_mixup`; indices outside the bank are clamped to it."""
     a = gather_segments(frames, start_a, length_a, mean, std, segment_frames)
     b = gather_segments(frames, start_b, length_b, mean, std, segment_frames)
     return torch.lerp(b, a, lam.to(a.dtype)[:, None, None])

@@ -1,4 +1,4 @@
-"""The highway network in ATen calls; half types are computed in float32."""
+"""The highway network in ATen calls. 16-bit types are computed in float32."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ def _all_to(dtype: torch.dtype, *lists: Tensors) -> list[Tensors]:
 
 
 def forward(x: Tensor, w_h: Tensors, b_h: Tensors, w_t: Tensors, b_t: Tensors) -> tuple[Tensors, Tensors, Tensors]:
-    """Result, hidden units and gates `[N, U]` of every layer."""
+    """Return result, hidden units and gates `[N, U]` of every layer."""
     dtype, computed = x.dtype, accumulation_dtype(x)
     if not dtype == w_h[0].dtype == computed:
         x, (w_h, b_h, w_t, b_t) = x.to(computed), _all_to(computed, w_h, b_h, w_t, b_t)
@@ -36,7 +36,7 @@ def forward(x: Tensor, w_h: Tensors, b_h: Tensors, w_t: Tensors, b_t: Tensors) -
 def backward(
     grad: Tensor, inputs: Tensors, hidden: Tensors, gates: Tensors, w_h: Tensors, w_t: Tensors, input_only: bool
 ) -> tuple[Tensor, Tensors, Tensors, Tensors, Tensors]:
-    """Gradients of x and, unless `input_only`, of w_h, b_h, w_t and b_t."""
+    """Return the gradients of x and, unless `input_only`, of w_h, b_h, w_t and b_t."""
     dtype, parameter_dtype = grad.dtype, w_h[0].dtype
     computed = accumulation_dtype(grad)
     if not dtype == parameter_dtype == computed:

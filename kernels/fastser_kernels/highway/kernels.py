@@ -1,9 +1,9 @@
 """Triton kernels of the highway network.
 
-One launch a layer, not one for all layers: a batch has few rows, so a layer's columns have to be spread over the GPU
-too, and the weights stay where they are (one launch for all layers would first copy them into one tensor, which takes
-more launches than it saves). Backward, a second launch a layer makes the gradients of its parameters. Everything but
-the matrix products is computed where a tile is read, and nothing but results is written. Any number of units.
+Each layer is one launch. A batch has few rows, so the columns of a layer must be spread over the GPU too. One launch
+for all layers would first copy the weights into one tensor, which takes more launches than it saves. In the backward
+pass, a second launch per layer computes the gradients of its parameters. All other arithmetic is fused with the matrix
+products, and only results are written. Any number of units is allowed.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ from torch import Tensor
 from fastser_kernels.launch import dot, fp32_precision, launch, relu
 
 LAYER: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 64, "num_warps": 4, "num_stages": 2}
-"""Rows, columns and depth of a tile of a layer's result or of its input's gradient: small batches fill the GPU."""
+"""Tile of a layer's result or its input's gradient, small so that small batches fill a GPU."""
 
 WEIGHT: dict[str, Any] = {"BLOCK_M": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4, "num_stages": 3}
-"""Tile of a weight's gradient; the depth is the batch's rows. Wider ones spill a few registers on some GPU."""
+"""Tile of a weight's gradient; its depth runs over the rows of the batch. Wider tiles spill registers on some GPU."""
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -63,7 +63,7 @@ def layer_kernel(
 
 @triton.jit
 def _slopes(grad_ptr, x_ptr, hidden_ptr, gate_ptr, at, inside):
-    """Gradients of the hidden units before ReLU and of the gates before the sigmoid."""
+    """Return the gradients of the hidden units before ReLU and of the gates before the sigmoid."""
     grad = tl.load(grad_ptr + at, mask=inside, other=0.0).to(tl.float32)
     x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
     hidden = tl.load(hidden_ptr + at, mask=inside, other=0.0).to(tl.float32)
@@ -156,13 +156,27 @@ def _grid(rows: int, columns: int, configuration: dict[str, Any]) -> tuple[int, 
 def forward(
     x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], b_t: list[Tensor]
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Launch layer after layer. A tensor whose rows do not lie one after the other is copied first."""
+    """Launch layer after layer. A tensor that is not contiguous is copied first."""
     N, U = x.shape
     grid, precision = _grid(N, U, LAYER), fp32_precision()
     results, hidden, gates = ([x.new_empty(N, U) for _ in w_h] for _ in range(3))
     for i in range(len(w_h)):
-        read = [t.contiguous() for t in (results[i - 1] if i else x, w_h[i], b_h[i], w_t[i], b_t[i])]
-        launch(layer_kernel, grid, *read, results[i], hidden[i], gates[i], N, U, PRECISION=precision, **LAYER)
+        launch(
+            layer_kernel,
+            grid,
+            x_ptr=(results[i - 1] if i else x).contiguous(),  # [N, U]
+            w_h_ptr=w_h[i].contiguous(),  # [U, U]
+            b_h_ptr=b_h[i].contiguous(),  # [U]
+            w_t_ptr=w_t[i].contiguous(),  # [U, U]
+            b_t_ptr=b_t[i].contiguous(),  # [U]
+            y_ptr=results[i],  # [N, U]
+            hidden_ptr=hidden[i],  # [N, U]
+            gate_ptr=gates[i],  # [N, U]
+            N=N,
+            U=U,
+            PRECISION=precision,
+            **LAYER,
+        )
     return results, hidden, gates
 
 
@@ -175,18 +189,44 @@ def backward(
     w_t: list[Tensor],
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    """Launch layer after layer, from the last to the first; likewise."""
+    """Launch layer after layer, from the last to the first. A tensor that is not contiguous is copied first."""
     N, U = grad.shape
     layer_grid, weight_grid, precision = _grid(N, U, LAYER), _grid(U, U, WEIGHT), fp32_precision()
     grad_w_h, grad_b_h, grad_w_t, grad_b_t = (
         [w.new_empty(shape) for w in w_h if not input_only] for shape in ((U, U), (U,), (U, U), (U,))
     )
     for i in reversed(range(len(w_h))):
-        read = [t.contiguous() for t in (grad, inputs[i], hidden[i], gates[i])]
+        read: dict[str, Any] = {
+            "grad_ptr": grad.contiguous(),  # [N, U]
+            "x_ptr": inputs[i].contiguous(),  # [N, U]
+            "hidden_ptr": hidden[i].contiguous(),  # [N, U]
+            "gate_ptr": gates[i].contiguous(),  # [N, U]
+        }
         if not input_only:
-            written = grad_w_h[i], grad_b_h[i], grad_w_t[i], grad_b_t[i]
-            launch(parameters_backward_kernel, weight_grid, *read, *written, N, U, PRECISION=precision, **WEIGHT)
-        weights = w_h[i].contiguous(), w_t[i].contiguous()
+            launch(
+                parameters_backward_kernel,
+                weight_grid,
+                **read,
+                w_h_ptr=grad_w_h[i],  # [U, U]
+                b_h_ptr=grad_b_h[i],  # [U]
+                w_t_ptr=grad_w_t[i],  # [U, U]
+                b_t_ptr=grad_b_t[i],  # [U]
+                N=N,
+                U=U,
+                PRECISION=precision,
+                **WEIGHT,
+            )
         grad = grad.new_empty(N, U)
-        launch(layer_backward_kernel, layer_grid, *read, *weights, grad, N, U, PRECISION=precision, **LAYER)
+        launch(
+            layer_backward_kernel,
+            layer_grid,
+            **read,
+            w_h_ptr=w_h[i].contiguous(),  # [U, U]
+            w_t_ptr=w_t[i].contiguous(),  # [U, U]
+            grad_x_ptr=grad,  # [N, U]
+            N=N,
+            U=U,
+            PRECISION=precision,
+            **LAYER,
+        )
     return grad, grad_w_h, grad_b_h, grad_w_t, grad_b_t

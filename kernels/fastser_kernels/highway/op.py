@@ -1,14 +1,15 @@
-"""Highway network: fully connected layers that learn how much of their input to carry on unchanged.
+"""Highway network: fully connected layers with a learned gate between their result and their unchanged input.
 
     t = sigmoid(x W_t' + b_t),    h = relu(x W_h' + b_h),    y = t h + (1 - t) x
 
-With q the gradient of y, a layer's gradients before ReLU and sigmoid, and that of its input, are
+Let q be the gradient of y. The gradients before the ReLU and the sigmoid of a layer, and of its input, are
 
     dh = q t [h > 0],    dt = q (h - x) t (1 - t),    dx = q (1 - t) + dh W_h + dt W_t
 
-and dW_h = dh' x, db_h = sum dh (W_t, b_t likewise). For backward every layer keeps x, h and t, as autograd does: to
-compute h and t again would be a third more arithmetic, to save memory that is little beside the maps of a convolution.
-Shapes: x and result `[N, U]`, weights `[U, U]` as nn.Linear. Source: Srivastava et al. 2015 (coupled gates).
+and dW_h = dh' x, db_h = sum dh, dW_t = dt' x, db_t = sum dt. For the backward pass every layer keeps x, h and t, as
+autograd does. Recomputing h and t would cost a third more arithmetic, and would save little memory compared with the
+maps of a convolution. Shapes: x and result `[N, U]`, weights `[U, U]` as in nn.Linear. Source: Srivastava et al. 2015
+(coupled gates).
 """
 
 from typing import Any
@@ -19,21 +20,25 @@ from torch.autograd.function import once_differentiable
 
 from fastser_kernels.checks import check_floating, check_number, check_parameter, check_shape
 from fastser_kernels.highway import cpu, reference
-from fastser_kernels.registration import has_kernel, register
+from fastser_kernels.packing import unpacked
+from fastser_kernels.registration import has_kernel, operation
 
 
-def _fake_forward(
+@operation("highway_forward", cpu=cpu.forward, triton="highway.kernels:forward")
+def _forward(
     x: Tensor,
     w_h: list[Tensor],
     b_h: list[Tensor],
     w_t: list[Tensor],
     b_t: list[Tensor],
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return result, hidden units and gates of every layer."""
     results, hidden, gates = ([x.new_empty(x.shape) for _ in w_h] for _ in range(3))
     return results, hidden, gates
 
 
-def _fake_backward(
+@operation("highway_backward", cpu=cpu.backward, triton="highway.kernels:backward")
+def _backward(
     grad: Tensor,
     inputs: list[Tensor],
     hidden: list[Tensor],
@@ -42,69 +47,60 @@ def _fake_backward(
     w_t: list[Tensor],
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    frozen = w_h if not input_only else []
-    w, b = ([parameter.new_empty(parameter.shape[:dims]) for parameter in frozen * 2] for dims in (2, 1))
-    return grad.new_empty(grad.shape), w[: len(frozen)], b[: len(frozen)], w[len(frozen) :], b[len(frozen) :]
-
-
-_forward = register(
-    "highway_forward(Tensor x, Tensor[] w_h, Tensor[] b_h, Tensor[] w_t, Tensor[] b_t) "
-    "-> (Tensor[] results, Tensor[] hidden, Tensor[] gates)",
-    cpu=cpu.forward,
-    triton="highway.kernels:forward",
-    fake=_fake_forward,
-)
-_backward = register(
-    "highway_backward(Tensor grad, Tensor[] inputs, Tensor[] hidden, Tensor[] gates, Tensor[] w_h, Tensor[] w_t, "
-    "bool input_only) -> (Tensor grad_x, Tensor[] grad_w_h, Tensor[] grad_b_h, Tensor[] grad_w_t, Tensor[] grad_b_t)",
-    cpu=cpu.backward,
-    triton="highway.kernels:backward",
-    fake=_fake_backward,
-)
+    """Return the gradients of x, w_h, b_h, w_t and b_t; these lists are empty if `input_only`."""
+    learned = [] if input_only else w_h
+    grad_w_h, grad_w_t = ([w.new_empty(w.shape) for w in learned] for _ in range(2))
+    grad_b_h, grad_b_t = ([w.new_empty(w.shape[0]) for w in learned] for _ in range(2))
+    return grad.new_empty(grad.shape), grad_w_h, grad_b_h, grad_w_t, grad_b_t
 
 
 def ideal_bytes(rows: int, units: int, layers: int, itemsize: int, *, backward: bool) -> int:
-    """Bytes that must be moved.
+    """Return the bytes that must be moved.
 
-    Forward: x and the parameters read, the result and three states per layer written. Backward to everything: the
-    result's gradient, states and weights read, the gradients of x and of the parameters written.
+    Forward: x and the parameters read, the result and three states per layer written. Backward to x and all parameters:
+    the gradient of the result, states and weights read, the gradients of x and of the parameters written.
     """
     features, weights, biases = rows * units, 2 * layers * units * units, 2 * layers * units
     return itemsize * ((2 + 3 * layers) * features + (2 if backward else 1) * weights + biases)
 
 
 def ideal_flops(rows: int, units: int, layers: int, *, backward: bool) -> int:
-    """Multiplications and additions of the matrix products; backward to everything."""
+    """Return the FLOPs of the matrix products; the backward pass is the one to x and all parameters."""
     return (8 if backward else 4) * rows * units * units * layers
 
 
 class _Highway(torch.autograd.Function):
+    """The network as a function of x, the number of layers, and the tensors of w_h, b_h, w_t and b_t in this order."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, layers: int, *parameters: Tensor) -> Tensor:
-        w_h, b_h, w_t, b_t = (list(parameters[i : i + layers]) for i in range(0, 4 * layers, layers))
+        w_h, b_h, w_t, b_t = unpacked(parameters, 4)
         results, hidden, gates = _forward(x, w_h, b_h, w_t, b_t)
-        ctx.save_for_backward(x, *results[:-1], *hidden, *gates, *w_h, *w_t)
+        *inner, result = results
+        ctx.save_for_backward(x, *inner, *hidden, *gates, *w_h, *w_t)
         ctx.layers = layers
-        result: Tensor = results[-1]
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        layers, saved = ctx.layers, ctx.saved_tensors
-        input_only = not any(ctx.needs_input_grad[2:])
-        lists = (list(saved[i : i + layers]) for i in range(0, 5 * layers, layers))
-        grad_x, w_h, b_h, w_t, b_t = _backward(grad, *lists, input_only)
-        return (grad_x, None, *([None] * (4 * layers) if input_only else [*w_h, *b_h, *w_t, *b_t]))
+        inputs, hidden, gates, w_h, w_t = unpacked(ctx.saved_tensors, 5)
+        _, _, *parameters_wanted = ctx.needs_input_grad
+        input_only = not any(parameters_wanted)
+        grad_x, *lists = _backward(grad, inputs, hidden, gates, w_h, w_t, input_only)
+        if input_only:
+            return grad_x, None, *[None] * len(parameters_wanted)
+        grad_w_h, grad_b_h, grad_w_t, grad_b_t = lists
+        return grad_x, None, *grad_w_h, *grad_b_h, *grad_w_t, *grad_b_t
 
 
 def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], b_t: list[Tensor]) -> Tensor:
-    """Run all layers of a highway network; entry i of each list belongs to layer i.
+    """Run all layers of a highway network. Entry i of each list belongs to layer i.
 
     Args:
         x: Features `[N, U]`, floating point.
-        w_h: Weights `[U, U]` of the hidden units, of the dtype of `x` or, where that is float16 or bfloat16, float32;
-            as all that follow.
+        w_h: Weights `[U, U]` of the hidden units. All parameters have the dtype of `x` or, for float16 and bfloat16
+            `x`, float32.
         b_h: Biases `[U]` of the hidden units.
         w_t: Weights `[U, U]` of the transform gates.
         b_t: Biases `[U]` of the transform gates.
@@ -115,6 +111,13 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
     Raises:
         ValueError: If a tensor has the wrong shape or device, or the lists differ in length.
         TypeError: If a tensor has the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import highway
+        >>> weights, biases = [torch.randn(4, 4), torch.randn(4, 4)], [torch.zeros(4), torch.zeros(4)]
+        >>> highway(torch.randn(3, 4), weights, biases, weights, biases).shape
+        torch.Size([3, 4])
     """
     check_shape("x", x, ["N", "U"])
     check_floating("x", x)
@@ -122,7 +125,7 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
     units = x.shape[1]
     for name, tensors in lists.items():
         check_number(name, tensors, len(w_h), of="w_h")
-        shape = (units, units) if name[0] == "w" else (units,)
+        shape = (units, units) if name in ("w_h", "w_t") else (units,)
         for i, tensor in enumerate(tensors):
             check_parameter(f"{name}[{i}]", tensor, x, shape)
     if not w_h:

@@ -2,7 +2,7 @@
 
     x_adv <- clamp(x0 + clip(x_adv + alpha * sign(grad) - x0, -eps, eps), bounds)
 
-All tensors have one shape, any layout. Source: Kurakin et al. 2017 (basic iterative method).
+All tensors have the same shape, in any layout. Source: Kurakin et al. 2017 (basic iterative method).
 """
 
 import math
@@ -12,22 +12,15 @@ from torch import Tensor
 
 from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
 from fastser_kernels.linf_step import cpu, reference
-from fastser_kernels.registration import has_kernel, register
+from fastser_kernels.registration import has_kernel, operation
 
 
-def _fake_step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None: ...
-
-
-_step = register(
-    "linf_step(Tensor(a!) x_adv, Tensor x0, Tensor grad, float alpha, float eps, float low, float high) -> ()",
-    cpu=cpu.step,
-    triton="linf_step.kernels:step",
-    fake=_fake_step,
-)
+@operation("linf_step", cpu=cpu.step, triton="linf_step.kernels:step", mutates=["x_adv"])
+def _step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None: ...
 
 
 def ideal_bytes(values: int, itemsize: int) -> int:
-    """Bytes that a step of `values` values must move: three tensors read, one written."""
+    """Return the bytes that a step over `values` values must move: three tensors read, one written."""
     return 4 * values * itemsize
 
 
@@ -38,16 +31,24 @@ def linf_step(
     """Move `x_adv` in place by one step.
 
     Args:
-        x_adv: Adversarial example so far, floating point; overwritten.
+        x_adv: Current adversarial example of any shape, floating point; overwritten.
         x0: Clean input, of the shape, dtype and device of `x_adv`.
-        grad: Gradient of the loss at `x_adv`, likewise.
-        alpha: Step size.
-        eps: Radius of the ball around `x0`.
-        bounds: Smallest and largest value an input may take, or None.
+        grad: Gradient of the loss at `x_adv`, of the same shape, dtype and device.
+        alpha: Step size, in the unit of `x_adv`.
+        eps: Radius of the ball around `x0`, in the unit of `x_adv`.
+        bounds: Smallest and largest allowed value of an input, or None.
 
     Raises:
         ValueError: If shapes or devices differ, eps is negative, or bounds are empty.
         TypeError: If a dtype is not floating point, or dtypes differ.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import linf_step
+        >>> x_adv = torch.zeros(3)
+        >>> linf_step(x_adv, torch.zeros(3), torch.tensor([2.0, -3.0, 0.0]), alpha=0.5, eps=1.0, bounds=None)
+        >>> x_adv.tolist()
+        [0.5, -0.5, 0.0]
     """
     check_floating("x_adv", x_adv)
     if eps < 0:

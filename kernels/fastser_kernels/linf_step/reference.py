@@ -1,4 +1,4 @@
-"""The L-infinity step as its formula."""
+"""The L-infinity step in plain PyTorch."""
 
 from torch import Tensor
 
@@ -6,6 +6,6 @@ from torch import Tensor
 def linf_step(
     x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, bounds: tuple[float, float] | None
 ) -> Tensor:
-    """What `fastser_kernels.linf_step` leaves in `x_adv`, as a new tensor."""
+    """Return the value of `x_adv` after `fastser_kernels.linf_step`, as a new tensor."""
     moved = x0 + (x_adv + alpha * grad.sign() - x0).clamp(-eps, eps)
     return moved if bounds is None else moved.clamp(*bounds)

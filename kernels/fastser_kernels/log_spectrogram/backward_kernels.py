@@ -1,11 +1,12 @@
-"""Triton kernels of the log-spectrogram's backward pass, to the waveforms alone. No atomics: the same bits each time.
+"""Triton kernels of the log-spectrogram's backward pass, to the waveforms alone.
 
-Where there is a filterbank, `level_kernel` of forward_kernels.py first makes the gradient of the bands' power. Then
-`pull_kernel` computes the spectra again and writes the gradients of re and im (forward_kernels.py), fp32 [segments,
-frames, 2, bins]. `overlap_kernel` is a matrix product with the basis, over bins and over the at most ceil(win / hop)
-frames that contain a sample; it writes the gradient of each segment's samples, [segments, hops, hop]. `scatter_kernel`
-adds the segments into the waveform, each sample in the order of the segments' starts. What was read from a clamped
-place goes to the first or last sample: each program of `overlap_kernel` leaves two sums, which are added at the end.
+They use no atomics, so every run gives the same bits. With a filterbank, `level_kernel` of forward_kernels.py first
+computes the gradient of the power of the bands. Then `pull_kernel` computes the spectra again and writes the gradients
+of re and im, fp32 [segments, frames, 2, bins]. `overlap_kernel` is a matrix product with the basis, over bins and over
+the at most ceil(win / hop) frames that contain a sample. It writes the gradient of each segment's samples, [segments,
+hops, hop]. `scatter_kernel` adds the segments to the waveform, each sample in the order of the segments' starts. A
+value that was read from a clamped place belongs to the first or last sample. So each program of `overlap_kernel` writes
+two sums, which are added at the end.
 """
 
 import math
@@ -19,11 +20,11 @@ from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.log_spectrogram.forward_kernels import Spectra, spectrum, tile_of_frames
 
 BAND_DEPTH = 32
-"""Filterbank bands that are multiplied at a time."""
+"""Number of filterbank bands that are multiplied at a time."""
 OVERLAP = {"TM": 64, "TN": 32, "TK": 32, "num_warps": 4, "num_stages": 2}
-"""Hops, samples of a hop, and bins that are multiplied at a time."""
+"""Hops (TM), samples of a hop (TN), and bins (TK) that are multiplied at a time."""
 SCATTER = {"BLOCK": 1024, "num_warps": 4}
-"""Samples of the waveform that a program collects from the segments."""
+"""Number of samples of the waveform that a program sums over the segments."""
 
 
 @triton.jit(do_not_specialize=("wave_size", "noise_size"))
@@ -33,7 +34,7 @@ def pull_kernel(
     scale,
     TM: tl.constexpr, TF: tl.constexpr, TC: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """D re and d im of one tile of bins. `slope` is the gradient of the decibels, or of the filterbank's bands."""
+    """Write d re and d im of one tile of bins; `slope` is the gradient of the decibels or of the bands."""
     segment, first, live, sounds = tile_of_frames(
         wave_ptr, start_ptr, frames_ptr, noise_ptr, noise_start_ptr, gain_ptr, wave_size, noise_size, hop, win,
         segment_frames, TM,
@@ -68,7 +69,7 @@ def overlap_kernel(
     hops, overlaps, bin_tiles, pairs,
     TM: tl.constexpr, TN: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Samples of a segment, [hops, hop], from the frames that contain them; and the sums of what lies outside."""
+    """Write the gradient of a segment's samples, [hops, hop], and the sums over samples outside the waveforms."""
     tiles = tl.cdiv(hops, TM)
     segment, first = (tl.program_id(0) // tiles).to(tl.int64), tl.program_id(0) % tiles * TM
     frames = tl.maximum(tl.minimum(tl.load(frames_ptr + segment), segment_frames), 0).to(tl.int32)
@@ -108,7 +109,7 @@ def overlap_kernel(
 def scatter_kernel(
     span_ptr, start_ptr, order_ptr, first_ptr, last_ptr, out_ptr, wave_size, length, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Add the segments `order[first:last]` of a block of the waveform, one after the other."""
+    """Write a block of the waveform's gradient: the sum of the segments `order[first:last]`, `length` samples each."""
     block = tl.program_id(0)
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)
@@ -140,42 +141,88 @@ def backward(
     power_floor: float,
     std: float,
 ) -> Tensor:
-    """Gradient of the waveforms: of spectra, of the samples of segments, of the waveforms."""
-    tensors = (waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain)
-    spectra = Spectra(*tensors, hop_length, n_fft, num_bins, segment_frames, power_floor)
+    """Return the gradient of the waveforms, by way of the spectra and the samples of each segment."""
+    spectra = Spectra(
+        waveforms,
+        start,
+        num_frames,
+        window,
+        filterbank,
+        noise,
+        noise_start,
+        noise_gain,
+        hop_length=hop_length,
+        n_fft=n_fft,
+        num_bins=num_bins,
+        segment_frames=segment_frames,
+        power_floor=power_floor,
+    )
     slope, scale = grad.contiguous(), 10.0 / (math.log(10.0) * std)
     if filterbank is not None:
         slope = spectra.levels(slope, scale, 0.0)
-    bins = spectra.basis.shape[2]
+    _, _, bins = spectra.basis.shape
     pulled = waveforms.new_empty(start.shape[0], segment_frames, 2, bins)
-    spectra.launch(pull_kernel, bins // spectra.tile["TF"], slope, pulled, scale, TC=BAND_DEPTH)
+    spectra.launch(
+        pull_kernel,
+        bins // spectra.tile["TF"],
+        slope_ptr=slope,  # [segments, segment_frames, columns]
+        out_ptr=pulled,  # [segments, segment_frames, 2, bins]
+        scale=scale,
+        TC=BAND_DEPTH,
+    )
     span, edges = _add_frames(spectra, pulled)
-    start = start.contiguous()
+    start, span_samples = start.contiguous(), span.shape[1]
     order = start.sort(stable=True)
     blocks = torch.arange(0, waveforms.shape[0], SCATTER["BLOCK"], device=waveforms.device)
-    first = torch.searchsorted(order.values, blocks - span.shape[1], right=True)
+    first = torch.searchsorted(order.values, blocks - span_samples, right=True)
     last = torch.searchsorted(order.values, blocks + SCATTER["BLOCK"])
     result = torch.empty_like(waveforms)
-    sizes = (waveforms.shape[0], span.shape[1])
-    launch(scatter_kernel, tuple(blocks.shape), span, start, order.indices, first, last, result, *sizes, **SCATTER)
-    result[:1] += edges[..., 0].sum()
-    result[-1:] += edges[..., 1].sum()
+    launch(
+        scatter_kernel,
+        tuple(blocks.shape),
+        span_ptr=span,  # [segments, span_samples]
+        start_ptr=start,  # [segments]
+        order_ptr=order.indices,  # [segments]
+        first_ptr=first,  # [blocks]
+        last_ptr=last,  # [blocks]
+        out_ptr=result,  # [samples]
+        wave_size=waveforms.shape[0],  # samples
+        length=span_samples,
+        **SCATTER,
+    )
+    before, after = edges.unbind(-1)
+    result[:1] += before.sum()
+    result[-1:] += after.sum()
     return result
 
 
 def _add_frames(spectra: Spectra, pulled: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of each segment's samples, and each program's sums of those before and after the waveforms."""
-    waveforms, start, num_frames, hop_length = (
-        spectra.waveforms, spectra.start.contiguous(), spectra.num_frames.contiguous(), spectra.hop_length,
-    )  # fmt: skip
-    overlaps = triton.cdiv(spectra.window.shape[0], hop_length)
+    """Return the gradients of all segments' samples, and the sums per program before and after the waveforms."""
+    segments, win_length, hop_length = spectra.start.shape[0], spectra.window.shape[0], spectra.hop_length
+    overlaps = triton.cdiv(win_length, hop_length)
     hops = spectra.segment_frames + overlaps - 1
-    grid = (start.shape[0] * triton.cdiv(hops, OVERLAP["TM"]), triton.cdiv(hop_length, OVERLAP["TN"]))
-    span, edges = waveforms.new_empty(start.shape[0], hops * hop_length), waveforms.new_empty(*grid, 2)
+    grid = (segments * triton.cdiv(hops, OVERLAP["TM"]), triton.cdiv(hop_length, OVERLAP["TN"]))
+    span, edges = pulled.new_empty(segments, hops * hop_length), pulled.new_empty(*grid, 2)
     _, pairs, bins = spectra.basis.shape
     launch(
-        overlap_kernel, grid, pulled, start, num_frames, spectra.window.contiguous(), spectra.basis, span, edges,
-        waveforms.shape[0], hop_length, spectra.window.shape[0], spectra.segment_frames, hops, overlaps,
-        bins // OVERLAP["TK"], pairs, **OVERLAP, PRECISION=fp32_precision(),
-    )  # fmt: skip
+        overlap_kernel,
+        grid,
+        pulled_ptr=pulled,  # [segments, segment_frames, 2, bins]
+        start_ptr=spectra.start.contiguous(),  # [segments]
+        frames_ptr=spectra.num_frames.contiguous(),  # [segments]
+        window_ptr=spectra.window.contiguous(),  # [win]
+        basis_ptr=spectra.basis,  # [2, pairs, bins]
+        span_ptr=span,  # [segments, hops * hop]
+        edge_ptr=edges,  # [programs, 2]
+        wave_size=spectra.waveforms.shape[0],  # samples
+        hop=hop_length,  # samples
+        win=win_length,  # samples
+        segment_frames=spectra.segment_frames,
+        hops=hops,
+        overlaps=overlaps,
+        bin_tiles=bins // OVERLAP["TK"],
+        pairs=pairs,
+        **OVERLAP,
+        PRECISION=fp32_precision(),
+    )
     return span, edges

@@ -1,6 +1,6 @@
 """The log-spectrogram in ATen calls: batched real FFTs of blocks of frames that stay in cache.
 
-Only frames before the padding are computed. Blocks are packed: one may hold frames of several segments.
+Frames of the padding are not computed. One block may hold frames of several segments.
 """
 
 import math
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 _FRAMES_PER_THREAD = 512
-"""Frames of a block: their spectrum is 1 MB in float32, half of which is read again."""
+"""Frames of a block per thread: their spectrum is 1 MB in float32, half of which is read again."""
 
 
 class _Piece(NamedTuple):
-    """Consecutive frames of one segment: `rows` of their block."""
+    """Consecutive frames of one segment, and their rows in a block."""
 
     segment: int
     first: int
@@ -26,7 +26,7 @@ class _Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class _Frames:
-    """What frames are cut from."""
+    """The signals and sizes that frames are cut by."""
 
     waveforms: Tensor
     start: list[int]
@@ -37,7 +37,7 @@ class _Frames:
     noise_gain: list[float]
     hop_length: int
     padded: Tensor
-    """Scratch, [frames of a block, n_fft], zero beyond the window."""
+    """Scratch memory `[frames of a block, n_fft]`, zero beyond the window."""
 
     @classmethod
     def create(
@@ -53,6 +53,7 @@ class _Frames:
         n_fft: int,
         segment_frames: int,
     ) -> "_Frames":
+        """Read the places and counts from the tensors, and allocate the scratch memory."""
         frames: list[int] = num_frames.clamp(0, segment_frames).tolist()
         rows = min(max(sum(frames), 1), _FRAMES_PER_THREAD * torch.get_num_threads())
         padded = waveforms.new_zeros(rows, n_fft)
@@ -60,7 +61,7 @@ class _Frames:
         return cls(waveforms, start.tolist(), frames, window.to(waveforms.dtype), noise, *mixed, hop_length, padded)
 
     def blocks(self) -> Iterator[list[_Piece]]:
-        """Cut the segments into pieces, and fill blocks with them."""
+        """Yield blocks filled with pieces of the segments."""
         block: list[_Piece] = []
         used, limit = 0, self.padded.shape[0]
         for segment, frames in enumerate(self.num_frames):
@@ -75,12 +76,12 @@ class _Frames:
             yield block
 
     def span(self, piece: _Piece, start: list[int]) -> tuple[int, int]:
-        """First sample of a piece in a signal where its segment begins at `start`, and the sample after its last."""
+        """Return first sample and end of a piece in a signal where segment i begins at `start[i]`."""
         begin = start[piece.segment] + piece.first * self.hop_length
         return begin, begin + (piece.number - 1) * self.hop_length + self.window.shape[0]
 
     def spectrum(self, block: list[_Piece]) -> Tensor:
-        """DFT of a block's frames, complex [frames, n_fft // 2 + 1]."""
+        """Return the DFT of the frames of a block, complex `[frames, n_fft // 2 + 1]`."""
         win_length = self.window.shape[0]
         for piece in block:
             samples = _excerpt(self.waveforms, *self.span(piece, self.start))
@@ -110,7 +111,7 @@ def forward(
     mean: float,
     std: float,
 ) -> Tensor:
-    """Normalised, padded segments."""
+    """Return normalised, padded segments."""
     signals = (waveforms, start, num_frames, window, noise, noise_start, noise_gain)
     frames = _Frames.create(*signals, hop_length, n_fft, segment_frames)
     kept = num_bins if filterbank is None else filterbank.shape[0]
@@ -144,7 +145,7 @@ def backward(
     power_floor: float,
     std: float,
 ) -> Tensor:
-    """Gradient of the waveforms; spectra are computed again, overlapping segments are added in their order."""
+    """Return the gradient of the waveforms; spectra are computed again, overlapping segments are added in order."""
     signals = (waveforms, start, num_frames, window, noise, noise_start, noise_gain)
     frames = _Frames.create(*signals, hop_length, n_fft, segment_frames)
     kept = num_bins if filterbank is None else filterbank.shape[0]
@@ -159,8 +160,8 @@ def backward(
             slope = slope @ filterbank.to(slope.dtype).t()
         parts[:, :kept].mul_(slope.unsqueeze(2))
         parts[:, kept:] = 0.0
-        for alone in (0, n_fft // 2) if n_fft % 2 == 0 else (0,):  # bins without a conjugate twin
-            parts[:, alone].mul_(2.0)
+        for unpaired in (0, n_fft // 2) if n_fft % 2 == 0 else (0,):  # bins without a conjugate partner
+            parts[:, unpaired].mul_(2.0)
         pulled = torch.fft.irfft(spectrum, n=n_fft, norm="forward")[:, : window.shape[0]].mul_(frames.window)
         for piece in block:
             _add_frames(result, pulled[piece.rows], frames.span(piece, frames.start), hop_length)
@@ -168,31 +169,33 @@ def backward(
 
 
 def _runs(block: list[_Piece], segment_frames: int) -> list[tuple[slice, slice]]:
-    """Rows of a block and the frames, counted through all padded segments, that they are: as few runs as possible."""
+    """Return the rows of a block and their places among the frames of all padded segments, in the fewest runs."""
     runs: list[tuple[slice, slice]] = []
     for piece in block:
         rows, begin = piece.rows, piece.segment * segment_frames + piece.first
         places = slice(begin, begin + piece.number)
-        if runs and runs[-1][1].stop == begin:
-            before = runs.pop()
-            rows, places = slice(before[0].start, rows.stop), slice(before[1].start, places.stop)
+        if runs:
+            last_rows, last_places = runs[-1]
+            if last_places.stop == begin:
+                runs.pop()
+                rows, places = slice(last_rows.start, rows.stop), slice(last_places.start, places.stop)
         runs.append((rows, places))
     return runs
 
 
 def _power(squares: Tensor, filterbank: Tensor | None) -> Tensor:
-    """Power of the bins, or of the filterbank's bands, from squared parts [frames, bins, 2]."""
+    """Return the power of the bins, or of the bands of the filterbank, from squared parts `[frames, bins, 2]`."""
     power = squares[..., 0] + squares[..., 1]
     return power if filterbank is None else power @ filterbank.to(power.dtype)
 
 
 def _excerpt(signal: Tensor, begin: int, end: int) -> Tensor:
-    """Samples `begin` to `end`: a view where they lie inside the signal; else places are clamped."""
+    """Return the samples `begin` to `end`, a view if they lie inside the signal; otherwise places are clamped."""
     return signal[begin:end] if _inside(signal, begin, end) else signal[_clamped(signal, begin, end)]
 
 
 def _add_frames(signal: Tensor, frames: Tensor, span: tuple[int, int], hop_length: int) -> None:
-    """Add frames [number, win_length] to the samples that they were cut from."""
+    """Add frames `[number, win_length]` to the samples that they were cut from."""
     begin, end = span
     inside = _inside(signal, begin, end)
     target = signal[begin:end] if inside else signal.new_zeros(end - begin)

@@ -1,13 +1,13 @@
-"""Triton kernels of the log-spectrogram: a DFT as a matrix product whose left side is never in memory.
+"""Triton kernels of the log-spectrogram: a DFT as a matrix product whose left operand is never in memory.
 
-With c = (win - 1) / 2, a bin's power does not change when its phase is counted from c. Then cosines are even and sines
-odd about c, so that both products run over pairs of samples, n < ceil(win / 2) and m = win - 1 - n:
+The power of a bin does not change if its phase is counted from c = (win - 1) / 2. Then cosines are even and sines are
+odd about c, so both products run over pairs of samples, n < ceil(win / 2) and m = win - 1 - n:
 
     re[f] = sum_n (w[n] v[n] + w[m] v[m]) cos(2 pi f (n - c) / n_fft)
     im[f] = sum_n (w[n] v[n] - w[m] v[m]) sin(2 pi f (n - c) / n_fft)
 
-The cosines and sines depend on sizes alone and are kept; the window is applied to the samples as they are read. One
-launch: each program computes a tile of frames by bins, or by filterbank bands, from samples to normalised decibels.
+The cosines and sines depend on sizes alone and are cached. The window is applied to the samples when they are read. In
+one launch, each program computes a tile of frames by bins, or by filterbank bands, from samples to normalised decibels.
 """
 
 import math
@@ -24,11 +24,11 @@ from torch import Tensor
 from fastser_kernels.launch import dot, fp32_precision, launch
 
 LINEAR = {"TM": 64, "TF": 64, "TK": 16, "num_warps": 4, "num_stages": 1}
-"""Frames, DFT bins, and pairs of samples that are multiplied at a time."""
+"""Tile without a filterbank: TM frames, TF DFT bins, and TK pairs of samples that are multiplied at a time."""
 BANDS = {"TM": 64, "TF": 32, "TK": 16, "num_warps": 4, "num_stages": 1}
-"""The same with a filterbank, whose bands are held beside the bins."""
+"""Tile with a filterbank, whose bands take registers beside the bins."""
 MAX_BANDS = 128
-"""Filterbank bands of a tile at most."""
+"""Largest number of filterbank bands of a tile."""
 
 
 @triton.jit
@@ -36,7 +36,7 @@ def tile_of_frames(
     wave_ptr, start_ptr, frames_ptr, noise_ptr, noise_start_ptr, gain_ptr, wave_size, noise_size, hop, win,
     segment_frames, TM: tl.constexpr,
 ):  # fmt: skip
-    """A tile's segment, first frame, number of frames that are not padding, and (waveform[, noise, its gain])."""
+    """Return the segment of a tile, its first frame, its number of real frames, and (waveform[, noise, noise gain])."""
     tiles = tl.cdiv(segment_frames, TM)
     segment, first = (tl.program_id(0) // tiles).to(tl.int64), tl.program_id(0) % tiles * TM
     live = tl.maximum(tl.minimum(tl.load(frames_ptr + segment), segment_frames), 0).to(tl.int32) - first
@@ -55,25 +55,25 @@ def tile_of_frames(
 
 
 @triton.jit
-def _place(signal_ptr, size, start_ptr, segment, first, hop, reach):
-    """Pointer, size, first sample of a tile of frames (maybe outside), and samples that it reaches."""
-    return signal_ptr, size, tl.load(start_ptr + segment) + first.to(tl.int64) * hop, reach
+def _place(signal_ptr, samples, start_ptr, segment, first, hop, reach):
+    """Return pointer and samples of a signal, the first sample of a tile (maybe outside), and its number of samples."""
+    return signal_ptr, samples, tl.load(start_ptr + segment) + first.to(tl.int64) * hop, reach
 
 
 @triton.jit
 def _read(signal, offset, inside):
-    """Samples at `offset` from a tile's first, in fp32; places outside the signal are clamped."""
-    ptr, size, begin, reach = signal
-    begin = tl.minimum(tl.maximum(begin, -reach), size - 1)
+    """Return the samples at `offset` from the first one of a tile, in fp32; places outside the signal are clamped."""
+    ptr, samples, begin, reach = signal
+    begin = tl.minimum(tl.maximum(begin, -reach), samples - 1)
     low = tl.maximum(-begin, 0).to(tl.int32)
-    high = tl.minimum(size - 1 - begin, reach).to(tl.int32)
+    high = tl.minimum(samples - 1 - begin, reach).to(tl.int32)
     offset = tl.minimum(tl.maximum(offset, low), high)
     return tl.load(ptr + begin + offset, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def _windowed(sounds, window_ptr, n, kept, rows, hop):
-    """Windowed samples `n` of each frame, fp32 [frames, samples]; 0 where not `kept`."""
+    """Return the windowed samples `n` of each frame, fp32 [frames, samples], 0 if not `kept`."""
     offset = rows[:, None] * hop + n[None, :]
     value = _read(sounds[0], offset, kept[None, :])
     if len(sounds) > 1:
@@ -86,7 +86,7 @@ def spectrum(
     sounds, window_ptr, basis_ptr, f, stride, live, hop, win,
     TM: tl.constexpr, TF: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Re and im of bins `f`, fp32 [TM, TF] each. The basis is [2, pairs, stride], padded to whole tiles with zeros."""
+    """Return re and im of bins `f`, fp32 [TM, TF] each. The basis is [2, pairs, stride], zero-padded to whole tiles."""
     rows = tl.arange(0, TM)
     re = tl.zeros((TM, TF), tl.float32)
     im = tl.zeros((TM, TF), tl.float32)
@@ -109,7 +109,7 @@ def level_kernel(
     scale, shift,
     TM: tl.constexpr, TF: tl.constexpr, TC: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """`log2(level + power_floor) * scale + shift`; where there is `grad`, `grad / (level + power_floor) * scale`."""
+    """Write `log2(level + power_floor) * scale + shift`; or, given `grad`, `grad / (level + power_floor) * scale`."""
     segment, first, live, sounds = tile_of_frames(
         wave_ptr, start_ptr, frames_ptr, noise_ptr, noise_start_ptr, gain_ptr, wave_size, noise_size, hop, win,
         segment_frames, TM,
@@ -138,7 +138,7 @@ def level_kernel(
 
 @dataclass(frozen=True)
 class Spectra:
-    """Arguments of the operation that the kernels which compute spectra share."""
+    """The arguments of the operation that all kernels with spectra share."""
 
     waveforms: Tensor
     start: Tensor
@@ -156,49 +156,76 @@ class Spectra:
 
     @property
     def tile(self) -> dict[str, int]:
-        """Configuration of the kernels."""
+        """Configuration of the kernels: sizes of a tile, warps and stages."""
         return LINEAR if self.filterbank is None else BANDS
 
     @property
     def dft_bins(self) -> int:
-        """DFT bins that are computed."""
+        """Number of computed DFT bins."""
         return self.num_bins if self.filterbank is None else self.n_fft // 2 + 1
 
     @property
     def basis(self) -> Tensor:
-        """Cosines and sines, fp32 [2, pairs, bins], both padded to whole tiles."""
+        """Cosines and sines, fp32 `[2, pairs, bins]`, padded to whole tiles along pairs and bins."""
         bins = triton.cdiv(self.dft_bins, self.tile["TF"]) * self.tile["TF"]
         return basis(self.n_fft, self.window.shape[0], bins, self.window.device)
 
     def levels(self, grad: Tensor | None, scale: float, shift: float) -> Tensor:
-        """Normalised decibels of the bins or bands; from their gradient, the gradient of the power."""
+        """Return the normalised decibels of the bins or bands; or, given their gradient, the gradient of the power."""
         out = self.waveforms.new_empty(self.start.shape[0], self.segment_frames, self.num_bins)
         columns = self.tile["TF"]
         if self.filterbank is not None:
             columns = min(MAX_BANDS, max(16, triton.next_power_of_2(self.num_bins)))
-        self.launch(level_kernel, triton.cdiv(self.num_bins, columns), grad, out, scale, shift, TC=columns)
+        self.launch(
+            level_kernel,
+            triton.cdiv(self.num_bins, columns),
+            grad_ptr=grad,  # [segments, segment_frames, columns]
+            out_ptr=out,  # [segments, segment_frames, columns]
+            scale=scale,
+            shift=shift,
+            TC=columns,
+        )
         return out
 
-    def launch(self, kernel: Any, columns: int, source: Tensor | None, out: Tensor, *factors: float, TC: int) -> None:
-        """Run `kernel` on every tile of frames and each of so many tiles of `columns`."""
-        grid = (self.start.shape[0] * triton.cdiv(self.segment_frames, self.tile["TM"]), columns)
-        window = self.window.contiguous()
-        filterbank, noise, noise_start, noise_gain = (
-            tensor if tensor is None else tensor.contiguous()
-            for tensor in (self.filterbank, self.noise, self.noise_start, self.noise_gain)
-        )
+    def launch(self, kernel: Any, column_tiles: int, *, TC: int, scale: float, **own: Any) -> None:
+        """Run `kernel` on every tile of frames and `column_tiles` tiles of columns, with arguments of its `own`."""
+        _, _, basis_bins = self.basis.shape
         launch(
-            kernel, grid, self.waveforms, self.start.contiguous(), self.num_frames.contiguous(), window, filterbank,
-            noise, noise_start, noise_gain, self.basis, source, out, self.waveforms.shape[0],
-            0 if noise is None else noise.shape[0], self.hop_length, window.shape[0], self.segment_frames,
-            self.num_bins, self.dft_bins, self.basis.shape[2] // self.tile["TF"], self.power_floor, *factors,
-            **self.tile, TC=TC, PRECISION=fp32_precision(),
-        )  # fmt: skip
+            kernel,
+            (self.start.shape[0] * triton.cdiv(self.segment_frames, self.tile["TM"]), column_tiles),
+            wave_ptr=self.waveforms,  # [samples]
+            start_ptr=self.start.contiguous(),  # [segments]
+            frames_ptr=self.num_frames.contiguous(),  # [segments]
+            window_ptr=self.window.contiguous(),  # [win]
+            filterbank_ptr=_contiguous(self.filterbank),  # [dft_bins, columns]
+            noise_ptr=_contiguous(self.noise),  # [noise samples]
+            noise_start_ptr=_contiguous(self.noise_start),  # [segments]
+            gain_ptr=_contiguous(self.noise_gain),  # [segments]
+            basis_ptr=self.basis,  # [2, pairs, bin_tiles * TF]
+            wave_size=self.waveforms.shape[0],  # samples
+            noise_size=0 if self.noise is None else self.noise.shape[0],  # samples
+            hop=self.hop_length,  # samples
+            win=self.window.shape[0],  # samples
+            segment_frames=self.segment_frames,
+            columns=self.num_bins,
+            dft_bins=self.dft_bins,
+            bin_tiles=basis_bins // self.tile["TF"],
+            power_floor=self.power_floor,
+            scale=scale,
+            **own,
+            **self.tile,
+            TC=TC,
+            PRECISION=fp32_precision(),
+        )
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
 
 
 @cache
 def basis(n_fft: int, win_length: int, bins: int, device: torch.device) -> Tensor:
-    """Cosines and sines of the pairs of samples, zero beyond the window's pairs; kept, as CUDA graphs refer to them."""
+    """Return cosines and sines `[2, pairs, bins]`, zero beyond the window; CUDA graphs need them kept alive."""
     pairs = (win_length + 1) // 2
     n = torch.arange(pairs, device="cpu").unsqueeze(1)
     turns = (2 * n - (win_length - 1)) * torch.arange(bins, device="cpu") % (2 * n_fft)
@@ -224,7 +251,20 @@ def forward(
     mean: float,
     std: float,
 ) -> Tensor:
-    """Normalised, padded segments."""
-    tensors = (waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain)
-    spectra = Spectra(*tensors, hop_length, n_fft, num_bins, segment_frames, power_floor)
+    """Return normalised, padded segments."""
+    spectra = Spectra(
+        waveforms,
+        start,
+        num_frames,
+        window,
+        filterbank,
+        noise,
+        noise_start,
+        noise_gain,
+        hop_length=hop_length,
+        n_fft=n_fft,
+        num_bins=num_bins,
+        segment_frames=segment_frames,
+        power_floor=power_floor,
+    )
     return spectra.levels(None, 10.0 * math.log10(2.0) / std, -mean / std)

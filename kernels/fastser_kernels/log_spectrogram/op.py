@@ -1,18 +1,16 @@
 """Log-spectrogram segments from packed waveforms, with optional noise.
 
-For segment s, frame t and bin f, with w the window and v = waveforms + gain_s * noise:
+For segment s, frame t and bin f, with the window w and v = waveforms + gain_s * noise:
 
     V[s, t, f]   = sum_{n < win} w[n] v[start_s + t * hop + n] exp(-2 pi i f n / n_fft)
     out[s, t, f] = (10 log10(|V|^2 + power_floor) - mean) / std    where t < num_frames_s, else 0
 
-Frames are not centred: the window starts at the frame's first sample, and the DFT pads it to `n_fft` on the right.
-With a filterbank M, |V|^2 is replaced by |V|^2 @ M. All waveforms of a corpus lie end to end in one tensor; a segment
-is a place in it, so neither a frame matrix of the corpus nor a second, noisy waveform is kept.
+Frames are not centred: the window starts at the first sample of the frame, and the DFT pads it to `n_fft` on the right.
+A filterbank M replaces |V|^2 by |V|^2 @ M. All waveforms of a corpus are packed end to end into one tensor, and a
+segment is a place in it. So neither a frame matrix of the corpus nor a second, noisy waveform is stored.
 
-Backward, for the waveforms alone: the spectra are computed again, dV is pulled back through the DFT, each sample adds
-up the at most ceil(win / hop) frames that contain it, and the segments are added in a fixed order.
-
-Ideal bytes of a segment: its samples once, and its values once. See `ideal_bytes` and `ideal_flops`.
+Only the waveforms have a gradient. The backward pass computes the spectra again and pulls dV back through the DFT. Each
+sample sums the at most ceil(win / hop) frames that contain it, and the segments are added in a fixed order.
 """
 
 from typing import Any
@@ -31,16 +29,11 @@ from fastser_kernels.checks import (
     known_at_once,
 )
 from fastser_kernels.log_spectrogram import cpu, reference
-from fastser_kernels.registration import has_kernel, register
-
-_ARGUMENTS = (
-    "Tensor waveforms, Tensor start, Tensor num_frames, Tensor window, Tensor? filterbank, Tensor? noise, "
-    "Tensor? noise_start, Tensor? noise_gain, int hop_length, int n_fft, int num_bins, int segment_frames, "
-    "float power_floor"
-)
+from fastser_kernels.registration import has_kernel, operation
 
 
-def _fake_forward(
+@operation("log_spectrogram", cpu=cpu.forward, triton="log_spectrogram.forward_kernels:forward")
+def _forward(
     waveforms: Tensor,
     start: Tensor,
     num_frames: Tensor,
@@ -57,10 +50,12 @@ def _fake_forward(
     mean: float,
     std: float,
 ) -> Tensor:
+    """Return normalised, padded segments."""
     return waveforms.new_empty(start.shape[0], segment_frames, num_bins)
 
 
-def _fake_backward(
+@operation("log_spectrogram_backward", cpu=cpu.backward, triton="log_spectrogram.backward_kernels:backward")
+def _backward(
     grad: Tensor,
     waveforms: Tensor,
     start: Tensor,
@@ -77,44 +72,70 @@ def _fake_backward(
     power_floor: float,
     std: float,
 ) -> Tensor:
+    """Return the gradient of the waveforms."""
     return torch.empty_like(waveforms)
 
 
-_forward = register(
-    f"log_spectrogram({_ARGUMENTS}, float mean, float std) -> Tensor",
-    cpu=cpu.forward,
-    triton="log_spectrogram.forward_kernels:forward",
-    fake=_fake_forward,
-)
-_backward = register(
-    f"log_spectrogram_backward(Tensor grad, {_ARGUMENTS}, float std) -> Tensor",
-    cpu=cpu.backward,
-    triton="log_spectrogram.backward_kernels:backward",
-    fake=_fake_backward,
-)
-
-
 class _LogSpectrogram(torch.autograd.Function):
+    """The operation with the gradient of the waveforms."""
+
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(*arguments[:8])
-        ctx.sizes = (*arguments[8:13], arguments[14])
-        result: Tensor = _forward(*arguments)
-        return result
+    def forward(
+        ctx: Any,
+        waveforms: Tensor,
+        start: Tensor,
+        num_frames: Tensor,
+        window: Tensor,
+        filterbank: Tensor | None,
+        noise: Tensor | None,
+        noise_start: Tensor | None,
+        noise_gain: Tensor | None,
+        hop_length: int,
+        n_fft: int,
+        num_bins: int,
+        segment_frames: int,
+        power_floor: float,
+        mean: float,
+        std: float,
+    ) -> Tensor:
+        tensors = (waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain)
+        numbers = (hop_length, n_fft, num_bins, segment_frames, power_floor)
+        ctx.save_for_backward(*tensors)
+        ctx.numbers = (*numbers, std)
+        return _forward(*tensors, *numbers, mean, std)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return _backward(grad, *ctx.saved_tensors, *ctx.sizes), *(None,) * 14
+        waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain = ctx.saved_tensors
+        hop_length, n_fft, num_bins, segment_frames, power_floor, std = ctx.numbers
+        grad_waveforms = _backward(
+            grad,
+            waveforms,
+            start,
+            num_frames,
+            window,
+            filterbank,
+            noise,
+            noise_start,
+            noise_gain,
+            hop_length,
+            n_fft,
+            num_bins,
+            segment_frames,
+            power_floor,
+            std,
+        )
+        return grad_waveforms, *[None] * (len(ctx.needs_input_grad) - 1)
 
 
 def ideal_bytes(segments: int, num_samples: int, values: int, itemsize: int = 4) -> int:
-    """Bytes that `segments` segments of `num_samples` samples and `values` values must move."""
+    """Return the bytes that the segments must move: `num_samples` samples read and `values` values written by each."""
     return segments * (num_samples + values) * itemsize
 
 
 def ideal_flops(frames: int, win_length: int, num_bins: int) -> int:
-    """Multiplications and additions of a real DFT of the kept bins as a folded matrix product."""
+    """Return the FLOPs of a real DFT of the kept bins as a folded matrix product."""
     return 2 * frames * win_length * num_bins
 
 
@@ -136,34 +157,47 @@ def log_spectrogram(
     noise_start: Tensor | None = None,
     noise_gain: Tensor | None = None,
 ) -> Tensor:
-    """Compute normalised, padded log-spectrogram segments straight from packed waveforms.
+    """Compute normalised, padded log-spectrogram segments directly from packed waveforms.
 
     Args:
-        waveforms: Samples of all utterances end to end, [samples], float32 or float64.
-        start: First sample of each segment, [segments] int64.
-        num_frames: Frames of each segment that lie inside its utterance, [segments] int64; later frames become 0.
+        waveforms: Samples of all utterances end to end, `[samples]`, float32 or float64.
+        start: First sample of each segment, `[segments]` int64.
+        num_frames: Number of frames of each segment inside its utterance, `[segments]` int64; later frames become 0.
             More than `segment_frames` is allowed.
-        window: Analysis window, [win_length <= n_fft].
-        hop_length: Samples from frame to frame.
-        n_fft: DFT length.
-        num_bins: Lowest DFT bins that are kept; columns of `filterbank` where one is given.
-        segment_frames: Frames of a segment.
-        power_floor: Added to the power before the logarithm.
-        mean: Subtracted from the decibels.
-        std: Divides what remains.
-        filterbank: Optional [n_fft // 2 + 1, num_bins] weights of the power spectrum, for mel bands.
-        noise: Optional packed noise samples, [noise samples], of any floating-point dtype.
-        noise_start: Where in `noise` each segment's excerpt begins, [segments] int64.
-        noise_gain: Factor of the noise in each segment, [segments].
+        window: Analysis window, `[win_length <= n_fft]`.
+        hop_length: Number of samples from one frame to the next.
+        n_fft: Length of the DFT, in samples.
+        num_bins: Number of kept DFT bins, from the lowest on; with a filterbank, its number of columns.
+        segment_frames: Number of frames of each segment in the result.
+        power_floor: Power that is added before the logarithm.
+        mean: Mean that is subtracted from the decibels, in dB.
+        std: Standard deviation that the decibels are divided by, in dB.
+        filterbank: Optional weights of the power spectrum, `[n_fft // 2 + 1, num_bins]`, for mel bands.
+        noise: Optional packed noise, `[noise samples]`, of any floating-point dtype.
+        noise_start: First sample in `noise` for each segment, `[segments]` int64.
+        noise_gain: Factor of the noise in each segment, `[segments]`.
 
     Returns:
-        [segments, segment_frames, num_bins] in the waveforms' dtype; differentiable once, in the waveforms only.
+        Segments `[segments, segment_frames, num_bins]` in the dtype of `waveforms`, differentiable once, with respect
+        to the waveforms only.
 
     Raises:
         ValueError: If an argument's shape or device does not fit, or one other than `waveforms` requires a gradient.
         TypeError: If an argument's dtype does not fit.
-        IndexError: If a segment leaves the waveforms or the noise, or has fewer than no frames, and they are on the
-            CPU. On other devices, where asking would wait for the device, and under torch.compile, places are clamped.
+        IndexError: If a segment leaves the waveforms or the noise, or has a negative number of frames, and the tensors
+            are on the CPU. On other devices the check would wait for the device, so there, and under torch.compile,
+            places are clamped.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import log_spectrogram
+        >>> waveforms, window = torch.randn(2000), torch.hamming_window(400)
+        >>> start, num_frames = torch.tensor([0, 800]), torch.tensor([5, 8])
+        >>> log_spectrogram(
+        ...     waveforms, start, num_frames, window,
+        ...     hop_length=160, n_fft=512, num_bins=128, segment_frames=8, power_floor=1e-10,
+        ... ).shape
+        torch.Size([2, 8, 128])
     """
     _check_signal("waveforms", waveforms)
     if start.dim() != 1 or start.shape != num_frames.shape:
@@ -190,19 +224,19 @@ def log_spectrogram(
     _check_kinds(waveforms, places, weights)
     if known_at_once(start):
         frames = num_frames.clamp(max=segment_frames)
-        length = reference.num_samples(frames, window.shape[0], hop_length)
-        check_inside("start", start, frames, length, "waveforms", waveforms.shape[0], "samples")
+        samples = reference.num_samples(frames, window.shape[0], hop_length)
+        check_inside("start", start, frames, samples, "waveforms", waveforms.shape[0], "samples")
         if noise is not None and noise_start is not None:
-            check_inside("noise_start", noise_start, frames, length, "noise", noise.shape[0], "samples")
+            check_inside("noise_start", noise_start, frames, samples, "noise", noise.shape[0], "samples")
     noise = None if noise is None else noise.contiguous()
     tensors = (waveforms.contiguous(), start, num_frames, window, filterbank, noise, noise_start, noise_gain)
-    sizes = (hop_length, n_fft, num_bins, segment_frames, power_floor, mean, std)
+    numbers = (hop_length, n_fft, num_bins, segment_frames, power_floor, mean, std)
     if not has_kernel(waveforms):
-        return reference.log_spectrogram(*tensors, *sizes)
+        return reference.log_spectrogram(*tensors, *numbers)
     if torch.is_grad_enabled() and waveforms.requires_grad:
-        result: Tensor = _LogSpectrogram.apply(*tensors, *sizes)
+        result: Tensor = _LogSpectrogram.apply(*tensors, *numbers)
     else:
-        result = _forward(*tensors, *sizes)
+        result = _forward(*tensors, *numbers)
     return result
 
 
@@ -213,7 +247,7 @@ def _check_signal(name: str, signal: Tensor) -> None:
 
 
 def _check_kinds(waveforms: Tensor, places: dict[str, Tensor | None], weights: dict[str, Tensor | None]) -> None:
-    """Refuse wrong dtypes and devices, and gradients that the backward pass does not compute."""
+    """Raise for wrong dtypes and devices, and for gradients that the backward pass does not compute."""
     for name, tensor in (places | weights).items():
         if tensor is None:
             continue
@@ -223,4 +257,6 @@ def _check_kinds(waveforms: Tensor, places: dict[str, Tensor | None], weights: d
             continue
         check_floating(name, tensor)
         if tensor.requires_grad and torch.is_grad_enabled():
-            raise ValueError(f"{name} requires a gradient, but log_spectrogram has one for waveforms only: detach it")
+            raise ValueError(
+                f"{name} requires a gradient, but log_spectrogram has one for waveforms only: detach {name}"
+            )

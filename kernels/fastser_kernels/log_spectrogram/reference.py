@@ -1,4 +1,4 @@
-"""The log-spectrogram as plain PyTorch: frames, torch.fft, decibels."""
+"""The log-spectrogram in plain PyTorch: frames, torch.fft, decibels."""
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ def log_spectrogram(
     mean: float,
     std: float,
 ) -> Tensor:
-    """What `fastser_kernels.log_spectrogram` returns, differentiable; arguments in the order of the operation."""
+    """Return the result of `fastser_kernels.log_spectrogram`, differentiable; arguments are those of the operation."""
     dtype, win_length = waveforms.dtype, window.shape[0]
     within = torch.arange((segment_frames - 1) * hop_length + win_length, device=waveforms.device)
     used = within < num_samples(num_frames, win_length, hop_length)[:, None]
@@ -46,7 +46,7 @@ def log_spectrogram(
 
 
 def num_samples(num_frames: Tensor, win_length: int, hop_length: int) -> Tensor:
-    """Samples from the first to the last of so many frames, of `num_frames`' shape."""
+    """Return the number of samples that `num_frames` frames cover, in the shape of `num_frames`."""
     return torch.where(num_frames > 0, (num_frames - 1) * hop_length + win_length, 0)
 
 

@@ -1,4 +1,4 @@
-"""Long short-term memory, one direction of one layer."""
+"""One direction of one layer of a long short-term memory (LSTM)."""
 
 from fastser_kernels.lstm.op import lstm
 

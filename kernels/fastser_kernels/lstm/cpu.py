@@ -1,4 +1,4 @@
-"""The LSTM's recurrence in ATen calls, step by step; what comes in 16 bits is computed in float32, and rounded once."""
+"""The LSTM's recurrence in ATen calls, step by step. 16-bit input is computed in float32 and rounded once."""
 
 from collections.abc import Iterable
 
@@ -10,18 +10,18 @@ from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 
 def is_slower(x: Tensor) -> bool:
-    """Whether the reference is faster: oneDNN's LSTM, in float32, takes half the time of a loop of ATen calls."""
+    """Return whether the reference is faster: oneDNN's float32 LSTM takes half the time of a loop of ATen calls."""
     return x.dtype == torch.float32 and cpu_eager(x)
 
 
 def _order(per_step: Tensor, reverse: bool) -> Iterable[Tensor]:
-    """Views of the steps in the order of the recurrence."""
+    """Return views of the steps in the order of the recurrence."""
     steps = per_step.unbind(0)
     return reversed(steps) if reverse else steps
 
 
 def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states, gates and cells of all steps."""
+    """Return the hidden states, gates and cells of all steps."""
     num_steps, batch, units = projected.shape[0], projected.shape[1], w_hh.shape[1]
     dtype = accumulation_dtype(projected)
     gates = projected.to(dtype, copy=True, memory_format=torch.contiguous_format)
@@ -34,7 +34,7 @@ def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Ten
     ):
         gates_t.addmm_(h, w)
         torch.tanh(g_t, out=candidate_t)
-        gates_t.sigmoid_()  # of g too, which is overwritten after the loop: one call less per step
+        gates_t.sigmoid_()  # g too, which is overwritten after the loop: this saves one call per step
         c = torch.mul(f_t, c, out=cell_t).addcmul_(i_t, candidate_t)
         h = torch.tanh(c, out=hidden_t).mul_(o_t)
     g.copy_(candidates)
@@ -42,13 +42,13 @@ def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Ten
 
 
 def backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
-    """Gradient of `projected`."""
+    """Return the gradient of `projected`."""
     units, dtype = cell.shape[2], gates.dtype
     grad_hidden, w_hh, gates = (t.to(cell.dtype) for t in (grad_hidden, w_hh, gates))
     i, f, g, o = gates.chunk(4, dim=2)
     tanh_cell = cell.tanh()
     previous = F.pad(cell[1:], (0, 0, 0, 0, 0, 1)) if reverse else F.pad(cell[:-1], (0, 0, 0, 0, 1, 0))
-    # What does not depend on the gradient is computed for all steps at once.
+    # Factors that do not depend on the gradient are computed for all steps at once.
     cell_per_hidden = o * (1 - tanh_cell.square())
     gate_per_cell = torch.stack([g * i * (1 - i), previous * f * (1 - f), i * (1 - g.square())], dim=2)
     output_per_hidden = tanh_cell * o * (1 - o)

@@ -1,8 +1,8 @@
 """Triton kernels of the LSTM's recurrence: all steps of one direction in one launch.
 
-One program runs BLOCK_N sequences from their first step to their last; the state stays in its registers. Tiles are
-`[units, sequences]`, so that the warps divide the units among them. Weights that fit are loaded once, before the first
-step; others come from the L2 cache at every step, BLOCK_K columns at a time.
+One program runs BLOCK_N sequences from their first step to their last, and keeps the state in registers. Tiles are
+`[units, sequences]`, so the warps divide the units among them. Weights that fit are loaded once, before the first step.
+Larger weights come from the L2 cache at every step, BLOCK_K columns at a time.
 """
 
 from typing import Any
@@ -16,32 +16,35 @@ from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.lstm import cpu
 
 BLOCK_N = 16
+"""Sequences of one program."""
 NUM_WARPS = {16: 1, 32: 2, 64: 4, 128: 8, 256: 8}
-"""By the number of units, padded to a power of two."""
+"""Warps by the number of units, padded to a power of two."""
 BLOCK_K = {2: {16: 16, 32: 32, 64: 64, 128: 128, 256: 16}, 4: {16: 16, 32: 16, 64: 16, 128: 16}}
-"""By the bytes of a value and the padded number of units; as many as there are units: weights that are loaded once.
+"""Columns of the weights at a time, by the bytes of a value and the padded number of units.
 
-What is not in the table runs in the ATen calls of cpu.py: it would spill.
+A number equal to that of the units means weights that are loaded once. Sizes outside the table would spill registers,
+so they run in the ATen calls of cpu.py.
 """
 SHARED_OF_128_UNITS, BLOCK_K_OF_128_UNITS = 148 * 1024, 32
-"""Bytes of shared memory that weights of 128 units take, and the columns at a time on a GPU that has less."""
+"""Shared memory of the weights of 128 units, in bytes, and the columns at a time on a GPU with less."""
 
 _PER_BATCH = ("steps", "batch", "reverse")
+"""Arguments that change from batch to batch, hence without a binary for each divisibility."""
 
 
 @triton.jit
 def _tanh(x):
-    """By exp; near 0, where `1 - exp(-2|x|)` has lost its digits, by the series."""
+    """Return tanh by exp, or by its series near 0, where `1 - exp(-2|x|)` loses its digits."""
     square = x * x
     series = x * (1 + square * (-1 / 3 + square * (2 / 15 + square * (-17 / 315 + square * (62 / 2835)))))
     decay = tl.exp(-2 * tl.abs(x))
-    size = (1 - decay) / (1 + decay)
-    return tl.where(square < 0.0625, series, tl.where(x < 0, -size, size))
+    magnitude = (1 - decay) / (1 + decay)
+    return tl.where(square < 0.0625, series, tl.where(x < 0, -magnitude, magnitude))
 
 
 @triton.jit
 def _load_gates(pointer, offset, inside):
-    """A tile of each gate, `offset` values apart."""
+    """Load a tile of each gate, `offset` values apart."""
     i = tl.load(pointer, mask=inside, other=0.0)
     f = tl.load(pointer + offset, mask=inside, other=0.0)
     g = tl.load(pointer + 2 * offset, mask=inside, other=0.0)
@@ -60,7 +63,7 @@ def _store_gates(pointer, offset, i, f, g, o, inside):
 
 @triton.jit
 def _rows(x, k0, BLOCK_K: tl.constexpr):
-    """Rows k0 to k0 + BLOCK_K of a tile."""
+    """Return rows k0 to k0 + BLOCK_K of a tile."""
     if x.shape[0] == BLOCK_K:
         return x
     return tl.gather(x, tl.broadcast_to(k0 + tl.arange(0, BLOCK_K)[:, None], [BLOCK_K, x.shape[1]]), 0)
@@ -150,38 +153,62 @@ def recurrence_backward_kernel(
 
 
 def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Launch over blocks of sequences; one whose gates do not lie side by side is copied first."""
-    if (constants := _configuration(w_hh)) is None:
+    """Launch over blocks of sequences. A projection whose gates are not adjacent in memory is copied first."""
+    if (configuration := _configuration(w_hh)) is None:
         return cpu.forward(projected, w_hh, reverse)
     steps, batch, units = projected.shape[0], projected.shape[1], w_hh.shape[1]
     projected = projected if projected.stride(2) == 1 else projected.contiguous()
     hidden = projected.new_empty(steps, batch, units)
     gates, cell = projected.new_empty(projected.shape), hidden.new_empty(hidden.shape, dtype=torch.float32)
-    tensors = projected, w_hh.contiguous(), hidden, gates, cell
-    strides = projected.stride()[:2]
-    launch(recurrence_kernel, _grid(batch), *tensors, steps, batch, int(reverse), *strides, units, **constants)
+    stride_t, stride_n, _ = projected.stride()
+    launch(
+        recurrence_kernel,
+        (triton.cdiv(batch, BLOCK_N),),
+        projected_ptr=projected,  # [T, N, 4H]
+        w_ptr=w_hh.contiguous(),  # [4H, H]
+        hidden_ptr=hidden,  # [T, N, H]
+        gates_ptr=gates,  # [T, N, 4H]
+        cell_ptr=cell,  # [T, N, H]
+        steps=steps,
+        batch=batch,
+        reverse=int(reverse),
+        stride_t=stride_t,
+        stride_n=stride_n,
+        H=units,
+        **configuration,
+    )
     return hidden, gates, cell
 
 
 def backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
-    """Launch over blocks of sequences; a gradient whose units do not lie side by side is copied first."""
-    if (constants := _configuration(w_hh)) is None:
+    """Launch over blocks of sequences. A gradient whose units are not adjacent in memory is copied first."""
+    if (configuration := _configuration(w_hh)) is None:
         return cpu.backward(grad_hidden, w_hh, gates, cell, reverse)
     steps, batch, units = cell.shape
     grad_hidden = grad_hidden if grad_hidden.stride(2) == 1 else grad_hidden.contiguous()
     grad_projected = gates.new_empty(gates.shape)
-    tensors = grad_hidden, w_hh.contiguous(), gates.contiguous(), cell.contiguous(), grad_projected
-    strides = grad_hidden.stride()[:2]
-    launch(recurrence_backward_kernel, _grid(batch), *tensors, steps, batch, int(reverse), *strides, units, **constants)
+    stride_t, stride_n, _ = grad_hidden.stride()
+    launch(
+        recurrence_backward_kernel,
+        (triton.cdiv(batch, BLOCK_N),),
+        grad_hidden_ptr=grad_hidden,  # [T, N, H]
+        w_ptr=w_hh.contiguous(),  # [4H, H]
+        gates_ptr=gates.contiguous(),  # [T, N, 4H]
+        cell_ptr=cell.contiguous(),  # [T, N, H]
+        grad_projected_ptr=grad_projected,  # [T, N, 4H]
+        steps=steps,
+        batch=batch,
+        reverse=int(reverse),
+        stride_t=stride_t,
+        stride_n=stride_n,
+        H=units,
+        **configuration,
+    )
     return grad_projected
 
 
-def _grid(batch: int) -> tuple[int, ...]:
-    return (triton.cdiv(batch, BLOCK_N),)
-
-
 def _configuration(w_hh: Tensor) -> dict[str, Any] | None:
-    """Constants of both kernels, or None where there are too many units for them."""
+    """Return the constants of both kernels, or None for more units than the kernels take."""
     units = max(16, triton.next_power_of_2(w_hh.shape[1]))
     block_k = BLOCK_K[w_hh.element_size()].get(units)
     if block_k is None:
@@ -194,9 +221,9 @@ def _configuration(w_hh: Tensor) -> dict[str, Any] | None:
 
 
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that one program may ask for; without a device, and where torch does not say, as much as is wanted.
+    """Return the bytes of shared memory that one program may use; without a GPU, enough for 128 units.
 
-    Torch is silent on AMD, where the weights lie in registers.
+    torch does not report the limit on AMD, where the weights are in registers. There it is enough, too.
     """
     if device.type != "cuda":
         return SHARED_OF_128_UNITS

@@ -3,16 +3,17 @@
     [i f g o]_t = [sigmoid sigmoid tanh sigmoid](x_t W_ih' + b_ih + b_hh + h_{t-1} W_hh')
     c_t = f_t c_{t-1} + i_t g_t,    h_t = o_t tanh(c_t),    h_0 = c_0 = 0
 
-Backward, with dh_t the gradient of h_t from its own step plus [di df dg do]_{t+1} W_hh, of the gates before activation:
+Backward, where dh_t is the gradient of h_t from its own step plus [di df dg do]_{t+1} W_hh, and di, df, dg and do are
+the gradients of the gates before their activations:
 
     dc_t = dh_t o_t (1 - tanh(c_t)^2) + f_{t+1} dc_{t+1},    do_t = dh_t tanh(c_t) o_t (1 - o_t)
     di_t = dc_t g_t i_t (1 - i_t),    df_t = dc_t c_{t-1} f_t (1 - f_t),    dg_t = dc_t i_t (1 - g_t^2)
 
-The input projection is one matrix product over all steps, and autograd's business; so is, but for W_hh, what follows
-from [di df dg do]. Only the recurrence, a loop over time, is an operation of its own, opaque to torch.compile; it is
-time-major: projected and gates `[T, N, 4H]`, hidden `[T, N, H]` in the dtype of `x`, cell `[T, N, H]` in float32 (of
-float64: float64). On a GPU it is one launch for up to 256 units in 16 bits, 128 in float32; more run step by step.
-Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+The input projection is one matrix product over all steps and belongs to autograd, as do the gradients of its input and
+parameters. Only the recurrence, a loop over time, is an operation of its own, opaque to torch.compile. It is
+time-major: projected and gates `[T, N, 4H]`, hidden `[T, N, H]` in the dtype of `x`, cell `[T, N, H]` in float32
+(float64 for float64 input). On a GPU it is one launch for up to 256 units in 16 bits or 128 in float32. More units run
+step by step. Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 """
 
 from typing import Any
@@ -24,35 +25,25 @@ from torch.autograd.function import once_differentiable
 
 from fastser_kernels.checks import check_floating, check_parameter, check_shape
 from fastser_kernels.lstm import cpu, reference
-from fastser_kernels.registration import accumulation_dtype, has_kernel, register
+from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 
 
-def _fake_forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
+@operation("lstm_recurrence", cpu=cpu.forward, triton="lstm.kernels:forward")
+def _forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hidden states, gates and cells."""
     hidden = projected.new_empty(projected.shape[0], projected.shape[1], w_hh.shape[1])
     cell = hidden.new_empty(hidden.shape, dtype=accumulation_dtype(hidden))
     return hidden, projected.new_empty(projected.shape), cell
 
 
-def _fake_backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
+@operation("lstm_recurrence_backward", cpu=cpu.backward, triton="lstm.kernels:backward")
+def _backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
+    """Return the gradient of `projected`."""
     return gates.new_empty(gates.shape)
 
 
-_forward = register(
-    "lstm_recurrence(Tensor projected, Tensor w_hh, bool reverse) -> (Tensor hidden, Tensor gates, Tensor cell)",
-    cpu=cpu.forward,
-    triton="lstm.kernels:forward",
-    fake=_fake_forward,
-)
-_backward = register(
-    "lstm_recurrence_backward(Tensor grad_hidden, Tensor w_hh, Tensor gates, Tensor cell, bool reverse) -> Tensor",
-    cpu=cpu.backward,
-    triton="lstm.kernels:backward",
-    fake=_fake_backward,
-)
-
-
 def ideal_bytes(shape: tuple[int, int, int], itemsize: int) -> int:
-    """Bytes that the recurrence of `shape` (T, N, H) must move, the same in either direction.
+    """Return the bytes that the recurrence of `shape` (T, N, H) must move, equal for forward and backward.
 
     Forward: the projection and the weights read, gates, hidden states and (in float32) cells written. Backward: the
     gradient of the hidden states, weights, gates and cells read, the gradient of the projection written.
@@ -62,7 +53,7 @@ def ideal_bytes(shape: tuple[int, int, int], itemsize: int) -> int:
 
 
 def ideal_flops(shape: tuple[int, int, int]) -> int:
-    """Multiplications and additions of the product with `w_hh`, the same in either direction; `shape` is (T, N, H)."""
+    """Return the FLOPs of the product with `w_hh` for `shape` (T, N, H), equal for forward and backward."""
     T, N, H = shape
     return 8 * T * N * H * H
 
@@ -70,7 +61,6 @@ def ideal_flops(shape: tuple[int, int, int]) -> int:
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, w_hh: Tensor, reverse: bool) -> Tensor:
-        hidden: Tensor
         hidden, gates, cell = _forward(projected, w_hh, reverse)
         ctx.save_for_backward(w_hh, hidden, gates, cell)
         ctx.reverse = reverse
@@ -83,29 +73,37 @@ class _Recurrence(torch.autograd.Function):
         grad_projected = _backward(grad_hidden, w_hh, gates, cell, ctx.reverse)
         if not ctx.needs_input_grad[1]:
             return grad_projected, None, None
-        later, earlier = (slice(-1), slice(1, None)) if ctx.reverse else (slice(1, None), slice(-1))
+        all_but_last, all_but_first = slice(None, -1), slice(1, None)
+        later, earlier = (all_but_last, all_but_first) if ctx.reverse else (all_but_first, all_but_last)
         grad_w_hh = grad_projected[later].flatten(0, 1).t() @ hidden[earlier].flatten(0, 1)
         return grad_projected, grad_w_hh, None
 
 
 def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reverse: bool) -> Tensor:
-    """Run one direction of one LSTM layer from a zero state; no dependence on training or eval mode on any device.
+    """Run one direction of one LSTM layer from a zero state. Training and eval mode give the same result.
 
     Args:
         x: Sequences `[N, T, I]`, floating point, of at least one step.
-        w_ih: `[4H, I]`, of the dtype of `x` or, where that is float16 or bfloat16, float32; as all that follow. All are
-            used in the dtype of `x`.
-        w_hh: `[4H, H]`.
-        b_ih: `[4H]`.
-        b_hh: `[4H]`.
+        w_ih: Input weights `[4H, I]`. All parameters have the dtype of `x` or, for float16 and bfloat16 `x`, float32,
+            and are used in the dtype of `x`.
+        w_hh: Recurrent weights `[4H, H]`.
+        b_ih: Input biases `[4H]`.
+        b_hh: Recurrent biases `[4H]`.
         reverse: Go from the last step to the first.
 
     Returns:
-        Hidden states `[N, T, H]`, entry t belonging to step t in both directions.
+        Hidden states `[N, T, H]` in the dtype of `x`. Entry t belongs to step t in both directions.
 
     Raises:
         ValueError: If a shape or a device is wrong.
         TypeError: If a tensor has the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import lstm
+        >>> parameters = [p.detach() for p in torch.nn.LSTM(4, 5).parameters()]
+        >>> lstm(torch.randn(2, 3, 4), *parameters, reverse=False).shape
+        torch.Size([2, 3, 5])
     """
     check_shape("x", x, ["N", "T", "I"])
     check_floating("x", x)

@@ -1,11 +1,11 @@
-"""One direction of one LSTM layer as PyTorch computes it."""
+"""One direction of one LSTM layer in plain PyTorch."""
 
 import torch
 from torch import Tensor
 
 
 def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reverse: bool) -> Tensor:
-    """What `fastser_kernels.lstm` computes, by the function that nn.LSTM calls; parameters in the dtype of `x`."""
+    """Return the result of `fastser_kernels.lstm` by the function behind nn.LSTM; parameters are cast to x.dtype."""
     state = x.new_zeros(1, x.shape[0], w_hh.shape[1])
     parameters = [parameter.to(x.dtype) for parameter in (w_ih, w_hh, b_ih, b_hh)]
     steps = x.flip(1) if reverse else x

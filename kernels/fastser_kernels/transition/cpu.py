@@ -1,6 +1,7 @@
-"""Normalise, ReLU and pool in ATen calls, on bands of rows that stay in the cache.
+"""BN, ReLU and pool of the transition in ATen calls, on bands of rows that stay in the cache.
 
-Maps are seen as `[N, T, F, C]`, dense in that order; another layout is converted at the door, half precision to fp32.
+Maps are viewed as `[N, T, F, C]`, dense in that order. Other layouts and 16-bit types are converted first, the latter
+to float32.
 """
 
 from collections.abc import Iterator
@@ -12,14 +13,17 @@ from fastser_kernels.batch_statistics import gradient_sums, moments
 from fastser_kernels.registration import accumulation_dtype, cpu_eager
 
 BAND = 2**19
-"""Values of a thread's part of a band: 2 MB of float32."""
+"""Values of a band per thread: 2 MB of float32."""
 
 SMALL = {True: 3 * 2**21, False: 2**21}
-"""Values of the maps, training and not, below which the reference is faster: all stay in cache, and each call costs."""
+"""Values of the maps below which the reference is faster, in training (True) and eval (False).
+
+Small maps stay in the cache anyway, and each call costs time.
+"""
 
 
 def is_slower(x: Tensor, training: bool) -> bool:
-    """Whether the reference is faster for maps `x`."""
+    """Return whether the reference is faster for maps `x`."""
     return x.numel() < SMALL[training] and cpu_eager(x)
 
 
@@ -32,7 +36,7 @@ def forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pooled maps, and the batch's mean and variance (empty where the running ones hold)."""
+    """Return the pooled maps, and mean and variance of the batch (`[0]` in eval mode)."""
     maps = _maps(x)
     scratch = maps.new_empty(0)
     if training:
@@ -64,7 +68,7 @@ def backward(
     eps: float,
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Gradients of `x`, and of scale and shift unless only the former is asked for."""
+    """Return the gradient of `x`, and those of scale and shift unless `input_only`."""
     maps = _maps(x)
     if not training:
         mean, var = _running(running_mean, running_var, maps)
@@ -79,7 +83,8 @@ def backward(
             _spread_(torch.addcmul(shift, band, scale, out=z), shares)
         return grad_x.to(x.dtype), []
 
-    # First the gradient dz of what the ReLU gets, four times, and its sums; then, in place, what comes of it.
+    # The first pass computes four times the gradient dz before the ReLU, and its sums. The second one turns it in place
+    # into the gradient of x.
     scratch = maps.new_empty(0)
     grad_weight, grad_bias = torch.zeros_like(scale), torch.zeros_like(scale)
     for (band, dz), shares in _bands([maps, grad], quadruple):
@@ -102,27 +107,27 @@ def backward(
 
 
 def _maps(x: Tensor) -> Tensor:
-    """`x` as `[N, T, F, C]` in float32 or float64."""
+    """Return `x` as `[N, T, F, C]` in float32 or float64."""
     return x.to(accumulation_dtype(x), memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
 
 def _running(mean: Tensor | None, var: Tensor | None, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Running statistics in the dtype of the arithmetic; in eval mode both are given."""
+    """Return the running statistics in the dtype of the arithmetic; in eval mode both are given."""
     assert mean is not None
     assert var is not None
     return mean.to(maps.dtype), var.to(maps.dtype)
 
 
 def _bands(maps: list[Tensor], pooled: Tensor) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """Corresponding parts of maps of one shape and of pooled ones; an odd last row is in the last part of the maps."""
+    """Yield corresponding parts of maps of one shape and of pooled maps. An odd last row is in the last part."""
     samples, times, bins, channels = maps[0].shape
-    size = torch.get_num_threads() * BAND
-    if maps[0].numel() <= size:
+    values_per_band = torch.get_num_threads() * BAND
+    if maps[0].numel() <= values_per_band:
         yield maps, pooled
         return
     last = times // 2
-    step = min(last, max(1, size // (2 * bins * channels)))
-    together = max(1, size // (times * bins * channels)) if step == last else 1
+    step = min(last, max(1, values_per_band // (2 * bins * channels)))
+    together = max(1, values_per_band // (times * bins * channels)) if step == last else 1
     for first in range(0, samples, together):
         part = slice(first, first + together)
         for row in range(0, last, step):
@@ -132,7 +137,7 @@ def _bands(maps: list[Tensor], pooled: Tensor) -> Iterator[tuple[list[Tensor], T
 
 
 def _spread_(z: Tensor, shares: Tensor) -> None:
-    """Overwrite `z`: the four values behind a pooled one get its share where they are positive, all others zero."""
+    """Overwrite `z`: positive values get the share of their pooled value, all others zero."""
     samples, rows, bins, channels = shares.shape
     kept = z[:, : 2 * rows, : 2 * bins]
     pairs = kept.flatten(2).view(samples, rows, 2, 2 * bins * channels)

@@ -2,16 +2,16 @@
 
     y = avgpool2x2(conv1x1(relu(BN(x)), W)) = conv1x1(avgpool2x2(relu(BN(x))), W)
 
-The second form, a quarter of the arithmetic, is what runs: BN, ReLU and the pool as one operation that passes over the
-map once (and once more for the batch's statistics), then a plain convolution of the pooled map. With z = g xhat + b the
-input of the ReLU, xhat = (x - mean) / std, and q the gradient of the pooled map:
+The second form runs, because it needs a quarter of the arithmetic: BN, ReLU and pool as one operation that passes over
+the maps once (and once more for the statistics of the batch), then a plain convolution of the pooled maps. Let
+z = g xhat + b be the input of the ReLU, xhat = (x - mean) / std, and q the gradient of the pooled maps:
 
     dz = 1[z > 0] q / 4,    db = sum dz,    dg = sum dz xhat
     dx = g / std (dz - mean(dz) - mean(dz xhat) xhat)    (training)        dx = g / std dz    (eval)
 
-A last odd row or column is dropped by the pool, but is part of the statistics and gets a gradient through them. Shapes:
-x `[N, C, T, F]` in any layout, result `[N, D, T//2, F//2]`, channels_last in memory. For backward, x and the statistics
-are kept. Source: Latif et al. 2020, sections 3.1 and 4.4.
+The pool drops an odd last row or column. It is part of the statistics and gets a gradient through them. Shapes: x `[N,
+C, T, F]` in any layout, result `[N, D, T//2, F//2]`, channels_last in memory. x and the statistics are saved for the
+backward pass. Source: Latif et al. 2020, sections 3.1 and 4.4.
 """
 
 from typing import Any
@@ -23,11 +23,12 @@ from torch.autograd.function import once_differentiable
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
-from fastser_kernels.registration import accumulation_dtype, has_kernel, register
+from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 from fastser_kernels.transition import cpu, reference
 
 
-def _fake_forward(
+@operation("transition_pool_forward", cpu=cpu.forward, triton="transition.kernels:forward")
+def _forward(
     x: Tensor,
     bn_weight: Tensor,
     bn_bias: Tensor,
@@ -36,6 +37,7 @@ def _fake_forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the pooled maps, and mean and variance of the batch (`[0]` in eval mode)."""
     N, C, T, F = x.shape
     shape = N, C, T // 2, F // 2
     pooled = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
@@ -43,7 +45,8 @@ def _fake_forward(
     return pooled, mean, var
 
 
-def _fake_backward(
+@operation("transition_pool_backward", cpu=cpu.backward, triton="transition.kernels:backward")
+def _backward(
     grad_pooled: Tensor,
     x: Tensor,
     mean: Tensor,
@@ -56,32 +59,18 @@ def _fake_backward(
     eps: float,
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor]]:
+    """Return the gradient of `x`, and those of scale and shift unless `input_only`."""
     grad_x = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     return grad_x, [] if input_only else [torch.empty_like(bn_weight), torch.empty_like(bn_bias)]
 
 
-_forward = register(
-    "transition_pool_forward(Tensor x, Tensor bn_weight, Tensor bn_bias, Tensor? running_mean, Tensor? running_var, "
-    "bool training, float eps) -> (Tensor pooled, Tensor mean, Tensor var)",
-    cpu=cpu.forward,
-    triton="transition.kernels:forward",
-    fake=_fake_forward,
-)
-_backward = register(
-    "transition_pool_backward(Tensor grad_pooled, Tensor x, Tensor mean, Tensor var, Tensor bn_weight, "
-    "Tensor bn_bias, Tensor? running_mean, Tensor? running_var, bool training, float eps, bool input_only) "
-    "-> (Tensor grad_x, Tensor[] parameters)",
-    cpu=cpu.backward,
-    triton="transition.kernels:backward",
-    fake=_fake_backward,
-)
-
-
 def ideal_bytes(shape: tuple[int, int, int, int], itemsize: int, *, training: bool, backward: bool) -> int:
-    """Bytes that the pass over maps of this `shape` must move, and over the pooled ones; the convolution not counted.
+    """Return the bytes that the passes over maps of this `shape` and their pooled maps must move.
 
-    Forward: the maps read (twice when training, for the statistics), the pooled ones written. Backward to the input:
-    the pooled gradient read, the maps read, their gradient written; when training the first two twice.
+    The convolution is not counted.
+
+    Forward: the maps read (twice in training, for the statistics), the pooled maps written. Backward to the input: the
+    pooled gradient and the maps read (twice in training), the gradient of the maps written.
     """
     N, C, T, F = shape
     maps, pooled = N * C * T * F * itemsize, N * C * (T // 2) * (F // 2) * itemsize
@@ -90,12 +79,14 @@ def ideal_bytes(shape: tuple[int, int, int, int], itemsize: int, *, training: bo
 
 
 def ideal_flops(shape: tuple[int, int, int, int], out_channels: int, *, backward: bool) -> int:
-    """Multiplications and additions of the 1x1 convolution; backward to the input and the kernel."""
+    """Return the FLOPs of the 1x1 convolution; the backward pass is the one to the input and the kernel."""
     N, C, T, F = shape
     return (4 if backward else 2) * N * C * out_channels * (T // 2) * (F // 2)
 
 
 class _Pool(torch.autograd.Function):
+    """BN, ReLU and pool, with the statistics of the batch as further results."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -116,8 +107,22 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        input_only = not any(ctx.needs_input_grad[1:3])
-        grad_x, parameters = _backward(grad_pooled, *ctx.saved_tensors, ctx.training, ctx.eps, input_only)
+        x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
+        _, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
+        input_only = not (weight_wanted or bias_wanted)
+        grad_x, parameters = _backward(
+            grad_pooled,
+            x,
+            mean,
+            var,
+            bn_weight,
+            bn_bias,
+            running_mean,
+            running_var,
+            ctx.training,
+            ctx.eps,
+            input_only,
+        )
         grad_weight, grad_bias = (None, None) if input_only else parameters
         return grad_x, grad_weight, grad_bias, None, None, None, None
 
@@ -134,26 +139,34 @@ def transition(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Run a transition.
+    """Run a transition: batch normalisation, ReLU, 1x1 convolution and 2x2 average pooling.
 
     Args:
         x: Floating-point maps `[N, C, T, F]`.
-        bn_weight: Scale `[C]`, of the dtype of `x` or, where that is float16 or bfloat16, float32; as all that follow.
+        bn_weight: Scale `[C]`. All parameters have the dtype of `x` or, for float16 and bfloat16 `x`, float32.
         bn_bias: Shift `[C]`.
-        running_mean: Mean `[C]`; updated in place when training, as nn.BatchNorm2d does.
-        running_var: Variance `[C]`, likewise.
+        running_mean: Running mean `[C]`; updated in place in training, as nn.BatchNorm2d does.
+        running_var: Running variance `[C]`; updated in place in training.
         conv_weight: Kernel `[D, C, 1, 1]`.
-        training: Normalise by the batch's statistics (True) or by the running ones (False).
+        training: Normalise by the statistics of the batch (True) or by the running statistics (False).
         momentum: Weight of the batch in the running statistics.
         eps: Added to the variance.
 
     Returns:
-        `[N, D, T//2, F//2]`.
+        Maps `[N, D, T//2, F//2]` in the dtype of `x`, channels_last in memory.
 
     Raises:
-        ValueError: If a tensor has the wrong shape or device, there are no maps of at least 2 x 2, or fewer than two
-            values per channel when training.
+        ValueError: If a tensor has the wrong shape or device, `x` has no maps of at least 2 x 2, or in training fewer
+            than two values per channel.
         TypeError: If a tensor has the wrong dtype.
+
+    Example:
+        >>> import torch
+        >>> from fastser_kernels import transition
+        >>> ones, zeros, kernel = torch.ones(8), torch.zeros(8), torch.randn(4, 8, 1, 1)
+        >>> x = torch.randn(2, 8, 6, 10)
+        >>> transition(x, ones, zeros, zeros, ones, kernel, training=False, momentum=0.1, eps=1e-5).shape
+        torch.Size([2, 4, 3, 5])
     """
     check_shape("x", x, ["N", "C", "T", "F"])
     check_floating("x", x)
@@ -166,8 +179,17 @@ def transition(
         check_parameter(name, vector, x, x.shape[1:2])
     check_parameter("conv_weight", conv_weight, x, ("D", x.shape[1], 1, 1))
     if not has_kernel(x) or cpu.is_slower(x, training):
-        arguments = bn_weight, bn_bias, running_mean, running_var, conv_weight
-        return reference.transition(x, *arguments, training=training, momentum=momentum, eps=eps)
+        return reference.transition(
+            x,
+            bn_weight,
+            bn_bias,
+            running_mean,
+            running_var,
+            conv_weight,
+            training=training,
+            momentum=momentum,
+            eps=eps,
+        )
     running = (None, None) if training else (running_mean, running_var)
     pooled, mean, var = _Pool.apply(x, bn_weight, bn_bias, *running, training, eps)
     if training:

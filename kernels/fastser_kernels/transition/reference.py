@@ -16,7 +16,7 @@ def transition(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """What `fastser_kernels.transition` computes; arguments and result are the same, gradients are autograd's."""
+    """Return the result of `fastser_kernels.transition` for the same arguments, differentiable by autograd."""
     normalised = F.batch_norm(x, running_mean, running_var, bn_weight, bn_bias, training, momentum, eps)
     pooled = F.avg_pool2d(F.relu(normalised), 2)
     return F.conv2d(pooled, conv_weight.to(pooled.dtype))

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from fastser_kernels.registration import LAUNCHERS
+from fastser_kernels.registration import OPERATIONS
 from model_operations import model_operations
 
 
@@ -19,7 +19,7 @@ def all_launches(batch: int | None = None) -> Iterator[tuple[str, Callable[[], o
     families = [module.name for module in pkgutil.iter_modules(__path__)]
     for case, operation, arguments in model_operations(batch):
         family = next(family for family in families if operation.startswith(family))
-        yield f"{family}: {case}", partial(LAUNCHERS[operation], *arguments)
+        yield f"{family}: {case}", partial(OPERATIONS[operation].launch, *arguments)
     for family in families:
         for case, run in importlib.import_module(f"{__name__}.{family}").launches(batch or 64):
             yield f"{family}: {case}", run

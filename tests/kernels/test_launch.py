@@ -1,0 +1,90 @@
+"""Launches: every argument by keyword, on the device of the first tensor."""
+
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is not installed")
+from fastser_kernels.launch import launch, recorded
+
+pytestmark = pytest.mark.fast
+
+
+class FakeKernel:
+    """A kernel that writes its launches into a list."""
+
+    arg_names = ("first_ptr", "second_ptr", "number", "BLOCK")
+
+    def __init__(self, events: list[Any]) -> None:
+        self.events = events
+
+    @staticmethod
+    def fn() -> None: ...
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return lambda **arguments: self.events.append(("run", grid, arguments))
+
+
+def _arguments() -> dict[str, Any]:
+    return {"second_ptr": torch.ones(2), "first_ptr": torch.zeros(2), "number": 3, "BLOCK": 16}
+
+
+def test_a_kernel_runs_while_the_device_of_its_first_tensor_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+
+    class Guard:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            self.tensor = tensor
+
+        def __enter__(self) -> None:
+            events.append(("enter", self.tensor))
+
+        def __exit__(self, *_: object) -> None:
+            events.append(("leave", self.tensor))
+
+    monkeypatch.setattr(torch.cuda, "device_of", Guard)
+    arguments = _arguments()
+    launch(FakeKernel(events), (5, 2), num_warps=8, num_stages=3, **arguments)
+    first = arguments["second_ptr"]  # the first one of the call, not of the kernel
+    (entered, guarded), (ran, grid, passed), (left, _) = events
+    assert (entered, ran, left) == ("enter", "run", "leave")
+    assert guarded is first
+    assert grid == (5, 2)
+    assert passed == arguments | {"num_warps": 8, "num_stages": 3}
+
+
+@pytest.mark.parametrize("grid", [(1,), (0, 4)], ids=["programs", "no programs"])
+@pytest.mark.parametrize("recording", [False, True], ids=["running", "recording"])
+def test_a_forgotten_or_unknown_argument_is_named(recording: bool, grid: tuple[int, ...]) -> None:
+    events: list[Any] = []
+
+    def refused(sentence: str, arguments: dict[str, Any]) -> None:
+        with pytest.raises(TypeError, match=f"^launch of fn: {sentence}; pass first_ptr, second_ptr, number, BLOCK$"):
+            launch(FakeKernel(events), grid, **arguments)
+
+    def all_refused() -> None:
+        arguments = _arguments()
+        del arguments["number"]
+        refused("argument number is missing", arguments)
+        refused("argument numbers is unknown", _arguments() | {"numbers": 1})
+        refused("argument number is missing and argument numbers is unknown", arguments | {"numbers": 1})
+
+    if recording:
+        with recorded() as launched:
+            all_refused()
+        assert launched == []
+    else:
+        all_refused()
+    assert events == []
+
+
+def test_a_record_lists_launches_with_their_arguments_in_the_order_of_the_kernel() -> None:
+    kernel = FakeKernel([])
+    with recorded() as launched:
+        launch(kernel, (2,), num_warps=1, num_stages=5, **_arguments())
+        launch(kernel, (2, 0), **_arguments())
+    (entry,) = launched
+    assert tuple(entry.arguments) == kernel.arg_names
+    assert (entry.kernel, entry.num_warps, entry.num_stages) == (kernel, 1, 5)
+    assert kernel.events == []
