@@ -1,6 +1,9 @@
-"""Adversarial attacks on a classifier: `attack = BIM(model, eps, alpha, steps); adversarial = attack(x, y)`.
+"""Adversarial attacks on a classifier.
 
-Untargeted, against the true label, L-infinity, no random start, in the units of the model's input (paper 5.3).
+All attacks are untargeted, use the true label and the L-infinity norm, and start at the clean input without a random
+step. `eps` and `alpha` are in the units of the model's input.
+
+Source: Latif et al. 2020, section 5.3.
 """
 
 from collections.abc import Iterator
@@ -17,29 +20,43 @@ from fastser.runtime.cuda_graphs import WARM_UP_STEPS, StepGraphs, replayable
 
 @dataclass(frozen=True)
 class BIM:
-    """Basic iterative method (Kurakin et al. 2017): sign steps on the cross-entropy, each projected to the eps-ball.
+    """Basic iterative method: sign steps on the cross-entropy, each projected to the eps-ball around the clean input.
 
-    The model runs in eval mode and computes no weight gradient; its `training` flags, `requires_grad` and `.grad` are
-    afterwards as they were.
+    The model runs in eval mode without weight gradients. After the attack its `training` flags, `requires_grad` and
+    `.grad` are the same as before.
 
-    On a GPU, forward pass, input gradient and step are captured in one CUDA graph, which is then replayed: the host
-    neither launches single kernels nor waits for the GPU. There is one graph for each shape, layout and dtype of a
-    batch, captured at the first attack on it; all share one memory pool, which is freed with the attack object. A graph
-    reads parameters and buffers where they lie: training on in place is seen, and where they have moved (`model.to`,
-    `load_state_dict(assign=True)`), graphs are captured anew. Everything else that the model does in Python (hooks,
-    branches, attributes that are no buffers) is as it was at capture. A model that waits for the GPU itself, as a
-    branch on values does, cannot be captured: it is attacked step by step, and a warning says so. So is any model in
-    at most two steps. One object attacks one batch at a time.
+    On a GPU, one step (forward pass, input gradient and update) is captured in a CUDA graph, and the graph is replayed
+    for the other steps. The host then neither launches single kernels nor waits for the GPU.
+
+    - Each shape, layout and dtype of a batch has its own graph, captured at the first attack on such a batch. All
+      graphs share one memory pool, which is freed with the attack object.
+    - A graph reads parameters and buffers at their addresses. It uses weights that were trained further in place. If
+      they have moved (`model.to`, `load_state_dict(assign=True)`), the graphs are captured again.
+    - A graph repeats the kernels of its capture. Later changes of hooks, branches in Python and attributes that are not
+      buffers have no effect.
+    - A model that waits for the GPU, for example because it branches on values, cannot be captured. The attack then
+      runs without a graph and warns. Attacks of at most two steps never use a graph.
+    - An attack object attacks one batch at a time.
 
     Attributes:
-        model: Differentiable, `[N, ...] -> [N, classes]` logits; samples must not influence each other in eval mode.
-        eps: Largest change of one input value.
+        model: Differentiable classifier, `[N, ...] -> [N, classes]` logits. In eval mode the logits of a sample must
+            not depend on other samples.
+        eps: Largest change of an input value.
         alpha: Step size.
         steps: Number of steps.
-        bounds: Smallest and largest value an input may take, or None.
+        bounds: Smallest and largest valid input value, or None.
 
     Raises:
-        ValueError: If eps or alpha is negative, steps below 1, or bounds empty.
+        ValueError: If eps or alpha is negative, steps is below 1, or bounds are empty.
+
+    Source: Kurakin et al. 2017.
+
+    Example:
+        >>> import torch
+        >>> attack = BIM(torch.nn.Linear(128, 4), eps=0.08, alpha=0.01, steps=10)
+        >>> x, y = torch.randn(2, 128), torch.tensor([0, 3])
+        >>> bool((attack(x, y) - x).abs().max() <= 0.08 + 1e-6)
+        True
     """
 
     model: nn.Module
@@ -61,11 +78,14 @@ class BIM:
         """Attack a batch.
 
         Args:
-            x: Clean inputs `[N, ...]`, floating point; not changed.
+            x: Clean inputs `[N, ...]`, floating point. They are not changed.
             y: True labels, int64 `[N]`.
 
         Returns:
-            Adversarial inputs of the shape, dtype and device of `x`, detached.
+            Adversarial inputs with the shape, dtype and device of `x`, detached.
+
+        Warns:
+            UserWarning: If the step cannot be captured in a CUDA graph.
         """
         x = x.detach()
         with _frozen_in_eval_mode(self.model), torch.enable_grad():
@@ -84,12 +104,20 @@ class BIM:
 
 
 class FGSM(BIM):
-    """Fast gradient sign method (Goodfellow et al. 2015): one step of size eps. See `BIM`.
+    """Fast gradient sign method: one step of size eps.
 
     Args:
-        model: As for `BIM`.
-        eps: As for `BIM`.
-        bounds: As for `BIM`.
+        model: Differentiable classifier, `[N, ...] -> [N, classes]` logits, as for `BIM`.
+        eps: Size of the step, the largest change of an input value.
+        bounds: Smallest and largest valid input value, or None.
+
+    Source: Goodfellow et al. 2015.
+
+    Example:
+        >>> import torch
+        >>> attack = FGSM(torch.nn.Linear(128, 4), eps=0.08)
+        >>> attack(torch.randn(2, 128), torch.tensor([0, 3])).shape
+        torch.Size([2, 128])
     """
 
     def __init__(self, model: nn.Module, eps: float, bounds: tuple[float, float] | None = None) -> None:
