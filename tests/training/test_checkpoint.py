@@ -155,6 +155,19 @@ def test_a_state_is_written_at_most_once_per_interval(tmp_path: Path, monkeypatc
     assert written == [0, 0, 3, 3, 3, 6, 6]
 
 
+def test_an_unchanged_state_is_not_written_again(kept: Path) -> None:
+    checkpoint, counter = open_checkpoint(kept), Counter()
+    checkpoint.begin(counter)
+    kept.unlink()
+    checkpoint.at_boundary()
+    assert not kept.exists()
+    counter.counted += 1
+    checkpoint.at_boundary()
+    kept.unlink()
+    checkpoint.at_boundary()
+    assert not kept.exists()
+
+
 def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     checkpoint = open_checkpoint(tmp_path / "checkpoints" / "a.safetensors")
