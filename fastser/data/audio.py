@@ -147,9 +147,9 @@ def _open(path: Path) -> sf.SoundFile:
     if sound.frames == 0:
         raise AudioError(f"{path}: holds no samples")
     if sound.frames == _UNKNOWN_FRAMES:
-        raise AudioError(f"{path}: its header does not say how long it is; encode it again into a file")
+        raise AudioError(f"{path}: its header does not declare its length; encode it again into a file")
     if sound.samplerate not in _RATES:
-        raise AudioError(f"{path}: its header is damaged, it says {sound.samplerate} Hz")
+        raise AudioError(f"{path}: its header is damaged, it declares {sound.samplerate} Hz")
     return sound
 
 
@@ -178,7 +178,7 @@ def _read(path: Path, sound: sf.SoundFile) -> npt.NDArray[np.float32]:
         raise AudioError(f"{path}: is truncated or damaged ({error.error_string})") from None
     found = sum(map(len, blocks))
     if found < sound.frames:
-        raise AudioError(f"{path}: is truncated, {found} of {sound.frames} samples are there")
+        raise AudioError(f"{path}: is truncated, it has {found} of {sound.frames} samples")
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 

@@ -27,7 +27,7 @@ _PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _AIFC_LINEAR = (b"NONE", b"twos", b"sowt")
 _FLAC_RATES = (88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _MOST_CHUNKS = 10_000  # a gigabyte of zeros would be parsed as a hundred million empty chunks
-_NO_SAMPLES = "is not audio, or its header is damaged (no chunk of samples is where it says)"
+_NO_SAMPLES = "is not audio, or its header is damaged (no chunk of samples at the declared position)"
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -117,7 +117,7 @@ def _check_riff(stream: BinaryIO, order: str, riff_end: int) -> None:
         if name == b"data":
             streamed = length >= STREAMED_SIZE and not start < riff_end < STREAMED_SIZE
             if size < start + length and not streamed:
-                raise ContainerError(f"is truncated, {size - start} of {length} bytes of samples are there")
+                raise ContainerError(f"is truncated, it has {size - start} of {length} bytes of samples")
             end = start + length
             if length or riff_end > start:
                 _check_after_data(stream, order, end, min(riff_end, size) if riff_end >= end else size)
@@ -165,7 +165,7 @@ def _check_after_data(stream: BinaryIO, order: str, end: int, riff_end: int) -> 
 def _check_aiff(stream: BinaryIO, head: bytes) -> None:
     size = _size(stream)
     if struct.unpack(">I", head[4:8])[0] + 8 > size:
-        raise ContainerError(f"is truncated, its header promises more than its {size} bytes")
+        raise ContainerError(f"is truncated, its header declares more than its {size} bytes")
     expected = None
     for name, _, length in _chunks(stream, ">"):
         if name == b"COMM" and len(fields := stream.read(22)) >= 18:

@@ -205,7 +205,7 @@ def test_flac_of_unknown_length_is_refused(speech: Callable[[str], Path]) -> Non
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     path.write_bytes(content)
-    with pytest.raises(AudioError, match="does not say how long"):
+    with pytest.raises(AudioError, match="does not declare its length"):
         decode(path, RATE)
 
 
@@ -271,7 +271,7 @@ def test_samples_far_above_full_scale_are_refused(tmp_path: Path) -> None:
 def test_an_implausible_sample_rate_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, band_limited(0.1, RATE), 1)
-    with pytest.raises(AudioError, match=f"^{path}: its header is damaged, it says 1 Hz"):
+    with pytest.raises(AudioError, match=f"^{path}: its header is damaged, it declares 1 Hz"):
         decode(path, RATE)
 
 

@@ -54,8 +54,10 @@ def kept(tmp_path: Path) -> Path:
 
 @pytest.mark.fast
 def test_a_written_state_is_restored(kept: Path, caplog: pytest.LogCaptureFixture) -> None:
-    counter = Counter()
-    open_checkpoint(kept).begin(counter)
+    checkpoint, counter = open_checkpoint(kept), Counter()
+    assert checkpoint.found
+    checkpoint.begin(counter)
+    assert not checkpoint.found
     assert counter.restored
     assert counter.counted.tolist() == [1, 1, 1]
     assert not caplog.records
