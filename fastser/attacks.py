@@ -1,16 +1,9 @@
-"""Adversarial attacks on classifiers: FGSM and BIM.
+"""Adversarial attacks on a classifier.
 
-The attacks are untargeted, against the true label, bounded in the L-infinity norm, without random start, and in the
-units of the model's input (paper 5.3).
+All attacks are untargeted, use the true label and the L-infinity norm, and start at the clean input without a random
+step. `eps` and `alpha` are in the units of the model's input.
 
-Example:
-    >>> import torch
-    >>> from fastser.attacks import BIM
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3))
-    >>> attack = BIM(model, eps=0.1, alpha=0.02, steps=10)
-    >>> x, y = torch.zeros(4, 2, 3), torch.tensor([0, 1, 2, 0])
-    >>> (attack(x, y) - x).abs().max() <= 0.1
-    tensor(True)
+Source: Latif et al. 2020, section 5.3.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,32 +25,43 @@ Attack = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class BIM:
-    """Basic iterative method: sign steps on the cross-entropy, each projected to the eps-ball.
+    """Basic iterative method: sign steps on the cross-entropy, each projected to the eps-ball around the clean input.
 
-    The model runs in eval mode and computes no weight gradient. After the attack, its `training` flags,
-    `requires_grad` and `.grad` are as they were.
+    The model runs in eval mode without weight gradients. After the attack its `training` flags, `requires_grad` and
+    `.grad` are the same as before.
 
-    On a GPU, forward pass, input gradient and step are captured in one CUDA graph and replayed, so that the host
-    launches no single kernels and does not wait for the GPU. The first attack on a batch of some shape, layout and
-    dtype captures its graph. All graphs share one memory pool, which is freed with the attack object. A graph reads
-    parameters and buffers at their addresses: later in-place training is seen, and graphs are captured again where
-    tensors have moved (`model.to`, `load_state_dict(assign=True)`). Other Python state of the model (hooks, branches,
-    attributes that are not buffers) is frozen at capture. A model that waits for the GPU, for example by a branch on
-    values, cannot be captured. Such a model is attacked step by step, with a warning. Attacks of at most two steps are
-    never captured. One attack object attacks one batch at a time.
+    On a GPU, one step (forward pass, input gradient and update) is captured in a CUDA graph, and the graph is replayed
+    for the other steps. The host then neither launches single kernels nor waits for the GPU.
+
+    - Each shape, layout and dtype of a batch has its own graph, captured at the first attack on such a batch. All
+      graphs share one memory pool, which is freed with the attack object.
+    - A graph reads parameters and buffers at their addresses. It uses weights that were trained further in place. If
+      they have moved (`model.to`, `load_state_dict(assign=True)`), the graphs are captured again.
+    - A graph repeats the kernels of its capture. Later changes of hooks, branches in Python and attributes that are not
+      buffers have no effect.
+    - A model that waits for the GPU, for example because it branches on values, cannot be captured. The attack then
+      runs without a graph and warns. Attacks of at most two steps never use a graph.
+    - An attack object attacks one batch at a time.
 
     Attributes:
-        model: Differentiable classifier, `[N, ...] -> [N, classes]` logits. In eval mode, samples of a batch must not
-            influence each other.
-        eps: Largest change of one input value.
+        model: Differentiable classifier, `[N, ...] -> [N, classes]` logits. In eval mode the logits of a sample must
+            not depend on other samples.
+        eps: Largest change of an input value.
         alpha: Step size.
         steps: Number of steps.
-        bounds: Smallest and largest value of an input, or None.
+        bounds: Smallest and largest valid input value, or None.
 
     Raises:
         ValueError: If eps or alpha is negative, steps is below 1, or bounds are empty.
 
     Source: Kurakin et al. 2017.
+
+    Example:
+        >>> import torch
+        >>> attack = BIM(torch.nn.Linear(128, 4), eps=0.08, alpha=0.01, steps=10)
+        >>> x, y = torch.randn(2, 128), torch.tensor([0, 3])
+        >>> bool((attack(x, y) - x).abs().max() <= 0.08 + 1e-6)
+        True
     """
 
     model: nn.Module
@@ -83,7 +87,10 @@ class BIM:
             y: True labels, int64 `[N]`.
 
         Returns:
-            Adversarial inputs of the shape, dtype and device of `x`, detached.
+            Adversarial inputs with the shape, dtype and device of `x`, detached.
+
+        Warns:
+            UserWarning: If the step cannot be captured in a CUDA graph.
         """
         x = x.detach()
         with _frozen_in_eval_mode(self.model), torch.enable_grad():
@@ -102,14 +109,20 @@ class BIM:
 
 
 class FGSM(BIM):
-    """Fast gradient sign method: one step of size eps. See `BIM`.
+    """Fast gradient sign method: one step of size eps.
 
     Args:
-        model: Differentiable classifier, as for `BIM`.
-        eps: Largest change of one input value.
-        bounds: Smallest and largest value of an input, or None.
+        model: Differentiable classifier, `[N, ...] -> [N, classes]` logits, as for `BIM`.
+        eps: Size of the step, the largest change of an input value.
+        bounds: Smallest and largest valid input value, or None.
 
     Source: Goodfellow et al. 2015.
+
+    Example:
+        >>> import torch
+        >>> attack = FGSM(torch.nn.Linear(128, 4), eps=0.08)
+        >>> attack(torch.randn(2, 128), torch.tensor([0, 3])).shape
+        torch.Size([2, 128])
     """
 
     def __init__(self, model: nn.Module, eps: float, bounds: tuple[float, float] | None = None) -> None:

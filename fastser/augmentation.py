@@ -1,4 +1,7 @@
-"""Mixup inside the device (paper 4.3)."""
+"""Mixup on the device of the batch.
+
+Source: Latif et al. 2020, section 4.3; Zhang et al. 2018.
+"""
 
 from dataclasses import dataclass
 
@@ -11,19 +14,25 @@ from fastser.runtime.registry import Registry
 def draw_mixup(
     batch: int, alpha: float, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Draw mixup partners and weights on the device, without synchronisation.
+    """Draw mixup partners and weights on a device, without waiting for the device.
 
     Args:
         batch: Number of samples.
-        alpha: Parameter of the symmetric Beta distribution.
-        generator: Random generator of that device.
-        device: Where the draw happens.
+        alpha: Parameter of the symmetric Beta distribution, greater than 0.
+        generator: Random generator of the device, by default the global one.
+        device: Device of the results.
 
     Returns:
-        A permutation [batch] int64 and one weight per sample [batch] float32, from Beta(alpha, alpha).
+        A permutation, int64 [batch], and a weight per sample from Beta(alpha, alpha), float32 [batch].
+
+    Example:
+        >>> import torch
+        >>> partner, lam = draw_mixup(4, alpha=0.2, generator=torch.Generator().manual_seed(0))
+        >>> sorted(partner.tolist()), lam.shape
+        ([0, 1, 2, 3], torch.Size([4]))
     """
     partner = torch.randperm(batch, generator=generator, device=device)
-    # Gamma(alpha) = Gamma(alpha + 1) * uniform ** (1 / alpha), in logarithms because a small alpha would underflow.
+    # Gamma(alpha) = Gamma(alpha + 1) * uniform ** (1 / alpha), in logarithms because a small alpha would underflow
     shape = torch.full((2, batch), alpha + 1.0, dtype=torch.float64, device=device)
     uniform = 1.0 - torch.rand(2, batch, dtype=torch.float64, device=device, generator=generator)
     log_gamma = torch._standard_gamma(shape, generator=generator).log() + uniform.log() / alpha
@@ -33,20 +42,29 @@ def draw_mixup(
 def mixup(
     x: Tensor, y: Tensor, alpha: float, *, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mix each sample of a batch with another one (Zhang et al. 2018; paper equations 3 and 4).
+    """Mix each sample of a batch with another sample of the batch.
 
     Args:
-        x: Any floating-point batch, [batch, ...].
-        y: Labels, [batch]; any dtype, they are not changed.
-        alpha: Parameter of the Beta distribution from which each sample's own weight is drawn; greater than 0.
-        generator: Random generator of `x`'s device.
+        x: Floating-point batch, [batch, ...].
+        y: Labels of any dtype, [batch, ...]. They are not mixed.
+        alpha: Parameter of the symmetric Beta distribution, greater than 0. Each sample draws its own weight.
+        generator: Random generator of the device of `x`, by default the global one.
 
     Returns:
-        `(mixed, y_a, y_b, lam)`, with `mixed = lam * x + (1 - lam) * partner` and `lam` [batch] float32. The loss is
-        `lam * CE(mixed, y_a) + (1 - lam) * CE(mixed, y_b)`, per sample.
+        `(mixed, y_a, y_b, lam)`, with `mixed = lam * x + (1 - lam) * partner` in the dtype of `x` and `lam` float32
+        [batch]. The loss of a sample is `lam * CE(mixed, y_a) + (1 - lam) * CE(mixed, y_b)`.
 
     Raises:
-        ValueError: If `alpha` is not positive, or `x` and `y` differ in length.
+        ValueError: If `alpha` is not positive, or if `x` and `y` differ in length.
+
+    Source: Latif et al. 2020, equations 3 and 4; Zhang et al. 2018.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.randn(4, 128), torch.tensor([0, 1, 2, 3])
+        >>> mixed, y_a, y_b, lam = mixup(x, y, alpha=0.2)
+        >>> torch.allclose(mixed, lam[:, None] * x + (1 - lam[:, None]) * x[y_b], atol=1e-6)
+        True
     """
     if not alpha > 0:
         raise ValueError(f"alpha must be greater than 0, got {alpha}")

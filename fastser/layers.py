@@ -1,6 +1,9 @@
-"""The fused operations of `fastser_kernels` as modules that drop into any model, also under `torch.compile`.
+"""Modules of the fused operations in `fastser_kernels`, for use in any model, also under `torch.compile`.
 
-Maps are `[N, C, T, F]`. State dicts hold plain nn.BatchNorm2d, nn.Conv2d, nn.Linear and nn.LSTM names and shapes.
+Feature maps are `[N, C, T, F]`: batch, channels, frames, bins. A layer with weights takes float32, float16, bfloat16
+and, on a CPU, float64. `LogSpectrogram` takes float32 and float64. Outputs have the dtype of the input. Under
+`torch.autocast` a layer with weights casts its input to the autocast dtype. State dicts have the names and shapes of
+nn.BatchNorm2d, nn.Conv2d, nn.Linear and nn.LSTM.
 """
 
 import math
@@ -12,14 +15,14 @@ from torch import Tensor, nn
 
 
 def _in_autocast_dtype(x: Tensor) -> Tensor:
-    """`x` in the dtype of the surrounding torch.autocast, if there is one: our operations are opaque to it."""
+    """Return `x` in the dtype of the surrounding torch.autocast, which does not know the operations of this project."""
     if not torch.is_autocast_enabled(x.device.type):
         return x
     return x.to(torch.get_autocast_dtype(x.device.type))
 
 
 class _BatchNorm2d(nn.BatchNorm2d):
-    """Parameters and running statistics only: the operation that uses them does the arithmetic."""
+    """Parameters and running statistics of a batch normalisation that a fused operation computes."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -28,11 +31,11 @@ class _BatchNorm2d(nn.BatchNorm2d):
 
 
 class DenseLayer(nn.Module):
-    """BN, ReLU and 3x3 convolution whose result is appended to the input.
+    """Dense layer: BN, ReLU and 3x3 convolution, with the new maps appended to the input.
 
     Args:
-        in_channels: C.
-        growth_rate: G, the number of new feature maps.
+        in_channels: Number of input channels C.
+        growth_rate: Number of new maps G.
 
     Shape:
         `[N, C, T, F]` -> `[N, C + G, T, F]`, channels_last in memory.
@@ -41,6 +44,11 @@ class DenseLayer(nn.Module):
         ValueError: If an argument is below 1.
 
     Source: Latif et al. 2020, section 3.1; Huang et al. 2017.
+
+    Example:
+        >>> import torch
+        >>> DenseLayer(in_channels=4, growth_rate=3)(torch.randn(2, 4, 16, 8)).shape
+        torch.Size([2, 7, 16, 8])
     """
 
     def __init__(self, in_channels: int, growth_rate: int) -> None:
@@ -50,22 +58,22 @@ class DenseLayer(nn.Module):
         self.conv = nn.Conv2d(in_channels, growth_rate, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Append G maps to `x` `[N, C, T, F]`."""
+        """Return `x` `[N, C, T, F]` with G new maps, `[N, C + G, T, F]`."""
         return _run_dense_layers(x, [self])
 
 
 class DenseBlock(nn.Module):
-    """L dense layers as one operation.
+    """Dense block: L dense layers as one operation.
 
-    The BatchNorms of a block are trained or frozen together: the `training` flag of the first holds for all.
+    All batch normalisations of a block follow the `training` flag of the first one.
 
     Args:
-        in_channels: C.
-        growth_rate: G, the number of feature maps that each layer adds.
-        num_layers: L.
+        in_channels: Number of input channels C.
+        growth_rate: Number of maps G that each layer adds.
+        num_layers: Number of layers L.
 
     Attributes:
-        out_channels: C + L*G.
+        out_channels: Number of output channels, C + L*G.
 
     Shape:
         `[N, C, T, F]` -> `[N, C + L*G, T, F]`, the input first, channels_last in memory.
@@ -74,6 +82,12 @@ class DenseBlock(nn.Module):
         ValueError: If an argument is below 1.
 
     Source: Latif et al. 2020, sections 3.1 and 4.4; Huang et al. 2017.
+
+    Example:
+        >>> import torch
+        >>> block = DenseBlock(in_channels=4, growth_rate=3, num_layers=2)
+        >>> block(torch.randn(2, 4, 16, 8)).shape
+        torch.Size([2, 10, 16, 8])
     """
 
     def __init__(self, in_channels: int, growth_rate: int, num_layers: int) -> None:
@@ -87,11 +101,11 @@ class DenseBlock(nn.Module):
             self.add_module(f"denselayer{i + 1}", DenseLayer(in_channels + i * growth_rate, growth_rate))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Append L*G maps to `x` `[N, C, T, F]`."""
+        """Return `x` `[N, C, T, F]` with L*G new maps, `[N, C + L*G, T, F]`."""
         return _run_dense_layers(x, [getattr(self, f"denselayer{i + 1}") for i in range(self.num_layers)])
 
     def extra_repr(self) -> str:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         return f"in_channels={self.in_channels}, growth_rate={self.growth_rate}, num_layers={self.num_layers}"
 
 
@@ -114,11 +128,11 @@ def _run_dense_layers(x: Tensor, layers: list[DenseLayer]) -> Tensor:
 
 
 class Transition(nn.Module):
-    """BN, ReLU, 1x1 convolution and 2x2 average pooling.
+    """Transition layer: BN, ReLU, 1x1 convolution and 2x2 average pooling.
 
     Args:
-        in_channels: C.
-        out_channels: D.
+        in_channels: Number of input channels C.
+        out_channels: Number of output channels D.
 
     Shape:
         `[N, C, T, F]` -> `[N, D, T//2, F//2]`, channels_last in memory.
@@ -127,6 +141,11 @@ class Transition(nn.Module):
         ValueError: If an argument is below 1.
 
     Source: Latif et al. 2020, sections 3.1 and 4.4; Huang et al. 2017.
+
+    Example:
+        >>> import torch
+        >>> Transition(in_channels=10, out_channels=5)(torch.randn(2, 10, 16, 8)).shape
+        torch.Size([2, 5, 8, 4])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -138,7 +157,7 @@ class Transition(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the channels of `x` `[N, C, T, F]` and halve both axes."""
+        """Return the mixed channels of `x` `[N, C, T, F]` at half the size, `[N, D, T//2, F//2]`."""
         if self.norm.training:
             self.norm.num_batches_tracked.add_(1)
         return transition(
@@ -154,7 +173,7 @@ class Transition(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         return f"in_channels={self.in_channels}, out_channels={self.out_channels}"
 
 
@@ -162,9 +181,9 @@ class Highway(nn.Module):
     """Highway network with ReLU units and coupled gates.
 
     Args:
-        units: U.
+        units: Number of units U of each layer.
         num_layers: Number of layers.
-        transform_bias: First value of the gates' biases; below zero, the layers start by carrying their input.
+        transform_bias: Initial bias of the gates. A negative one lets the layers carry their input at first.
 
     Shape:
         `[N, U]` -> `[N, U]`.
@@ -173,6 +192,11 @@ class Highway(nn.Module):
         ValueError: If `units` or `num_layers` is below 1.
 
     Source: Latif et al. 2020, section 4.4; Srivastava et al. 2015.
+
+    Example:
+        >>> import torch
+        >>> Highway(units=8, num_layers=2)(torch.randn(3, 8)).shape
+        torch.Size([3, 8])
     """
 
     def __init__(self, units: int, num_layers: int, transform_bias: float = -1.0) -> None:
@@ -191,7 +215,7 @@ class Highway(nn.Module):
             nn.init.constant_(gate.get_parameter("bias"), self.transform_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all layers on `x` `[N, U]`."""
+        """Return the output of the last layer for `x` `[N, U]`, `[N, U]`."""
         return highway(
             _in_autocast_dtype(x),
             [layer.get_parameter("weight") for layer in self.hidden],
@@ -201,20 +225,20 @@ class Highway(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         return f"units={self.units}, num_layers={self.num_layers}, transform_bias={self.transform_bias}"
 
 
 class LSTM(nn.Module):
-    """One LSTM layer, batch first, zero initial state.
+    """LSTM layer, batch first, with a zero initial state.
 
-    Parameters, their names and their initialisation are those of `nn.LSTM`; unlike it, it compiles with
-    `fullgraph=True` and gives gradients in eval mode on every device.
+    Parameters, names and initialisation are those of `nn.LSTM`. In contrast to `nn.LSTM`, this layer compiles with
+    `fullgraph=True` and computes gradients in eval mode on every device.
 
     Args:
-        input_size: I.
-        hidden_size: H.
-        bidirectional: Append the states of a second direction that runs from the last step to the first.
+        input_size: Number of input features I.
+        hidden_size: Number of hidden units H.
+        bidirectional: Append the states of a second direction, which runs from the last step to the first.
 
     Shape:
         `[N, T, I]` -> `[N, T, H]`, or `[N, T, 2H]` bidirectional.
@@ -223,6 +247,14 @@ class LSTM(nn.Module):
         ValueError: If `input_size` or `hidden_size` is below 1.
 
     Source: Latif et al. 2020, sections 3.2 and 4.4; Hochreiter and Schmidhuber 1997.
+
+    Example:
+        >>> import torch
+        >>> layer = LSTM(input_size=6, hidden_size=5, bidirectional=True)
+        >>> layer(torch.randn(3, 7, 6)).shape
+        torch.Size([3, 7, 10])
+        >>> layer.last(torch.randn(3, 7, 6)).shape
+        torch.Size([3, 10])
     """
 
     def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False) -> None:
@@ -246,7 +278,7 @@ class LSTM(nn.Module):
         return ("_l0", "_l0_reverse") if self.bidirectional else ("_l0",)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Hidden states of all steps of `x` `[N, T, I]`."""
+        """Return the hidden states of all steps of `x` `[N, T, I]`: `[N, T, H]`, or `[N, T, 2H]` bidirectional."""
         x = _in_autocast_dtype(x)
         directions = [
             lstm(
@@ -262,37 +294,42 @@ class LSTM(nn.Module):
         return torch.cat(directions, dim=2) if self.bidirectional else directions[0]
 
     def last(self, x: Tensor) -> Tensor:
-        """State of each direction after its last step: `[N, H]`, or `[N, 2H]` bidirectional."""
+        """Return the state of each direction after its last step: `[N, H]`, or `[N, 2H]` bidirectional."""
         hidden = self.forward(x)
         if not self.bidirectional:
             return hidden[:, -1]
         return torch.cat([hidden[:, -1, : self.hidden_size], hidden[:, 0, self.hidden_size :]], dim=1)
 
     def extra_repr(self) -> str:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         return f"{self.input_size}, {self.hidden_size}, bidirectional={self.bidirectional}"
 
 
 class LogSpectrogram(nn.Module):
-    """Log-power spectrograms of waveforms, in decibels, differentiable.
+    """Differentiable log-power spectrogram in decibels.
 
-    Frames are not centred: there are `1 + (samples - win_length) // hop_length` of them, and the window is padded to
-    `n_fft` on the right. The defaults are the paper's segments: 25 ms Hamming, 10 ms shift, lowest 128 bins at 16 kHz.
+    Frames are not centred, and the window is padded with zeros on the right to `n_fft` samples. The defaults are those
+    of the paper at 16 kHz: a Hamming window of 25 ms, a hop of 10 ms and the lowest 128 bins.
 
     Args:
-        win_length: Samples of the (periodic) Hamming window.
-        hop_length: Samples from frame to frame.
-        n_fft: DFT length, at least `win_length`.
-        num_bins: Lowest bins that are kept.
-        power_floor: Added to the power before the logarithm.
+        win_length: Length of the periodic Hamming window in samples.
+        hop_length: Samples from one frame to the next.
+        n_fft: Length of the DFT, at least `win_length`.
+        num_bins: Number of lowest bins in the result.
+        power_floor: Power that is added before the logarithm.
 
     Shape:
-        `[N, samples]` -> `[N, frames, num_bins]`.
+        `[N, samples]` -> `[N, frames, num_bins]` with `frames = 1 + (samples - win_length) // hop_length`.
 
     Raises:
-        ValueError: If an argument is below 1, or `win_length` or `num_bins` does not fit `n_fft`.
+        ValueError: If an argument is below 1, or if `win_length` or `num_bins` is too large for `n_fft`.
 
     Source: Latif et al. 2020, section 4.2.
+
+    Example:
+        >>> import torch
+        >>> LogSpectrogram()(torch.randn(2, 16_000)).shape
+        torch.Size([2, 98, 128])
     """
 
     window: Tensor
@@ -318,7 +355,17 @@ class LogSpectrogram(nn.Module):
         self.register_buffer("window", torch.hamming_window(win_length, dtype=torch.float64).float(), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Spectrograms of `waveforms` `[N, samples]`, with at least `win_length` samples."""
+        """Return the spectrograms of waveforms.
+
+        Args:
+            waveforms: Waveforms of at least `win_length` samples, `[N, samples]`.
+
+        Returns:
+            Decibels, `[N, frames, num_bins]`.
+
+        Raises:
+            ValueError: If `waveforms` has another number of dimensions or too few samples.
+        """
         win_length = self.window.shape[0]
         if waveforms.dim() != 2 or waveforms.shape[1] < win_length:
             raise ValueError(f"waveforms must be [N, samples >= {win_length}], got {list(waveforms.shape)}")
@@ -337,7 +384,7 @@ class LogSpectrogram(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Constructor arguments."""
+        """Return the constructor arguments."""
         return (
             f"win_length={self.window.shape[0]}, hop_length={self.hop_length}, n_fft={self.n_fft}, "
             f"num_bins={self.num_bins}"

@@ -1,4 +1,4 @@
-"""Attacks against foolbox, what they leave behind, and which graphs they keep."""
+"""Attacks: equality with foolbox, an unchanged model, and the CUDA graphs that they keep."""
 
 import copy
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fastser import attacks
 from fastser.attacks import BIM, FGSM
 from fastser.models import build_model
-from fastser.runtime import cuda_graphs as step_graphs
+from fastser.runtime import cuda_graphs
 from fastser.runtime.cuda_graphs import CannotCapture
 from fastser.settings import QUICK
 
@@ -48,6 +48,7 @@ def test_attacks_equal_foolbox(name: str, bounds: tuple[float, float]) -> None:
     torch.testing.assert_close(BIM(model, EPS, ALPHA, STEPS, bounds)(x, y), bim, rtol=0, atol=1e-6)
 
 
+@pytest.mark.fast
 def test_bim_raises_the_loss_more_than_fgsm_within_the_ball() -> None:
     model, (x, y) = _model("densenet-lstm"), _batch()
     fgsm, bim = FGSM(model, EPS)(x, y), BIM(model, EPS, ALPHA, STEPS)(x, y)
@@ -58,7 +59,7 @@ def test_bim_raises_the_loss_more_than_fgsm_within_the_ball() -> None:
     assert not bim.requires_grad
 
 
-def test_model_is_left_as_found_also_after_an_error() -> None:
+def test_the_model_is_unchanged_also_after_an_error() -> None:
     model, (x, y) = _model("proposed"), _batch()
     frozen = model.get_submodule("block1.denselayer1")
     frozen.eval().requires_grad_(False)
@@ -113,7 +114,7 @@ def test_no_operation_computes_a_weight_gradient(name: str) -> None:
 
 
 class _Recorder:
-    """Stands in for CUDA: what it records runs when it is replayed."""
+    """Stand-in for CUDA graphs: a replay runs the recorded step."""
 
     recorded = 0
 
@@ -121,7 +122,7 @@ class _Recorder:
         self.step: Callable[[], None]
 
     def record(self, step: Callable[[], None]) -> Any:
-        for _ in range(step_graphs.WARM_UP_STEPS):
+        for _ in range(cuda_graphs.WARM_UP_STEPS):
             step()
         _Recorder.recorded += 1
         graph = copy.copy(self)
@@ -134,21 +135,21 @@ class _Recorder:
 
 @pytest.fixture
 def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
-    """Attacks take the way of the GPU on CPU tensors."""
+    """Attacks on CPU tensors take the code path of the GPU."""
     monkeypatch.setattr(attacks, "replayable", lambda x: True)
-    monkeypatch.setattr(step_graphs, "Recorder", _Recorder)
+    monkeypatch.setattr(cuda_graphs, "Recorder", _Recorder)
     monkeypatch.setattr(_Recorder, "recorded", 0)
     return _Recorder
 
 
 def _loop(attack: BIM, x: Tensor, y: Tensor) -> Tensor:
-    """The attack without graphs."""
+    """Run an attack without graphs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attacks, "replayable", lambda x: False)
         return attack(x, y)
 
 
-def test_replays_equal_the_loop_and_are_captured_once_for_each_kind_of_batch(without_cuda: type[_Recorder]) -> None:
+def test_replays_equal_the_loop_with_one_capture_per_kind_of_batch(without_cuda: type[_Recorder]) -> None:
     attack, (x, y) = BIM(_model("cnn"), EPS, ALPHA, 5, (-2.0, 2.0)), _batch()
     for batch in (x, x.flip(0), x[:2], x[1:3], x.mT.contiguous().mT, x):
         labels = y[: len(batch)]
@@ -156,17 +157,19 @@ def test_replays_equal_the_loop_and_are_captured_once_for_each_kind_of_batch(wit
     assert without_cuda.recorded == 3
     assert torch.equal(copy.deepcopy(attack)(x, y), attack(x, y))
     assert without_cuda.recorded == 4
-    for size in range(1, step_graphs.MAX_GRAPHS + 2):  # 2 and 6 are known; the transposed batch is used longest ago
+    for size in range(
+        1, cuda_graphs.MAX_GRAPHS + 2
+    ):  # 2 and 6 have graphs; the transposed batch is the least recently used
         attack(x.repeat(2, 1, 1)[:size], y.repeat(2)[:size])
-    assert len(attack._graphs) == step_graphs.MAX_GRAPHS
-    assert without_cuda.recorded == 4 + step_graphs.MAX_GRAPHS - 1
+    assert len(attack._graphs) == cuda_graphs.MAX_GRAPHS
+    assert without_cuda.recorded == 4 + cuda_graphs.MAX_GRAPHS - 1
     attack(x.mT.contiguous().mT, y)
     FGSM(attack.model, EPS)(x, y)
-    BIM(attack.model, EPS, ALPHA, step_graphs.WARM_UP_STEPS)(x, y)
-    assert without_cuda.recorded == 4 + step_graphs.MAX_GRAPHS
+    BIM(attack.model, EPS, ALPHA, cuda_graphs.WARM_UP_STEPS)(x, y)
+    assert without_cuda.recorded == 4 + cuda_graphs.MAX_GRAPHS
 
 
-def test_graphs_are_captured_anew_where_the_model_has_moved(without_cuda: type[_Recorder]) -> None:
+def test_graphs_are_captured_again_when_the_model_has_moved(without_cuda: type[_Recorder]) -> None:
     model, (x, y) = _model("cnn"), _batch()
     attack = BIM(model, EPS, ALPHA, 4)
     other = {name: value * 0.5 for name, value in model.state_dict().items()}
@@ -206,7 +209,7 @@ def test_a_model_that_cannot_be_captured_is_attacked_step_by_step(
 
 
 class _Branch(nn.Module):
-    """Looks at its values on the host."""
+    """Model that reads its values on the host."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,7 +223,7 @@ class _Branch(nn.Module):
 @on_gpu
 class TestOnGPU:
     @pytest.mark.parametrize("name", ["cnn", "densenet", "proposed", "cnn-lstm"])
-    def test_replays_equal_the_loop_bit_for_bit_and_never_wait(self, name: str) -> None:
+    def test_replays_equal_the_loop_in_all_bits_without_waiting(self, name: str) -> None:
         model, batch = _model(name).cuda(), tuple(t.cuda() for t in _batch())
         attack = BIM(model, EPS, ALPHA, STEPS)
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -238,7 +241,7 @@ class TestOnGPU:
                     parameter.mul_(1.1)
             assert torch.equal(attack(*batch), _loop(attack, *batch))
 
-    def test_a_model_that_waits_is_found_before_the_capture(self) -> None:
+    def test_a_model_that_waits_is_detected_before_the_capture(self) -> None:
         torch.manual_seed(0)
         attack, (x, y) = BIM(_Branch().cuda(), EPS, ALPHA, 5), (t.cuda() for t in _batch())
         with pytest.warns(UserWarning, match="synchronizing"):

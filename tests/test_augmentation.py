@@ -1,3 +1,5 @@
+"""Mixup and additive noise: formulas, distributions, and draws that depend on seeds alone."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(9,), (9, 4), (9, 1, 5, 3)])
 def test_mixup_is_the_papers_formula(shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -35,7 +38,7 @@ def test_mixup_is_the_papers_formula(shape: tuple[int, ...], dtype: torch.dtype)
     torch.testing.assert_close(mixed.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_mixup_keeps_its_input_and_any_labels() -> None:
+def test_mixup_does_not_change_its_input_and_takes_any_labels() -> None:
     x, y = torch.randn(5, 3, generator=seeded()), torch.eye(5, dtype=torch.float64)
     before = x.clone()
     _, y_a, y_b, _ = mixup(x, y, 1.0, generator=seeded())
@@ -44,7 +47,7 @@ def test_mixup_keeps_its_input_and_any_labels() -> None:
     assert y_b.shape == (5, 5)
 
 
-def test_mixup_is_repeatable_by_its_generator() -> None:
+def test_mixup_repeats_with_the_same_generator() -> None:
     x, y = torch.randn(50, 2, generator=seeded()), torch.arange(50)
     one, same, other = (mixup(x, y, 0.2, generator=seeded(seed)) for seed in (3, 3, 4))
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
@@ -88,6 +91,7 @@ def noise_like(samples: int, seed: int, level: float = 0.1) -> np.ndarray:
     return (level * np.random.default_rng(seed).normal(size=samples)).astype(np.float32)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 20.0])
 def test_snr_gain_agrees_with_torchaudio_and_with_measured_levels(snr_db: float, torchaudio_functional: Any) -> None:
     speech, noise = noise_like(8_000, 0, 0.02) + np.float32(0.01), noise_like(8_000, 1, 0.3)
@@ -126,7 +130,7 @@ def test_a_draw_depends_on_the_seed_and_the_id_alone() -> None:
     assert not np.array_equal(renamed.start, everything.start)
 
 
-def test_the_excerpt_is_the_same_at_every_snr_and_stands_at_it() -> None:
+def test_an_excerpt_has_the_requested_snr_and_does_not_depend_on_it() -> None:
     draw = drawn()
     for snr_db in (0.0, 10.0, 20.0):
         gain = draw.gain(snr_db)
@@ -172,7 +176,7 @@ def test_a_silent_stretch_is_drawn_again() -> None:
     assert ((starts < 2_000) | (starts > 17_000)).all()
 
 
-def test_an_excerpt_as_long_as_the_recording() -> None:
+def test_an_excerpt_can_be_as_long_as_the_recording() -> None:
     assert NOISE.draw("station", 1_600, np.random.default_rng(0)) == NOISE.waveforms.offsets[4]
 
 

@@ -1,4 +1,4 @@
-"""Modules: state dicts shared with plain PyTorch modules, training flags, representation, errors."""
+"""Layers: state dicts of plain PyTorch modules, training flags, compilation, autocast and errors."""
 
 import pytest
 import torch
@@ -41,6 +41,7 @@ def test_state_dicts_and_training_equal_plain_modules(ours: nn.Module, plain: nn
     assert {v.item() for k, v in ours.state_dict().items() if k.endswith("num_batches_tracked")} == {10}
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_lstm_state_dict_and_states_equal_nn_lstm(bidirectional: bool) -> None:
     torch.manual_seed(0)
@@ -68,7 +69,7 @@ def test_frozen_batch_norms_use_and_keep_their_running_statistics() -> None:
         assert torch.equal(value, before[key]), key
 
 
-def test_highway_starts_by_carrying() -> None:
+def test_highway_carries_its_input_at_first() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 8)
     torch.testing.assert_close(Highway(8, 3, transform_bias=-30.0)(x), x)
@@ -118,7 +119,8 @@ def test_bad_sizes_are_named(layer: type[nn.Module], arguments: tuple[int, ...],
         layer(*arguments)
 
 
-def test_log_spectrogram_equals_torch_stft_and_lets_gradients_through() -> None:
+@pytest.mark.fast
+def test_log_spectrogram_and_its_gradient_equal_torch_stft() -> None:
     torch.manual_seed(0)
     layer = LogSpectrogram().double()
     waveforms = torch.randn(3, 2_000, dtype=torch.float64, requires_grad=True)
@@ -147,7 +149,7 @@ def test_log_spectrogram_names_a_bad_size(arguments: dict[str, int], sentence: s
         LogSpectrogram(**arguments)
 
 
-def test_log_spectrogram_refuses_what_is_shorter_than_a_window() -> None:
+def test_log_spectrogram_refuses_waveforms_shorter_than_a_window() -> None:
     with pytest.raises(ValueError, match="waveforms must be"):
         LogSpectrogram()(torch.randn(2, 399))
 
@@ -162,7 +164,7 @@ def test_log_spectrogram_refuses_what_is_shorter_than_a_window() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_autocast_sets_the_dtype_that_a_layer_computes_in(layer: nn.Module, shape: tuple[int, ...]) -> None:
+def test_autocast_sets_the_dtype_of_a_layer(layer: nn.Module, shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     with torch.autocast("cpu", torch.bfloat16):
         result = layer(x)

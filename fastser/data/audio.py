@@ -1,4 +1,4 @@
-"""Audio files to waveforms: decode, average channels, resample, change speed. Levels are never touched."""
+"""Conversion of audio files to waveforms: decoding, averaging of channels, resampling, change of speed."""
 
 import errno
 import io
@@ -22,40 +22,40 @@ from fastser.data.audio_headers import ContainerError, check, flac_checksum, sam
 Waveform = npt.NDArray[np.float32]
 
 _VALUES_PER_READ = 1 << 20
-"""What is decoded at a time, so that a header that lies about its length cannot make us ask for terabytes."""
+"""Values that are decoded at a time. It bounds the memory that a header with a wrong length can allocate."""
 
 _FORMATS = ("WAV", "WAVEX", "AIFF", "FLAC", "OGG", "MP3")
-"""What libsndfile calls the formats whose lengths and rates we can trust or compare."""
+"""Names in libsndfile of the formats whose lengths and sample rates are reliable or can be checked."""
 
 _RATES = range(1_000, 768_001)
-"""Sample rates that a recording of sound can have, in hertz."""
+"""Plausible sample rates of a recording, in hertz."""
 
 _LOUDEST = 16.0
-"""Values above are damaged floats, or integers that were never divided by their full scale."""
+"""Largest plausible absolute sample. Greater ones are damaged floats, or integers that nobody scaled to 1."""
 
 _UNKNOWN_FRAMES = 2**63 - 1
-"""What libsndfile reports for a FLAC stream whose header leaves the length open."""
+"""Number of frames that libsndfile reports for a FLAC stream whose header leaves the length open."""
 
 
 class AudioError(ValueError):
-    """An audio file that cannot be used: one sentence that starts with its path."""
+    """An unusable audio file. The message is one sentence that starts with the path of the file."""
 
 
 def decode(path: Path, sample_rate: int) -> Waveform:
-    """Decode a file to mono at `sample_rate`, at the level it was recorded.
+    """Decode a file to mono at `sample_rate`, and keep the level of the recording.
 
-    Channels are averaged; another rate is resampled by soxr at its "VHQ" setting.
+    Channels are averaged. A file of another sample rate is resampled by soxr with the quality "VHQ".
 
     Args:
-        path: WAV, FLAC, Ogg Vorbis, MP3 or AIFF, whatever its ending.
-        sample_rate: In Hz.
+        path: WAV, FLAC, Ogg Vorbis, MP3 or AIFF file. The content decides, not the suffix.
+        sample_rate: Sample rate of the result in hertz.
 
     Returns:
-        float32 [samples], full scale is 1.
+        Waveform, float32 [samples], full scale is 1.
 
     Raises:
         AudioError: If the file is not audio, is a git-lfs pointer, is empty, truncated or damaged, holds NaN or
-            infinite samples or ones far above full scale, or is digital silence; or if its header contradicts itself.
+            infinite samples or ones far above full scale, or is digital silence. Also if its header contradicts itself.
     """
     with _open(path) as sound:
         frames = _read(path, sound)
@@ -71,15 +71,15 @@ def decode(path: Path, sample_rate: int) -> Waveform:
 
 
 def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = None) -> Iterator[Waveform | AudioError]:
-    """Decode files on all cores, in order, a bounded number ahead of the caller.
+    """Decode files in parallel, in order, and a bounded number of them ahead of the caller.
 
     Args:
-        paths: As for `decode`.
-        sample_rate: In Hz.
-        threads: Number of threads, one per core by default.
+        paths: Audio files that `decode` reads.
+        sample_rate: Sample rate of the results in hertz.
+        threads: Number of threads, by default one per core.
 
     Yields:
-        For each path its waveform, float32 [samples], or the error that `decode` raised.
+        For each path, its waveform, float32 [samples], or the error that `decode` raised.
     """
     threads = threads or os.cpu_count() or 1
     waiting = iter(paths)
@@ -92,17 +92,19 @@ def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = No
 
 
 def change_speed(waveform: Waveform, factor: float) -> Waveform:
-    """Play `factor` times as fast: duration and pitch change together, as by SoX `speed` (paper 4.3).
+    """Change the speed of a waveform by a factor, as SoX `speed` does: duration and pitch change together.
 
     Args:
-        waveform: float32 [samples].
-        factor: Above 1 is faster and shorter.
+        waveform: Waveform, float32 [samples].
+        factor: Speed relative to the original. A factor above 1 makes the waveform shorter and its pitch higher.
 
     Returns:
-        float32 [round(samples / factor)].
+        Waveform, float32 [round(samples / factor)].
 
     Raises:
         ValueError: If `factor` is not above zero.
+
+    Source: Latif et al. 2020, section 4.3.
     """
     if not factor > 0:
         raise ValueError(f"factor: must be above 0, got {factor}")
@@ -118,10 +120,10 @@ def _decode_or_error(path: Path, sample_rate: int) -> Waveform | AudioError:
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """Open a file to read.
+    """Open a file for reading.
 
     Raises:
-        OSError: If that is not possible, or if it is a pipe or device, which might never end.
+        OSError: If the file cannot be opened, or if it is a pipe or a device, which might never end.
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -145,14 +147,14 @@ def _open(path: Path) -> sf.SoundFile:
     if sound.frames == 0:
         raise AudioError(f"{path}: holds no samples")
     if sound.frames == _UNKNOWN_FRAMES:
-        raise AudioError(f"{path}: its header does not say how long it is; encode it again into a file")
+        raise AudioError(f"{path}: its header does not declare its length; encode it again into a file")
     if sound.samplerate not in _RATES:
-        raise AudioError(f"{path}: its header is damaged, it says {sound.samplerate} Hz")
+        raise AudioError(f"{path}: its header is damaged, it declares {sound.samplerate} Hz")
     return sound
 
 
 def _whole_source(path: Path, stream: BinaryIO) -> Path | io.BytesIO:
-    """Check what libsndfile lets pass, and return what it should open."""
+    """Check the contents that libsndfile accepts unchecked, and return the source that libsndfile shall open."""
     head = stream.read(64)
     if not head:
         raise AudioError(f"{path}: is an empty file")
@@ -167,7 +169,7 @@ def _whole_source(path: Path, stream: BinaryIO) -> Path | io.BytesIO:
 
 
 def _read(path: Path, sound: sf.SoundFile) -> npt.NDArray[np.float32]:
-    """All frames, float32 [samples, channels]."""
+    """Return all frames, float32 [samples, channels]."""
     blocks = []
     try:
         while len(block := sound.read(max(_VALUES_PER_READ // sound.channels, 1), dtype="float32", always_2d=True)):
@@ -176,7 +178,7 @@ def _read(path: Path, sound: sf.SoundFile) -> npt.NDArray[np.float32]:
         raise AudioError(f"{path}: is truncated or damaged ({error.error_string})") from None
     found = sum(map(len, blocks))
     if found < sound.frames:
-        raise AudioError(f"{path}: is truncated, {found} of {sound.frames} samples are there")
+        raise AudioError(f"{path}: is truncated, it has {found} of {sound.frames} samples")
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
@@ -192,5 +194,5 @@ def _check_samples(path: Path, frames: npt.NDArray[np.float32]) -> None:
 
 
 def _with_data_length(content: bytes, start: int) -> io.BytesIO:
-    """Fill in the length that a streaming writer left at zero, which libsndfile reads as no samples."""
+    """Return a WAV file with its length filled in, because libsndfile reads no samples if the length is zero."""
     return io.BytesIO(content[: start - 4] + struct.pack("<I", len(content) - start) + content[start:])

@@ -1,4 +1,6 @@
-"""What audio files say about themselves twice, compared: libsndfile believes the first and decodes the rest as noise.
+"""Checks of audio headers for contradictions, such as a declared size against the file size.
+
+libsndfile does not compare such fields, and decodes a file with a damaged header as noise or with samples missing.
 
 RIFF: Multimedia Programming Interface and Data Specifications 1.0 (IBM, Microsoft 1991). AIFF: Apple 1989. FLAC:
 RFC 9639. Ogg: RFC 3533.
@@ -15,29 +17,32 @@ import numpy as np
 import numpy.typing as npt
 
 STREAMED_SIZE = 0x7FFFF000
-"""RIFF sizes from here on (SoX 0x7FFFF000, arecord 2^31, ffmpeg 2^32 - 1) are those of writers that could not seek."""
+"""Smallest RIFF size that marks a streaming writer, which cannot seek back to write the actual size.
+
+SoX writes 0x7FFFF000, arecord 2^31 and ffmpeg 2^32 - 1.
+"""
 
 _RIFF_ORDER = {b"RIFF": "<", b"RIFX": ">"}
 _PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _AIFC_LINEAR = (b"NONE", b"twos", b"sowt")
 _FLAC_RATES = (88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
-_MOST_CHUNKS = 10_000  # a gigabyte of zeros would be read as a hundred million empty ones
-_NO_SAMPLES = "is not audio, or its header is damaged (no chunk of samples is where it says)"
+_MOST_CHUNKS = 10_000  # a gigabyte of zeros would be parsed as a hundred million empty chunks
+_NO_SAMPLES = "is not audio, or its header is damaged (no chunk of samples at the declared position)"
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class ContainerError(ValueError):
-    """A file whose parts do not fit together; the end of a sentence that starts with its path."""
+    """A file whose parts contradict each other. The message continues a sentence that starts with the path."""
 
 
 def check(stream: BinaryIO) -> None:
-    """Compare what a WAV, AIFF, FLAC or Ogg file says about itself; any other file passes.
+    """Check a WAV, AIFF, FLAC or Ogg file for contradictions. Files of other formats pass.
 
     Args:
-        stream: The open file; its position is moved.
+        stream: Open file at its beginning. Its position changes.
 
     Raises:
-        ContainerError: If the file ends too early, or two of its fields contradict each other.
+        ContainerError: If the file ends too early, or if two of its fields contradict each other.
     """
     head = stream.read(12)
     if (order := _RIFF_ORDER.get(head[:4])) and head[8:] == b"WAVE":
@@ -51,7 +56,7 @@ def check(stream: BinaryIO) -> None:
 
 
 def streamed_data(stream: BinaryIO) -> int | None:
-    """Where the samples of a WAV file start whose writer left their length at zero; None for any other file."""
+    """Return the position of the first sample of a WAV file whose writer left the length at zero, else None."""
     stream.seek(0)
     head = stream.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
@@ -64,7 +69,11 @@ def streamed_data(stream: BinaryIO) -> int | None:
 
 
 def flac_checksum(stream: BinaryIO) -> tuple[bytes, int] | None:
-    """MD5 of the samples of a FLAC file and the bits of one; None where the encoder left it out, or not 8, 16 or 24."""
+    """Return the MD5 of the samples that a FLAC file declares, and the bits per sample.
+
+    Returns:
+        None if the encoder left the MD5 out, or if the samples do not have 8, 16 or 24 bits.
+    """
     stream.seek(0)
     head = stream.read(42)
     if not head.startswith(b"fLaC") or len(head) < 42 or not any(head[26:]):
@@ -74,11 +83,11 @@ def flac_checksum(stream: BinaryIO) -> tuple[bytes, int] | None:
 
 
 def samples_checksum(frames: npt.NDArray[np.float32], bits: int) -> bytes:
-    """MD5 as FLAC has it.
+    """Return the MD5 of samples as FLAC defines it.
 
     Args:
-        frames: float32 [samples, channels], full scale 1.
-        bits: Bits of a sample: 8, 16 or 24.
+        frames: Samples, float32 [samples, channels], full scale is 1.
+        bits: Bits per sample: 8, 16 or 24.
     """
     integers = np.rint(frames * np.float32(2 ** (bits - 1))).astype("<i4")
     return hashlib.md5(integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes(), usedforsecurity=False).digest()
@@ -89,7 +98,7 @@ def _size(stream: BinaryIO) -> int:
 
 
 def _chunks(stream: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and length of the chunks from here on; the position after each `yield` does not matter."""
+    """Yield the name, start and length of each chunk from the current position. The caller may move the position."""
     position = stream.tell()
     for _ in range(_MOST_CHUNKS):
         if len(header := stream.read(8)) < 8:
@@ -108,7 +117,7 @@ def _check_riff(stream: BinaryIO, order: str, riff_end: int) -> None:
         if name == b"data":
             streamed = length >= STREAMED_SIZE and not start < riff_end < STREAMED_SIZE
             if size < start + length and not streamed:
-                raise ContainerError(f"is truncated, {size - start} of {length} bytes of samples are there")
+                raise ContainerError(f"is truncated, it has {size - start} of {length} bytes of samples")
             end = start + length
             if length or riff_end > start:
                 _check_after_data(stream, order, end, min(riff_end, size) if riff_end >= end else size)
@@ -140,7 +149,7 @@ def _check_wave_format(fields: bytes, order: str) -> None:
 
 
 def _check_after_data(stream: BinaryIO, order: str, end: int, riff_end: int) -> None:
-    """What follows the samples inside the RIFF chunk must be another chunk, or zeros."""
+    """Check that another chunk or zeros follow the samples inside the RIFF chunk."""
     for position in (end, end + end % 2):
         stream.seek(position)
         rest = stream.read(max(min(riff_end - position, 4096), 0))
@@ -156,7 +165,7 @@ def _check_after_data(stream: BinaryIO, order: str, end: int, riff_end: int) -> 
 def _check_aiff(stream: BinaryIO, head: bytes) -> None:
     size = _size(stream)
     if struct.unpack(">I", head[4:8])[0] + 8 > size:
-        raise ContainerError(f"is truncated, its header promises more than its {size} bytes")
+        raise ContainerError(f"is truncated, its header declares more than its {size} bytes")
     expected = None
     for name, _, length in _chunks(stream, ">"):
         if name == b"COMM" and len(fields := stream.read(22)) >= 18:
@@ -175,7 +184,7 @@ def _check_aiff(stream: BinaryIO, head: bytes) -> None:
 
 
 def _check_flac(stream: BinaryIO) -> None:
-    """The sample rate of the file must be that of its first frame."""
+    """Check that the sample rate of the file is the sample rate of its first frame."""
     stream.seek(4)
     rate = None
     last = False
@@ -190,11 +199,11 @@ def _check_flac(stream: BinaryIO) -> None:
 
 
 def _flac_frame_rate(frame: bytes) -> int | None:
-    """Sample rate in a first frame's header; None where it refers to the file's, or this is no frame."""
+    """Return the sample rate in a frame header. None if it refers to the file header, or if this is no frame."""
     if len(frame) < 16 or frame[0] != 0xFF or frame[1] & 0xFC != 0xF8:
         return None
     block_size, code = frame[2] >> 4, frame[2] & 15
-    explicit = frame[5 + {6: 1, 7: 2}.get(block_size, 0) :]  # after the frame's number, which is 0 and one byte long
+    explicit = frame[5 + {6: 1, 7: 2}.get(block_size, 0) :]  # after the frame number, which is 0 and one byte long
     if code == 12:
         return 1000 * explicit[0]
     if code in (13, 14):
@@ -203,7 +212,7 @@ def _flac_frame_rate(frame: bytes) -> int | None:
 
 
 def _check_ogg(stream: BinaryIO) -> None:
-    """Every page must be whole, and the last one marked as the last."""
+    """Check that every page is complete, and that the last one is marked as the last."""
     stream.seek(0)
     last = False
     while len(header := stream.read(27)) == 27 and header.startswith(b"OggS"):
@@ -219,6 +228,6 @@ def _check_ogg(stream: BinaryIO) -> None:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """CRC-32 of zlib's polynomial with the bits the other way round, starting from zero."""
+    """Return the CRC-32 of an Ogg page: zlib's polynomial with reversed bit order, starting from zero."""
     reflected = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{reflected:032b}"[::-1], 2)

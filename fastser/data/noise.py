@@ -1,4 +1,7 @@
-"""Noise on a test set: excerpts drawn from a seed, and the factor that sets an SNR (paper 5.2)."""
+"""Additive noise for a test set: random excerpts and the gain that gives an SNR.
+
+Source: Latif et al. 2020, section 5.2.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,30 +13,35 @@ import numpy.typing as npt
 
 from fastser.data.packed_audio import PackedWaveforms
 
-_SILENT_EXCERPT_DB = -20.0
-_DRAWS = 50
+_SILENT_EXCERPT_DB = -20.0  # relative to the level of the recording
+_DRAWS = 50  # attempts to find an excerpt that is not silent
 
 
 class NoiseError(ValueError):
-    """Noise that cannot be mixed with an utterance, in one sentence."""
+    """Noise that cannot be mixed with an utterance. The message is one sentence."""
 
 
 def snr_gain(speech: npt.NDArray[np.float32], noise: npt.NDArray[np.float32], snr_db: float) -> float:
-    """Factor by which `noise` is to be multiplied so that speech and noise stand at `snr_db`.
+    """Return the gain of `noise` that gives an SNR.
 
-    Both levels are the root mean square of the whole excerpt, without voice activity detection.
+    Both levels are the root mean square of the whole signal, without voice activity detection.
+
+    Args:
+        speech: Speech, float32 [samples].
+        noise: Noise that is not silent, float32 [samples].
+        snr_db: Signal-to-noise ratio in decibels.
     """
     return float(_rms(speech) / _rms(noise) * 10.0 ** (-snr_db / 20.0))
 
 
 @dataclass(frozen=True)
 class NoiseBank:
-    """Noise recordings, decoded and packed.
+    """Decoded noise recordings.
 
     Attributes:
-        waveforms: All recordings end to end.
+        waveforms: Waveforms of all recordings.
         scenes: Scene of each recording, in the order of `waveforms`.
-        sample_rate: Of the waveforms, in hertz.
+        sample_rate: Sample rate of the waveforms in hertz.
     """
 
     waveforms: PackedWaveforms
@@ -45,13 +53,21 @@ class NoiseBank:
         return [_rms(self.waveforms[i]) for i in range(len(self.scenes))]
 
     def draw(self, scene: str, length: int, rng: np.random.Generator) -> int:
-        """Draw the first sample of an excerpt of `length` samples, uniformly over all of the scene's long recordings.
+        """Draw an excerpt uniformly from the recordings of a scene that are long enough.
 
-        Excerpts more than 20 dB below their recording's own level are drawn again: an SNR set on a pause of a
-        recording would make the rest of it a burst.
+        An excerpt more than 20 dB below the level of its recording is drawn again. Noise scaled to an SNR by the level
+        of a pause would be far too loud in the rest of the excerpt.
+
+        Args:
+            scene: Name of the scene.
+            length: Length of the excerpt in samples.
+            rng: Random generator.
+
+        Returns:
+            Index of the first sample of the excerpt in `waveforms.samples`.
 
         Raises:
-            NoiseError: If no recording of the scene is long enough.
+            NoiseError: If no recording of the scene is long enough, or if all drawn excerpts are silent.
         """
         offsets = self.waveforms.offsets
         lengths = np.where(np.array(self.scenes) == scene, np.diff(offsets), 0)
@@ -59,7 +75,8 @@ class NoiseBank:
         if not places.any():
             raise NoiseError(
                 f"noise scene '{scene}' has no recording as long as an utterance of {length / self.sample_rate:.2f} s "
-                f"({length} samples); its longest has {lengths.max() / self.sample_rate:.2f} s"
+                f"({length} samples); its longest has {lengths.max() / self.sample_rate:.2f} s. "
+                "Add longer recordings, or leave the scene out of noise.scenes"
             )
         for _ in range(_DRAWS):
             recording = int(rng.choice(len(places), p=places / places.sum()))
@@ -67,18 +84,18 @@ class NoiseBank:
             floor = self._levels[recording] * 10.0 ** (_SILENT_EXCERPT_DB / 20.0)
             if _rms(self.waveforms.samples[start : start + length]) > floor:
                 return start
-        raise NoiseError(f"noise scene '{scene}' is silent almost everywhere")
+        raise NoiseError(f"noise scene '{scene}' is silent almost everywhere; leave it out of noise.scenes")
 
 
 @dataclass(frozen=True)
 class NoiseDraw:
-    """The noise of one test set: for every scene an excerpt per utterance, and the scene that each utterance drew.
+    """Noise of one test set: an excerpt per scene and utterance, and a random scene per utterance.
 
     Attributes:
         scenes: Names of the scenes.
-        start: First noise sample, int64 [scenes, utterances].
-        gain_at_0db: Factor of the excerpt for an SNR of 0 dB, float32 [scenes, utterances].
-        drawn: Index of the scene that the paper's "randomly added" noise takes for each utterance, int64 [utterances].
+        start: Index of the first noise sample, int64 [scenes, utterances].
+        gain_at_0db: Gain of the excerpt for an SNR of 0 dB, float32 [scenes, utterances].
+        drawn: Index of the random scene of each utterance, int64 [utterances]. The paper adds noise "randomly".
     """
 
     scenes: tuple[str, ...]
@@ -87,21 +104,24 @@ class NoiseDraw:
     drawn: npt.NDArray[np.int64]
 
     def gain(self, snr_db: float) -> npt.NDArray[np.float32]:
-        """Factor of each excerpt, which is the same at every SNR, at one in dB: float32 [scenes, utterances]."""
+        """Return the gain of each excerpt for an SNR in decibels, float32 [scenes, utterances]."""
         return self.gain_at_0db * np.float32(10.0 ** (-snr_db / 20.0))
 
 
 def draw_noise(
     noise: NoiseBank, scenes: Sequence[str], speech: PackedWaveforms, utterances: Sequence[tuple[int, str]], seed: int
 ) -> NoiseDraw:
-    """Draw the noise of a test set; each utterance's draw depends on the seed and its id alone.
+    """Draw the noise of a test set. The draw of an utterance depends only on the seed and on the utterance's id.
 
     Args:
-        noise: Where the excerpts come from.
-        scenes: Scenes to draw from.
-        speech: The corpus.
+        noise: Noise recordings.
+        scenes: Names of the scenes.
+        speech: Waveforms of the corpus.
         utterances: Index in `speech` and id of each test utterance.
         seed: Seed of the draw.
+
+    Raises:
+        NoiseError: If the recordings of a scene are too short for an utterance, or silent.
     """
     start = np.empty((len(scenes), len(utterances)), np.int64)
     gain = np.empty((len(scenes), len(utterances)), np.float32)

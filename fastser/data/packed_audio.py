@@ -1,4 +1,4 @@
-"""A corpus decoded once: all waveforms end to end in one memory-mapped file, its key made of the files' contents."""
+"""Cache of decoded corpora: all waveforms end to end in one memory-mapped file, with a key of the files' contents."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ _FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class PackedWaveforms:
-    """Decoded recordings end to end.
+    """Decoded recordings in one array, end to end.
 
     Attributes:
         samples: Memory-mapped float32 [samples], full scale 1.0.
-        offsets: int64 [recordings + 1]; recording i is `samples[offsets[i]:offsets[i + 1]]`.
-        bad: Sentence for each recording that could not be decoded (those hold no samples), by index.
-        key: Digest of the files' contents and of the sample rate.
+        offsets: int64 [recordings + 1]. Recording i is `samples[offsets[i]:offsets[i + 1]]`.
+        bad: Error message of each recording that could not be decoded, by index. Such a recording has no samples.
+        key: Digest of the files' contents, the sample rate and the shortest length.
     """
 
     samples: npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ class PackedWaveforms:
     key: str
 
     def without_bad(self) -> "PackedWaveforms":
-        """The same samples with the recordings that could not be decoded left out of `offsets`."""
+        """Return the same samples without the recordings that could not be decoded."""
         bad = sorted(self.bad)
         return PackedWaveforms(self.samples, np.delete(self.offsets, bad), {}, digest(self.key, bad))
 
@@ -45,7 +45,7 @@ class PackedWaveforms:
 
 
 def content_digests(paths: Sequence[Path]) -> list[str]:
-    """SHA-256 of each file, on all cores; a file that cannot be read has the digest of its error."""
+    """Return the SHA-256 of each file, computed in parallel, or the error message of a file that cannot be read."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(_content_digest, paths))
 
@@ -61,16 +61,16 @@ def _content_digest(path: Path) -> str:
 def pack(
     paths: Sequence[Path], sample_rate: int, min_samples: int = 1, on_file: Callable[[], None] = lambda: None
 ) -> PackedWaveforms:
-    """Decode files on all cores and keep the result in the cache; a second call reads it from there.
+    """Decode files in parallel and store the result in the cache, from which a second call reads it.
 
     Args:
         paths: Audio files.
-        sample_rate: Rate to which everything is resampled, in hertz.
-        min_samples: Shorter recordings are padded with zeros on the right to this length (open 4).
-        on_file: Called after each file that is decoded, for a progress display.
+        sample_rate: Sample rate of the result in hertz.
+        min_samples: Shortest length. Shorter recordings are padded with zeros on the right (open question 4).
+        on_file: Called after each decoded file, for a progress display.
 
     Returns:
-        The recordings in the order of `paths`. Files that are not usable audio are listed in `bad`.
+        Recordings in the order of `paths`. Unusable files are listed in `bad`.
     """
     key = digest("waveforms", _FORMAT, sample_rate, min_samples, content_digests(paths))
     samples_path = cache_dir() / f"waveforms-{key}.f32"
@@ -86,15 +86,15 @@ def pack(
 
 
 def cached_index(index_path: Path, data_path: Path, size: Callable[[Any], int]) -> Any:
-    """Read the JSON index of a cached file of data.
+    """Read the JSON index of a cached data file.
 
     Args:
-        index_path: The index.
-        data_path: The file that it describes.
-        size: Bytes that the file must have, from the index.
+        index_path: Index.
+        data_path: Data file that the index describes.
+        size: Computes the size in bytes that the data file must have from the index.
 
     Returns:
-        The index, or None where one of the two is missing, torn or of another size.
+        Index, or None if one of the files is missing or damaged, or if the data file has another size.
     """
     try:
         index = json.loads(index_path.read_text())

@@ -1,4 +1,4 @@
-"""The CUDA graphs of an iterative attack's step: captured at the first batch of a kind, replayed from then on."""
+"""CUDA graphs for the step of an iterative attack, captured at the first batch of a kind and then replayed."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,26 +10,26 @@ import torch
 from torch import Tensor, nn
 
 Step = Callable[[Tensor, Tensor, Tensor], None]
-"""Moves adversarial inputs in place, given the clean ones and the labels."""
+"""Function of adversarial inputs, clean inputs and labels that updates the adversarial inputs in place."""
 
 WARM_UP_STEPS = 2
-"""Steps of the first attack on a batch of some kind that are run before its graph is captured."""
+"""Steps of an attack that run before its graph is captured."""
 
 MAX_GRAPHS = 8
-"""Kinds of batch for which an attack keeps a graph; beyond it the one not used for longest is dropped."""
+"""Number of graphs that an attack keeps. The least recently used one is dropped first."""
 
 
-class CannotCapture(Exception):  # noqa: N818 - says what is the case, as StopIteration does
-    """A step that cannot be captured in a CUDA graph; the message says why."""
+class CannotCapture(Exception):  # noqa: N818 - a signal to the caller, like StopIteration
+    """A step that cannot be captured in a CUDA graph. The message is the reason."""
 
 
 class StepGraphs:
-    """The graphs of one attack's step by kind of batch, for a model whose tensors lie at certain addresses.
+    """CUDA graphs of the step of one attack, by kind of batch (shapes, layouts and dtypes).
 
-    A copy has none and captures its own.
+    The graphs are valid for the current addresses of the model's tensors. A copy of this object starts without graphs.
 
     Attributes:
-        uncapturable: Whether the step was found to be one that cannot be captured.
+        uncapturable: Whether an attempt to capture the step has failed.
     """
 
     def __init__(self) -> None:
@@ -45,20 +45,20 @@ class StepGraphs:
         return len(self._by_kind)
 
     def attack(self, step: Step, steps: int, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Take `steps` steps from a batch, by replaying the graph for its kind.
+        """Run `steps` steps from a batch by replaying the graph of its kind.
 
         Args:
-            step: Always the same for one object.
-            steps: More than WARM_UP_STEPS.
-            model: What `step` runs.
-            x: Clean inputs `[N, ...]` on a GPU where graphs are `replayable`.
+            step: Step of the attack. It must be the same in all calls.
+            steps: Number of steps, more than `WARM_UP_STEPS`.
+            model: Model that `step` runs.
+            x: Clean inputs `[N, ...]` for which `replayable` is true.
             y: True labels, int64 `[N]`.
 
         Returns:
-            Adversarial inputs.
+            Adversarial inputs with the shape, dtype and device of `x`.
 
         Warns:
-            UserWarning: If the step cannot be captured. It is then run `steps` times.
+            UserWarning: If the step cannot be captured. All steps then run without a graph.
         """
         addresses = x.device, [(t.data_ptr(), _kind(t)) for t in chain(model.parameters(), model.buffers())]
         if addresses != self._addresses:
@@ -92,19 +92,20 @@ class StepGraphs:
 
 
 class Recorder:
-    """Captures graphs that share one memory pool, as they never run at once."""
+    """Capture of graphs that share one memory pool, which is safe because they never run at the same time."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = side_stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """Run WARM_UP_STEPS steps, then capture one without running it.
+        """Run `WARM_UP_STEPS` steps, then capture one step without running it.
 
-        What makes the host wait is found before the capture, which it would break beyond repair.
+        A step that makes the host wait for the GPU is detected before the capture, because waiting
+        would invalidate the capture.
 
         Raises:
-            CannotCapture: If it waits or cannot be captured otherwise; the first steps have been run all the same.
+            CannotCapture: If the step waits or cannot be captured. The warm-up steps have run nevertheless.
         """
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
@@ -142,13 +143,16 @@ class Recorder:
 
 @cache
 def side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Where all attacks warm up and capture: libraries keep a workspace for every stream that they have seen."""
+    """Return the stream on which all attacks warm up and capture.
+
+    There is one per device, because libraries such as cuBLAS keep a workspace for every stream.
+    """
     return torch.cuda.Stream(device)
 
 
 @contextmanager
 def waiting_is_an_error() -> Iterator[None]:
-    """Have a wait of the host for the GPU raise RuntimeError."""
+    """Raise RuntimeError if the host waits for the GPU within a `with` block."""
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -158,7 +162,7 @@ def waiting_is_an_error() -> Iterator[None]:
 
 
 def replayable(x: Tensor) -> bool:
-    """Whether graphs on `x` can be replayed here: on a GPU, but not while the caller captures a graph of its own."""
+    """Return whether graphs can be replayed: `x` is on a GPU, and the caller does not capture a graph of its own."""
     return x.is_cuda and not torch.cuda.is_current_stream_capturing()
 
 

@@ -1,7 +1,7 @@
-"""What a process does with memory that it frees: PyTorch on a CPU takes every tensor from the C library's allocator.
+"""Reuse of freed memory by the C library's allocator, from which PyTorch takes every tensor on a CPU.
 
-glibc gives large blocks back to the system at once, and the next one of that size comes back empty, page by page
-(docs/performance.md says what that costs).
+glibc returns large blocks to the system when they are freed. The next tensor of that size then causes a page fault for
+each of its pages. docs/performance.md gives the cost.
 """
 
 import ctypes
@@ -10,10 +10,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt(3)
 
 
 def keep_freed_memory() -> None:
-    """Keep what the main thread frees for its next tensor; nothing changes where the C library is not glibc.
+    """Keep memory that the main thread frees for its next tensors. Without glibc, change nothing.
 
-    The process holds what it needed at most until it ends, and more where freed blocks do not fit the next tensors. In
-    other threads, as of Ray and Slurm workers, large tensors are still given back.
+    The process holds its peak memory until it ends, and more if freed blocks do not fit the next tensors. Other
+    threads, such as those of Ray and Slurm workers, still return large tensors to the system.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

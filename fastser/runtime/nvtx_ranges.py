@@ -1,4 +1,4 @@
-"""Named ranges for a profiler: Nsight Systems shows the stages of a run as NVTX ranges of the domain "fastser"."""
+"""Named NVTX ranges, which Nsight Systems shows as the stages of a run in the domain "fastser"."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,9 +9,9 @@ except ImportError:  # no wheel for this platform
 
 
 def stage(name: str) -> AbstractContextManager[object]:
-    """Mark what runs inside as `name` in a trace; free where no profiler listens.
+    """Mark a `with` block as a stage in the trace of a profiler. Without a profiler it costs next to nothing.
 
     Args:
-        name: As a reader of the trace would look for it: "forward", "test bim".
+        name: Name in the trace, such as "forward" or "test bim".
     """
     return nullcontext() if nvtx is None else nvtx.annotate(name, domain="fastser")

@@ -1,4 +1,4 @@
-"""On what a result was made: machine, versions, commit."""
+"""Provenance of a result: machine, versions of the packages, and commit."""
 
 import os
 import platform
@@ -14,8 +14,12 @@ from fastser import __version__
 
 
 def environment(device: str) -> dict[str, str]:
-    """Names and texts that a result carries, in the order in which a report prints them."""
-    facts = {
+    """Return the provenance of results that this process computes, in the order of the report.
+
+    Args:
+        device: Name of the device, such as "cpu" or "cuda:0".
+    """
+    metadata = {
         "device": torch.cuda.get_device_name(device)
         if device.startswith("cuda")
         else f"CPU, {torch.get_num_threads()} threads",
@@ -30,8 +34,8 @@ def environment(device: str) -> dict[str, str]:
         "commit": _commit() or "unknown (not run from a git checkout)",
     }
     if device.startswith("cuda"):
-        facts["cuda"] = str(torch.version.cuda)
-    return facts
+        metadata["cuda"] = str(torch.version.cuda)
+    return metadata
 
 
 def _processor() -> str:
@@ -39,17 +43,17 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
-    facts = {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
-    if "model name" not in facts:
+    fields = {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
+    if "model name" not in fields:
         return platform.processor() or "unknown processor"
-    if "cpu family" not in facts:
-        return facts["model name"]
-    return f"{facts['model name']} (family {facts['cpu family']}, model {facts['model']})"
+    if "cpu family" not in fields:
+        return fields["model name"]
+    return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
 
 
 @cache
 def _commit() -> str | None:
-    """Commit of the checkout this package lies in, with "+" if tracked files were changed; None where there is none."""
+    """Return the commit of the checkout of this package, with "+" if tracked files have changed, or None."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""Which batch size fits into the memory of a GPU, found by trying."""
+"""Search for the largest batch size that fits into the memory of a GPU."""
 
 import gc
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from torch import nn
 from fastser.training.loss import loss_function
 
 SMALLEST_BATCH = 2
-"""What `training.batch_size` may be at least."""
+"""Smallest valid `training.batch_size`."""
 
 
 def is_out_of_gpu_memory(error: Exception) -> bool:
-    """Whether an error is PyTorch's or the CUDA driver's for a GPU whose memory is full."""
+    """Return whether PyTorch or the CUDA driver raised an error because the memory of a GPU is full."""
     by_driver = isinstance(error, RuntimeError) and "CUDA" in str(error) and "out of memory" in str(error)
     return isinstance(error, torch.OutOfMemoryError) or by_driver
 
@@ -21,16 +21,19 @@ def is_out_of_gpu_memory(error: Exception) -> bool:
 def fitting_batch_size(
     build: Callable[[], nn.Module], batch_size: int, segment: tuple[int, int], device: torch.device
 ) -> int | None:
-    """Try training steps at a batch size, half of it, a quarter and so on, until one goes through.
+    """Try training steps at a batch size, at half of it, at a quarter and so on, until one succeeds.
 
     Args:
-        build: Makes the model on the device.
-        batch_size: To begin with.
-        segment: Frames and bins of its inputs.
-        device: Where it is tried, with the memory that is free there at this moment.
+        build: Creates the model on the device.
+        batch_size: First batch size to try.
+        segment: Numbers of frames and bins of an input.
+        device: Device of the steps. The result depends on its free memory at this moment.
 
     Returns:
-        The largest that went through; None if not even `SMALLEST_BATCH` segments or their half do.
+        Largest batch size that succeeded, or None if all of them down to `SMALLEST_BATCH` failed.
+
+    Raises:
+        RuntimeError: If a step fails for another reason than full memory.
     """
     while batch_size >= SMALLEST_BATCH:
         try:
@@ -47,22 +50,22 @@ def fitting_batch_size(
 
 
 def advice(batch_size: int, fits: int | None) -> str:
-    """The sentence for someone whose training did not fit.
+    """Return the error message for a run that did not fit into the memory of its GPU.
 
     Args:
-        batch_size: That of the training.
-        fits: What `fitting_batch_size` found.
+        batch_size: Batch size of the run.
+        fits: Result of `fitting_batch_size`.
     """
     happened = f"out of GPU memory at batch size {batch_size}"
     if fits is None:
         return f"{happened}, and no smaller one fits in what is free on this GPU"
     if fits == batch_size:
-        return f"{happened}, which fits now: something else had taken the memory, and --retry-failed tries again"
-    return f"{happened}; {fits} fits: --set training.batch_size={fits} (another setting: all trainings are new)"
+        return f"{happened}, which fits now: another process had taken the memory; --retry-failed tries again"
+    return f"{happened}; {fits} fits: --set training.batch_size={fits} (with other settings, all runs start anew)"
 
 
 def free_memory() -> None:
-    """Give back what no tensor needs any more."""
+    """Return unused memory of the process to the GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The state of an unfinished training in one file: written whole, read without pickle, or not read at all."""
+"""Checkpoint of an unfinished run in one file, which is written atomically and read without pickle."""
 
 import json
 import logging
@@ -20,28 +20,28 @@ from fastser.runtime.files import atomic_write
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FORMAT = 1
-"""Raised whenever a state is kept in another way."""
+"""Version of the file format. Increase it whenever the file or the state in it changes."""
 
 
-class TrainingStopped(Exception):  # noqa: N818  # nothing went wrong
-    """A training has left off where it was asked to, and can be continued."""
+class TrainingStopped(Exception):  # noqa: N818  # not an error
+    """Signal that a run has stopped on request and can be continued."""
 
 
 class CheckpointError(OSError):
-    """A checkpoint that cannot be written: one sentence that names the file."""
+    """A checkpoint that cannot be written. The message is one sentence with the path."""
 
 
 class Resumable(Protocol):
-    """Something that goes on as if it had never stopped, once it has its state back."""
+    """An object that continues as if it had never stopped once its state is restored."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that it needs: tensors by name, and the rest as plain JSON without NaN."""
+        """Return the state: tensors by name, and the rest as plain JSON without NaN."""
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether these can be tensors of its state."""
+        """Return whether tensors can belong to a state of this object."""
 
     def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Take a state over; the tensors lie on the CPU."""
+        """Restore a state whose tensors are on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,22 @@ class _Contents:
 
 
 class Checkpoint:
-    """The file of one training, and when it is written.
+    """Checkpoint file of one run.
 
-    A file that is torn, foreign, of another training, format, device type or torch version is not used; one warning is
-    logged, and the training starts anew.
+    A file that is damaged, foreign, or of another run, format, device type or torch version is not used. One warning is
+    then logged, and the run starts from the beginning.
 
     Args:
-        path: A safetensors file; its folder is made when it is first written.
-        key: Digest of all that the training's results depend on; only a file of this key is used.
-        device: Where the training runs; another device type draws other random numbers.
-        stop: Set from outside, it ends the training at the next boundary.
-        seconds: Least time between two writes.
+        path: Path of the safetensors file. Its folder is created at the first write.
+        key: Digest of all values on which the results of the run depend. A file with another key is not used.
+        device: Device of the run. Another type of device draws other random numbers.
+        stop: Event that stops the run at the next boundary when it is set.
+        seconds: Shortest time between two writes in seconds.
     """
 
     def __init__(self, path: Path, key: str, device: torch.device, stop: threading.Event, seconds: float) -> None:
         self._path = path
-        self._belongs = {
+        self._identity = {
             "format": CHECKPOINT_FORMAT,
             "key": key,
             "device": device.type,
@@ -81,11 +81,11 @@ class Checkpoint:
 
     @property
     def found(self) -> bool:
-        """Whether there is a state to go on from."""
+        """Return whether the file holds a state that has not been restored yet."""
         return self._contents is not None
 
     def begin(self, training: Resumable) -> None:
-        """Watch over a training from here on, and give it the state that was kept, if there is one."""
+        """Restore the state of the file, if there is one, and save this run from now on."""
         self._training = training
         if self._contents is None:
             return
@@ -97,11 +97,11 @@ class Checkpoint:
         self._contents = None
 
     def at_boundary(self) -> None:
-        """Call it between two batches: writes the state if it is time to, or if the training has to stop.
+        """Write the state if it is due or if the run has to stop. Call this method between two batches.
 
         Raises:
-            TrainingStopped: If `stop` is set; the state is written.
-            CheckpointError: If it cannot be written.
+            TrainingStopped: If `stop` is set. The state has been written.
+            CheckpointError: If the state cannot be written.
         """
         if self._stop.is_set():
             self._write()
@@ -117,7 +117,7 @@ class Checkpoint:
         if rest == self._written:
             return
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        text = json.dumps(self._belongs | {"rest": rest}, allow_nan=False)
+        text = json.dumps(self._identity | {"rest": rest}, allow_nan=False)
         try:
             self._path.parent.mkdir(exist_ok=True)
             with atomic_write(self._path) as part:
@@ -137,16 +137,16 @@ class Checkpoint:
             if metadata["crc32"] != str(_crc32(text, tensors)):
                 raise ValueError("its checksum is wrong")
             record = json.loads(text)
-            for name, here in self._belongs.items():
+            for name, here in self._identity.items():
                 if record[name] != here:
-                    raise ValueError(f"its {name} is {record[name]}, here it is {here}")
+                    raise ValueError(f"its {name} is {record[name]}, expected {here}")
             return _Contents(tensors, record["rest"])
-        except Exception as error:  # a foreign file can be wrong in any way
+        except Exception as error:  # a foreign file can be invalid in any way
             self._warn(str(error) or type(error).__name__)
             return None
 
     def _warn(self, reason: str) -> None:
-        log.warning("%s cannot be used (%s); the training starts anew.", self._path, reason)
+        log.warning("%s cannot be used (%s); the run starts from the beginning.", self._path, reason)
 
 
 def _crc32(text: str, tensors: Mapping[str, Tensor]) -> int:

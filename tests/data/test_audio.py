@@ -1,3 +1,5 @@
+"""Decoding, resampling and change of speed, compared with scipy and torchaudio, and refusal of unusable files."""
+
 import csv
 import os
 import struct
@@ -18,7 +20,7 @@ RATE = 16_000
 
 
 def band_limited(seconds: float, rate: int, highest: float = 5_000.0) -> np.ndarray:
-    """Twenty sines of random frequency below `highest`, faded at both ends."""
+    """Return twenty sines of random frequencies below `highest`, faded at both ends."""
     rng = np.random.default_rng(3)
     time = np.arange(round(seconds * rate)) / rate
     waves = np.sin(2 * np.pi * (rng.uniform(50, highest, (20, 1)) * time + rng.random((20, 1))))
@@ -27,7 +29,7 @@ def band_limited(seconds: float, rate: int, highest: float = 5_000.0) -> np.ndar
 
 @pytest.fixture
 def speech(tmp_path: Path) -> Callable[[str], Path]:
-    """Write two seconds of sines under a file name."""
+    """A function that writes two seconds of sines to a file and returns its path."""
 
     def write(name: str) -> Path:
         sf.write(tmp_path / name, band_limited(2.0, RATE), RATE, subtype="PCM_16")
@@ -36,7 +38,7 @@ def speech(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_every_quirky_original_decodes_rightly_or_is_refused(shared_corpora: Path) -> None:
+def test_every_unusual_original_decodes_or_is_refused(shared_corpora: Path) -> None:
     with (shared_corpora / "raw_quirks" / "manifest.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) > 15
@@ -52,7 +54,7 @@ def test_every_quirky_original_decodes_rightly_or_is_refused(shared_corpora: Pat
         assert abs(len(waveform) / RATE - float(row["dur_s"])) < 1e-3, row["file"]
 
 
-def test_levels_of_quirky_originals_are_kept(shared_corpora: Path) -> None:
+def test_levels_of_unusual_originals_are_kept(shared_corpora: Path) -> None:
     quirks = shared_corpora / "raw_quirks"
 
     def level(name: str) -> float:
@@ -71,7 +73,7 @@ def test_levels_of_quirky_originals_are_kept(shared_corpora: Path) -> None:
     )
 
 
-def test_our_resampling_of_a_48_khz_original_equals_the_packed_corpus(shared_corpora: Path) -> None:
+def test_resampling_a_48_khz_original_equals_the_packed_corpus(shared_corpora: Path) -> None:
     ours = decode(shared_corpora / "raw_quirks" / "03-01-01-01-01-01-01.wav", RATE)
     packed = decode(shared_corpora / "ravdess_speech" / "Actor_01" / "03-01-01-01-01-01-01.flac", RATE)
     np.testing.assert_allclose(ours, packed, rtol=0, atol=1.0 / 32768)
@@ -83,7 +85,7 @@ def decoded_from(original: np.ndarray, rate: int, path: Path) -> np.ndarray:
 
 
 def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Lengths within a sample (both round), values within 0.4 % of the peak (the filters differ at the edges)."""
+    """Compare lengths within one sample, for rounding, and values within 0.4 % of the peak, for filter edges."""
     assert abs(len(ours) - len(theirs)) <= 1
     length = min(len(ours), len(theirs))
     assert np.abs(ours[:length] - theirs[:length]).max() < 4e-3 * np.abs(theirs).max()
@@ -140,8 +142,9 @@ def test_channels_are_averaged_and_nothing_is_normalised(tmp_path: Path) -> None
     np.testing.assert_allclose(decode(tmp_path / "a.wav", RATE), channels.mean(axis=1), rtol=0, atol=1e-9)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("form", ["AIFF", "FLAC", "OGG", "MP3"])
-def test_the_content_decides_not_the_ending(tmp_path: Path, form: str) -> None:
+def test_the_content_decides_the_format_not_the_suffix(tmp_path: Path, form: str) -> None:
     original = band_limited(1.0, RATE)
     sf.write(tmp_path / "other.wav", original, RATE, format=form)
     decoded = decode(tmp_path / "other.wav", RATE)
@@ -171,7 +174,7 @@ def test_truncation_of_a_big_endian_wav_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
-def test_truncation_that_the_header_shows_is_refused(speech: Callable[[str], Path], name: str) -> None:
+def test_a_file_shorter_than_its_header_declares_is_refused(speech: Callable[[str], Path], name: str) -> None:
     path = speech(name)
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(AudioError, match=f"^{path}: is truncated"):
@@ -202,10 +205,11 @@ def test_flac_of_unknown_length_is_refused(speech: Callable[[str], Path]) -> Non
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     path.write_bytes(content)
-    with pytest.raises(AudioError, match="does not say how long"):
+    with pytest.raises(AudioError, match="does not declare its length"):
         decode(path, RATE)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -219,7 +223,7 @@ def test_flac_of_unknown_length_is_refused(speech: Callable[[str], Path]) -> Non
         (b"OggS", "is truncated"),
     ],
 )
-def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=f"^{path}: .*{message}"):
@@ -250,7 +254,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["CAF", "AU", "W64", "RF64", "NIST"])
-def test_formats_whose_headers_nobody_compares_are_refused(tmp_path: Path, form: str) -> None:
+def test_formats_without_header_checks_are_refused(tmp_path: Path, form: str) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, band_limited(0.1, RATE), RATE, format=form, subtype="PCM_16")
     with pytest.raises(AudioError, match=f"^{path}: is {form} audio; convert it to WAV or FLAC"):
@@ -264,21 +268,21 @@ def test_samples_far_above_full_scale_are_refused(tmp_path: Path) -> None:
         decode(path, RATE)
 
 
-def test_a_rate_that_no_sound_has_is_refused(tmp_path: Path) -> None:
+def test_an_implausible_sample_rate_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, band_limited(0.1, RATE), 1)
-    with pytest.raises(AudioError, match=f"^{path}: its header is damaged, it says 1 Hz"):
+    with pytest.raises(AudioError, match=f"^{path}: its header is damaged, it declares 1 Hz"):
         decode(path, RATE)
 
 
-def test_less_than_a_sample_is_refused(tmp_path: Path) -> None:
+def test_less_than_one_sample_after_resampling_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, np.array([0.5]), 48_000)
     with pytest.raises(AudioError, match=f"^{path}: is too short, 1 samples at 48000 Hz"):
         decode(path, RATE)
 
 
-def test_a_long_compressed_file_is_the_same_as_read_at_once(shared_corpora: Path) -> None:
+def test_a_long_compressed_file_equals_one_read_in_one_call(shared_corpora: Path) -> None:
     path = shared_corpora / "raw_quirks" / "394290__epicwizard__bar-crowd-in-belgrade.mp3"
     at_once, rate = sf.read(path, dtype="float32")
     assert at_once.size > 4 << 20
@@ -292,7 +296,7 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
         decode(tmp_path, RATE)
 
 
-def test_decode_all_keeps_order_and_hands_errors_over(tmp_path: Path) -> None:
+def test_decode_all_keeps_the_order_and_yields_errors(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     lengths = rng.integers(100, 3_000, 40)
     paths = [tmp_path / f"{i}.wav" for i in range(40)]
@@ -304,7 +308,7 @@ def test_decode_all_keeps_order_and_hands_errors_over(tmp_path: Path) -> None:
     assert [len(d) for d in decoded if not isinstance(d, AudioError)] == [n for i, n in enumerate(lengths) if i != 7]
 
 
-def test_decode_all_is_never_far_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decode_all_decodes_a_bounded_number_of_files_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: started.append(path) or np.ones(1, np.float32))
     stream = decode_all([tmp_path / str(i) for i in range(100)], RATE, threads=2)

@@ -1,7 +1,9 @@
-"""Damaged audio files: the right samples or one sentence that names the file, in bounded time and memory.
+"""Damaged audio files: `decode` gives correct samples or one error that names the file, in bounded time and memory.
 
-Files are decoded in a process of its own with a limit on its memory, so that a crash of libsndfile, a hang and a header
-that asks for terabytes are failures of a test and not of the test run.
+A separate process with limited memory decodes the files. A crash of libsndfile, a hang and a header that declares
+terabytes then fail one test instead of the test run.
+
+All examples repeat: the hypothesis profile in conftest.py takes no random seeds, and a failure prints its `Edit`.
 """
 
 import io
@@ -10,6 +12,7 @@ import multiprocessing
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,15 @@ from hypothesis import given, settings
 
 from fastser.data.audio import AudioError, decode
 from fastser.data.packed_audio import pack
+from fastser.runtime.files import cache_at
 
 resource = pytest.importorskip("resource", reason="limits on memory need a POSIX system")
 
 RATE = 16_000
 SECONDS = 20.0
-"""For one file of at most a few hundred kilobytes, on a busy machine."""
+"""Time limit for one file of at most a few hundred kilobytes, on a busy machine."""
 MEGABYTES = 1_024
-"""For the decoding process, its libraries (about 300 MB of address space) included."""
+"""Memory limit of the decoding process, including about 300 MB of address space for its libraries."""
 
 Samples = npt.NDArray[np.float32]
 Decode = Callable[[bytes], Samples | None]
@@ -40,7 +44,7 @@ def limit_memory() -> None:
 
 
 def decode_or_sentence(path: Path) -> Samples | str:
-    """What a file gives, in the limited process; only `AudioError` is an answer."""
+    """Return the samples of a file or the message of its `AudioError`. Any other exception fails the test."""
     try:
         return decode(path, RATE)
     except AudioError as error:
@@ -48,13 +52,13 @@ def decode_or_sentence(path: Path) -> Samples | str:
 
 
 def decode_each(path: Path, contents: list[bytes]) -> list[Samples | str]:
-    """As above, for many contents at one place."""
+    """Return the samples or messages for many contents of one file."""
     return [decode_or_sentence(path) for content in contents if path.write_bytes(content)]
 
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[ProcessPoolExecutor]:
-    """One process with little memory."""
+    """A process with limited memory."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             patch.setenv(name, "1")
@@ -64,7 +68,7 @@ def limited() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture(scope="module")
 def decoded(limited: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Decode:
-    """Decode a file's content within the limits: its samples, sound ones, or None where it is refused."""
+    """A function that decodes a content within the limits, checks the samples, and returns None for a refused file."""
     path = tmp_path_factory.mktemp("fuzz") / "a.wav"
 
     def run(content: bytes) -> Samples | None:
@@ -86,7 +90,7 @@ def decoded(limited: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFacto
 
 
 def recording(channels: int, samples: int = 3_000) -> Samples:
-    """Sines and noise, no sample zero."""
+    """Return sines with noise, without zeros."""
     time = np.arange(samples)[:, None]
     noise = np.random.default_rng(channels).uniform(-0.1, 0.1, (samples, channels))
     return (0.4 * np.sin(0.05 * time * (1 + np.arange(channels))) + noise).astype(np.float32)
@@ -114,53 +118,70 @@ LINEAR = {
     )
     for channels, rate in ((1, 16_000), (2, 22_050))
 }
-"""Uncompressed: nothing protects the samples, everything in the header can be compared."""
+"""Uncompressed files. They have no checksum, but all fields of the header can be compared."""
 CHECKED = {
     f"{form} {channels} {rate}": written(form, subtype, channels, rate)
     for form, subtype in (("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"))
     for channels, rate in ((1, 16_000), (2, 22_050))
 }
-"""With checksums."""
+"""Files with checksums."""
 MP3 = {f"MP3 {channels}": written("MP3", None, channels, 16_000 * channels) for channels in (1, 2)}
 
 
 def first_sample(content: bytes) -> int:
-    """Where the samples of an uncompressed file begin."""
+    """Return the position of the first sample of an uncompressed file."""
     return content.index(b"SSND" if content.startswith(b"FORM") else b"data") + (
         16 if content.startswith(b"FORM") else 8
     )
 
 
-@st.composite
-def edits(draw: Any, size: int, most: int = 3) -> Callable[[bytes], bytes]:
-    """Flipped bits, overwritten bytes, zeroed stretches or a removed one, at `most` places in the first `size`."""
-    kind = draw(st.sampled_from(["flip", "byte", "integer", "zero", "remove"]))
-    places = draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=most))
-    value = draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]) | st.integers(0, 255))
-    number = draw(st.sampled_from([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFF000]) | st.integers(0, 2**32 - 1))
-    bit, length = draw(st.integers(0, 7)), draw(st.integers(1, 64))
+@dataclass(frozen=True)
+class Edit:
+    """Damage at a few places in the first `size` bytes of a file. Its repr repeats it."""
 
-    def edit(content: bytes) -> bytes:
+    kind: str
+    size: int
+    places: tuple[int, ...]
+    value: int
+    number: int
+    bit: int
+    length: int
+
+    def __call__(self, content: bytes) -> bytes:
         changed = bytearray(content)
-        for place in places:
-            if kind == "flip":
-                changed[place] ^= 1 << bit
-            elif kind == "byte":
-                changed[place] = value
-            elif kind == "integer":
-                changed[place : min(place + 4, size)] = struct.pack("<I", number)[: min(size - place, 4)]
-            elif kind == "zero":
-                changed[place : min(place + length, size)] = bytes(min(length, size - place))
-            elif place == places[0]:
-                del changed[place : min(place + length, size)]
+        for place in self.places:
+            end = min(place + self.length, self.size)
+            if self.kind == "flip":
+                changed[place] ^= 1 << self.bit
+            elif self.kind == "byte":
+                changed[place] = self.value
+            elif self.kind == "integer":
+                field = struct.pack("<I", self.number)[: self.size - place]
+                changed[place : place + len(field)] = field
+            elif self.kind == "zero":
+                changed[place:end] = bytes(end - place)
+            elif place == self.places[0]:
+                del changed[place:end]
         return bytes(changed)
 
-    return edit
+
+def edits(size: int, most: int = 3) -> st.SearchStrategy[Edit]:
+    """Return a strategy for flipped bits, overwritten bytes or fields, zeroed stretches or a removed stretch."""
+    return st.builds(
+        Edit,
+        kind=st.sampled_from(["flip", "byte", "integer", "zero", "remove"]),
+        size=st.just(size),
+        places=st.lists(st.integers(0, size - 1), min_size=1, max_size=most).map(tuple),
+        value=st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]) | st.integers(0, 255),
+        number=st.sampled_from([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFF000]) | st.integers(0, 2**32 - 1),
+        bit=st.integers(0, 7),
+        length=st.integers(1, 64),
+    )
 
 
 @given(st.sampled_from([*LINEAR, *CHECKED, *MP3]), st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_refused(decoded: Decode, name: str, share: float) -> None:
-    """Every length is tried relative to the whole; all of these formats say how long they should be."""
+    """All of these formats declare their length."""
     content = (LINEAR | CHECKED | MP3)[name]
     assert decoded(content) is not None
     assert decoded(content[: int(share * len(content))]) is None
@@ -170,8 +191,10 @@ def test_a_truncated_file_is_refused(decoded: Decode, name: str, share: float) -
 
 @given(st.data(), st.sampled_from([*LINEAR]))
 @settings(max_examples=4 * settings.default.max_examples)
-def test_an_edit_of_an_uncompressed_file_s_header_is_harmless_or_found(decoded: Decode, data: Any, name: str) -> None:
-    """One edit is; two can agree with each other, as those of a rate and of the bytes a second."""
+def test_an_edit_in_the_header_of_an_uncompressed_file_is_harmless_or_detected(
+    decoded: Decode, data: Any, name: str
+) -> None:
+    """Only one edit is made, because two can agree with each other, such as a rate and the bytes per second."""
     content = LINEAR[name]
     changed = data.draw(edits(first_sample(content), most=1))(content)
     found = decoded(changed)
@@ -180,10 +203,12 @@ def test_an_edit_of_an_uncompressed_file_s_header_is_harmless_or_found(decoded: 
     rate = sf.info(io.BytesIO(changed)).samplerate
     if rate != sf.info(io.BytesIO(content)).samplerate:
         assert abs(len(found) - len(recording(1)) * RATE / rate) <= 1
-        assert content.startswith(b"FORM")  # where it stands once
+        assert content.startswith(b"FORM")  # an AIFF header has the rate only once
         return
     if any(coding in name for coding in ("FLOAT", "LAW", "U8")) and changed[20:22] != content[20:22]:
-        assert len(found) == len(decoded(content))  # so does the coding of a WAV file, where others are as wide
+        assert len(found) == len(
+            decoded(content)
+        )  # the coding is there only once, and another coding can have the same width
         return
     np.testing.assert_array_equal(found, decoded(content))
 
@@ -192,7 +217,7 @@ def test_an_edit_of_an_uncompressed_file_s_header_is_harmless_or_found(decoded: 
 def test_no_flipped_bit_of_a_header_changes_the_samples(
     limited: ProcessPoolExecutor, tmp_path: Path, name: str
 ) -> None:
-    """Each of them; but for the fields that stand in a header once: an AIFF file's rate, and codings of equal width."""
+    """All bits are flipped, except those of fields without a second copy: the rate of AIFF and the coding of WAV."""
     content = (LINEAR | CHECKED)[name]
     once = (
         range(content.find(b"COMM") + 16, content.find(b"COMM") + 26) if content.startswith(b"FORM") else range(20, 22)
@@ -203,8 +228,8 @@ def test_no_flipped_bit_of_a_header_changes_the_samples(
     assert len(found) == len(flipped)
     assert not isinstance(whole, str)
     assert any(isinstance(one, str) for one in found)
-    for one in found:
-        assert isinstance(one, str) or np.array_equal(one, whole)
+    for number, one in enumerate(found):
+        assert isinstance(one, str) or np.array_equal(one, whole), f"bit {number % 8} of byte {places[number // 8]}"
 
 
 @given(st.data(), st.sampled_from([*LINEAR]))
@@ -222,14 +247,16 @@ def test_damaged_samples_change_nothing_around_them(decoded: Decode, data: Any, 
     middle = (at - first_sample(content)) * len(whole) // (len(content) - first_sample(content))
     if name.endswith("16000"):  # not resampled
         assert set(np.flatnonzero(found != whole)) <= {middle}
-    else:  # the resampler's filter, at -60 dB of the largest change
+    else:  # the filter of the resampler reaches far at less than -60 dB of the largest change
         far = np.abs(np.arange(len(whole)) - middle) > 200
         assert np.abs((found - whole)[far]).max() <= 1e-3 * max(np.abs(found - whole).max(), 1e-3)
 
 
 @given(st.data(), st.sampled_from([*CHECKED]))
 @settings(max_examples=4 * settings.default.max_examples)
-def test_a_damaged_file_with_checksums_gives_the_same_samples_or_none(decoded: Decode, data: Any, name: str) -> None:
+def test_a_damaged_file_with_checksums_gives_the_same_samples_or_is_refused(
+    decoded: Decode, data: Any, name: str
+) -> None:
     content = CHECKED[name]
     size = data.draw(st.sampled_from([48, len(content)]))
     found = decoded(data.draw(edits(size))(content))
@@ -239,8 +266,8 @@ def test_a_damaged_file_with_checksums_gives_the_same_samples_or_none(decoded: D
 
 @given(st.data(), st.sampled_from([*MP3]))
 @settings(max_examples=2 * settings.default.max_examples)
-def test_a_damaged_mp3_is_no_longer_than_its_bytes_can_hold(decoded: Decode, data: Any, name: str) -> None:
-    """MP3 has no checksum: damage is heard, but time, memory and level stay bounded."""
+def test_a_damaged_mp3_is_no_longer_than_its_bytes_allow(decoded: Decode, data: Any, name: str) -> None:
+    """MP3 has no checksum, so damage can be audible, but time, memory and level stay bounded."""
     content = data.draw(edits(data.draw(st.sampled_from([64, len(MP3[name])]))))(MP3[name])
     found = decoded(content)
     if found is not None:
@@ -250,7 +277,9 @@ def test_a_damaged_mp3_is_no_longer_than_its_bytes_can_hold(decoded: Decode, dat
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", *LINEAR, *CHECKED, *MP3]), st.integers(0, 60))
-def test_what_only_begins_like_audio_is_refused_or_sound(decoded: Decode, noise: bytes, name: str, keep: int) -> None:
+def test_a_file_that_only_begins_like_audio_is_refused_or_bounded(
+    decoded: Decode, noise: bytes, name: str, keep: int
+) -> None:
     content = (LINEAR | CHECKED | MP3).get(name, b"")[:keep] + noise
     found = decoded(content)
     if found is not None:
@@ -258,22 +287,22 @@ def test_what_only_begins_like_audio_is_refused_or_sound(decoded: Decode, noise:
 
 
 @pytest.mark.parametrize("name", [*LINEAR, *CHECKED, *MP3])
-def test_a_header_that_promises_too_much_costs_nothing(decoded: Decode, name: str) -> None:
-    """Each field of the first bytes in turn says two billion: a length, a rate, a number of channels among them."""
+def test_a_header_that_declares_too_much_allocates_nothing(decoded: Decode, name: str) -> None:
+    """Each field of the first bytes in turn is two billion, among them lengths, rates and numbers of channels."""
     content = (LINEAR | CHECKED | MP3)[name]
     whole = decoded(content)
     for place in range(4, 64):
         for largest in (b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"):
             found = decoded(content[:place] + largest + content[place + 4 :])
-            assert found is None or len(found) <= 2 * len(whole)
+            assert found is None or len(found) <= 2 * len(whole), (place, largest)
 
 
 def quirks(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "raw_quirks").iterdir() if path.suffix in (".wav", ".ogg", ".mp3"))
 
 
-def test_damaged_originals_give_their_samples_or_none(decoded: Decode, shared_corpora: Path) -> None:
-    """Truncated, flipped and with an edited header, each of them; seeded."""
+def test_damaged_originals_give_their_samples_or_are_refused(decoded: Decode, shared_corpora: Path) -> None:
+    """Each file is truncated, and bits of its header and of its samples are flipped, at seeded places."""
     random = np.random.default_rng(5)
     for path in quirks(shared_corpora):
         content = path.read_bytes()[:150_000]
@@ -283,16 +312,21 @@ def test_damaged_originals_give_their_samples_or_none(decoded: Decode, shared_co
             assert content.startswith(b"version https://git-lfs")
             continue
         for _ in range(4):
-            cut = decoded(path.read_bytes()[: random.integers(len(content))])
-            assert cut is None or (path.suffix == ".mp3" and len(cut) < len(whole))  # its header need not say
+            end = random.integers(len(content))
+            cut = decoded(path.read_bytes()[:end])
+            harmless = cut is None or (path.suffix == ".mp3" and len(cut) < len(whole))  # MP3 may omit its length
+            assert harmless, f"{path.name} cut at byte {end}"
             changed = bytearray(path.read_bytes())
-            changed[random.integers(44)] ^= 1 << int(random.integers(8))
+            at, bit = random.integers(44), int(random.integers(8))
+            changed[at] ^= 1 << bit
             found = decoded(bytes(changed))
-            assert found is None or compressed or changed[:4] == b"FORM" or np.array_equal(found, whole)
+            harmless = found is None or compressed or changed[:4] == b"FORM" or np.array_equal(found, whole)
+            assert harmless, f"{path.name} with bit {bit} of byte {at} flipped"
             changed = bytearray(path.read_bytes())
-            changed[random.integers(4_096, len(changed))] ^= 1 << int(random.integers(8))
+            at, bit = random.integers(4_096, len(changed)), int(random.integers(8))
+            changed[at] ^= 1 << bit
             found = decoded(bytes(changed))
-            assert found is None or len(found) == len(whole)
+            assert found is None or len(found) == len(whole), f"{path.name} with bit {bit} of byte {at} flipped"
 
 
 @given(st.data())
@@ -307,8 +341,7 @@ def test_a_packed_corpus_holds_the_good_files_and_names_the_bad(
     for path, name in zip(paths, chosen, strict=True):
         content = everything[name]
         path.write_bytes(data.draw(edits(len(content)))(content) if data.draw(st.booleans()) else content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", str(folder / "cache"))
+    with cache_at(folder / "cache"):
         packed = pack(paths, RATE)
         again = pack(paths, RATE)
     assert packed.offsets.tolist() == again.offsets.tolist()

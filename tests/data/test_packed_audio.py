@@ -1,3 +1,5 @@
+"""Packed waveforms: equal to decoded files, cached by content, and rebuilt if a cached file is damaged."""
+
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +27,7 @@ def files(tmp_path: Path, cache: Path) -> list[Path]:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were decoded, one entry each time."""
+    """Decoded files, with one entry per decoding."""
     seen: list[Path] = []
     monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: (seen.append(path), decode(path, rate))[1])
     return seen
@@ -46,6 +48,7 @@ def test_short_recordings_are_padded_on_the_right(files: Sequence[Path]) -> None
     assert np.array_equal(packed[1], np.pad(decode(files[1], RATE), (0, 200)))
 
 
+@pytest.mark.fast
 def test_a_second_call_decodes_nothing(files: Sequence[Path], decoded: list[Path]) -> None:
     first = pack(files, RATE)
     assert sorted(decoded) == sorted(files)
@@ -56,7 +59,7 @@ def test_a_second_call_decodes_nothing(files: Sequence[Path], decoded: list[Path
     assert first.key == again.key
 
 
-def test_the_place_and_the_name_of_a_file_do_not_matter(files: list[Path], decoded: list[Path]) -> None:
+def test_the_key_does_not_depend_on_folder_and_name_of_a_file(files: list[Path], decoded: list[Path]) -> None:
     files[3].write_bytes(b"")
     first = pack(files, RATE)
     decoded.clear()
@@ -68,7 +71,7 @@ def test_the_place_and_the_name_of_a_file_do_not_matter(files: list[Path], decod
     assert again.bad == {3: f"{moved[3]}: is an empty file"}
 
 
-def test_other_contents_settings_or_order_have_another_key(files: list[Path], decoded: list[Path]) -> None:
+def test_the_key_depends_on_contents_settings_and_order(files: list[Path], decoded: list[Path]) -> None:
     keys = {pack(files, RATE).key, pack(files, 8_000).key, pack(files, RATE, 400).key, pack(files[::-1], RATE).key}
     content = bytearray(files[2].read_bytes())
     content[-1] ^= 1
@@ -78,7 +81,7 @@ def test_other_contents_settings_or_order_have_another_key(files: list[Path], de
     assert len(decoded) == 5 * len(files)
 
 
-def test_unusable_files_are_named_and_hold_no_samples(files: list[Path]) -> None:
+def test_unusable_files_are_named_and_have_no_samples(files: list[Path]) -> None:
     good = pack(files, RATE)
     files[0].write_text("version https://git-lfs.github.com/spec/v1\n")
     files[3].unlink()
@@ -93,7 +96,7 @@ def test_unusable_files_are_named_and_hold_no_samples(files: list[Path]) -> None
     assert len({good.key, packed.key, usable.key}) == 3
 
 
-def test_all_files_unusable(files: list[Path]) -> None:
+def test_a_corpus_of_unusable_files_has_no_samples(files: list[Path]) -> None:
     for path in files:
         path.write_bytes(b"")
     packed = pack(files, RATE)
@@ -102,7 +105,7 @@ def test_all_files_unusable(files: list[Path]) -> None:
     assert packed.without_bad().offsets.tolist() == [0]
 
 
-def test_interrupted_decoding_leaves_nothing(files: Sequence[Path], cache: Path) -> None:
+def test_an_interrupted_decoding_leaves_no_files(files: Sequence[Path], cache: Path) -> None:
     seen = 0
 
     def interrupt() -> None:
@@ -117,7 +120,7 @@ def test_interrupted_decoding_leaves_nothing(files: Sequence[Path], cache: Path)
     assert len(pack(files, RATE).offsets) == len(files) + 1
 
 
-def test_a_lost_file_is_made_again(files: Sequence[Path], cache: Path) -> None:
+def test_a_missing_file_is_decoded_again(files: Sequence[Path], cache: Path) -> None:
     samples = np.array(pack(files, RATE).samples)
     (lost,) = cache.glob("*.f32")
     lost.unlink()
@@ -126,7 +129,7 @@ def test_a_lost_file_is_made_again(files: Sequence[Path], cache: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["json", "f32"])
 @pytest.mark.parametrize("damage", [b"", b"{}", None])
-def test_a_torn_file_is_made_again(files: Sequence[Path], cache: Path, suffix: str, damage: bytes | None) -> None:
+def test_a_damaged_file_is_decoded_again(files: Sequence[Path], cache: Path, suffix: str, damage: bytes | None) -> None:
     samples = np.array(pack(files, RATE).samples)
     (torn,) = cache.glob(f"*.{suffix}")
     torn.write_bytes(torn.read_bytes()[:-4] if damage is None else damage)
@@ -135,14 +138,14 @@ def test_a_torn_file_is_made_again(files: Sequence[Path], cache: Path, suffix: s
     assert packed.offsets[-1] == len(samples)
 
 
-def test_two_at_once_get_the_same(files: Sequence[Path], cache: Path) -> None:
+def test_calls_at_the_same_time_return_the_same(files: Sequence[Path], cache: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         results: list[PackedWaveforms] = list(pool.map(lambda _: pack(files, RATE), range(4)))
     assert all(np.array_equal(result.samples, results[0].samples) for result in results)
     assert sorted(path.suffix for path in cache.iterdir()) == [".f32", ".json"]
 
 
-def test_progress_counts_every_file_good_or_bad(files: list[Path]) -> None:
+def test_progress_counts_usable_and_unusable_files(files: list[Path]) -> None:
     files[1].write_bytes(b"")
     counted: list[None] = []
     count: Callable[[], None] = lambda: counted.append(None)  # noqa: E731
@@ -150,7 +153,7 @@ def test_progress_counts_every_file_good_or_bad(files: list[Path]) -> None:
     assert len(counted) == len(files)
 
 
-def test_digests_follow_the_content(tmp_path: Path) -> None:
+def test_digests_depend_on_the_content_only(tmp_path: Path) -> None:
     names = ("a", "b", "same as a")
     for name, content in zip(names, (b"a", b"b", b"a"), strict=True):
         (tmp_path / name).write_bytes(content)
