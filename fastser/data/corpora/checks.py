@@ -45,7 +45,7 @@ def require_classes(
     choose = f"its labels are {shown}; choose among them with --classes"
     if missing := [name for name in classes if not found.get(name, 0)]:
         lost = sum(label in missing for _, label in without_audio)
-        note = f" ({lost} are labelled, but their audio is missing)" if lost else ""
+        note = f" (labelled but without audio: {lost})" if lost else ""
         raise CorpusError(f"{path}: {title} has no utterance of {', '.join(missing)}{note}; {choose}")
     if len(classes) < 2:
         raise CorpusError(f"{path}: {title} needs at least two classes, got {', '.join(classes) or 'none'}; {choose}")
