@@ -1,4 +1,4 @@
-"""Readers of noise: DEMAND in all of its layouts, and folders of scenes."""
+"""Readers of noise: DEMAND in all its layouts, and folders of scenes."""
 
 import zipfile
 from collections import Counter
@@ -13,8 +13,8 @@ from fastser.data.corpora import CorpusError, demand, read_noise
 ENVIRONMENTS = ("DKITCHEN", "NPARK", "PSTATION", "STRAFFIC", "PCAFETER")
 
 
-@pytest.mark.parametrize("layout", ["{0}", "{0}_16k/{0}", "{0}_16k"])
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.fast
+@pytest.mark.parametrize(("layout", "suffix"), [("{0}", ".wav"), ("{0}_16k/{0}", ".flac"), ("{0}_16k", ".wav")])
 def test_demand_folders(tmp_path: Path, layout: str, suffix: str) -> None:
     for environment in ENVIRONMENTS:
         for channel in ("ch01", "ch02"):
@@ -47,7 +47,7 @@ def test_demand_zip_is_unpacked_once_into_the_cache(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("low", ["DKITCHEN_16k/DKITCHEN/ch01.wav", "DKITCHEN_16k/ch01.wav"])
-def test_demand_prefers_16_khz_and_believes_the_header(tmp_path: Path, low: str) -> None:
+def test_demand_prefers_16_khz_according_to_the_header(tmp_path: Path, low: str) -> None:
     write_noise(tmp_path / "DKITCHEN" / "ch01.wav", 48_000)
     write_noise(tmp_path / "DKITCHEN_48k" / "DKITCHEN" / "ch01.wav", 48_000)
     assert sf.info(read_noise("demand", tmp_path).recordings[0].path).samplerate == 48_000
@@ -55,7 +55,7 @@ def test_demand_prefers_16_khz_and_believes_the_header(tmp_path: Path, low: str)
     assert read_noise("demand", tmp_path).recordings[0].path == tmp_path / low
 
 
-def test_demand_takes_the_cafe_where_the_cafeteria_is_missing(tmp_path: Path) -> None:
+def test_demand_takes_the_cafe_if_the_cafeteria_is_missing(tmp_path: Path) -> None:
     write_noise(tmp_path / "SCAFE" / "ch01.wav", 48_000)
     noise = read_noise("demand", tmp_path)
     assert noise.scenes == ("cafeteria",)
@@ -67,7 +67,7 @@ def test_demand_takes_the_cafe_where_the_cafeteria_is_missing(tmp_path: Path) ->
     assert not any("SCAFE stands" in warning for warning in noise.warnings)
 
 
-def test_demand_that_is_unusable(tmp_path: Path) -> None:
+def test_unusable_demand(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=f"^{tmp_path}: is not DEMAND; looked for PCAFETER, DKITCHEN"):
         read_noise("demand", tmp_path)
     (tmp_path / "NPARK_16k.zip").write_text("version https://git-lfs.github.com/spec/v1")
@@ -90,8 +90,11 @@ def test_noise_folder_scenes(tmp_path: Path) -> None:
     touch(root / "bus" / "._1.wav")
     noise = read_noise("folder", root)
     assert Counter(r.scene for r in noise.recordings) == {"bus": 2, "hall": 1, "city": 1}
-    assert noise.title == "city"
+    assert (noise.title, noise.path) == ("city", root)
     assert noise.summary == "city: 4 noise recordings of 3 scenes"
+    (root / "SYNTHETIC.txt").touch()
+    generated = "synthetic city: 4 noise recordings of 3 scenes; generated, not recorded"
+    assert read_noise("folder", root).summary == generated
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match=r"empty: holds no noise; looked for SCENE/\*.wav"):
         read_noise("folder", tmp_path / "empty")

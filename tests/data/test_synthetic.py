@@ -1,3 +1,5 @@
+"""Synthetic stand-ins: reproducible bits, layouts of the real corpora, properties of speech and noise."""
+
 import hashlib
 import os
 import subprocess
@@ -43,7 +45,7 @@ def contents(stand_ins: StandIns) -> dict[str, str]:
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_seed_decides_every_byte(stand_ins: StandIns, tmp_path: Path) -> None:
+def test_the_seed_determines_every_byte(stand_ins: StandIns, tmp_path: Path) -> None:
     again, other = (contents(generate(tmp_path, seed, utterances_per_class=1)) for seed in (0, 1))
     assert again == contents(stand_ins)
     assert again.keys() == other.keys()
@@ -69,6 +71,7 @@ def test_iemocap_layout_is_read_back(iemocap: Corpus, stand_ins: StandIns) -> No
     assert {u.session for u in iemocap.utterances} == set("12345")
     assert any(u.id[5] != u.id.split("_")[-1][0] for u in iemocap.utterances)
     assert len(list(stand_ins.iemocap.rglob("*.wav"))) == 40 + 10, "one turn of no class in each dialogue"
+    assert iemocap.left_out == (("frustrated", 5),)
 
 
 def test_msp_improv_layout_is_read_back(msp_improv: Corpus, stand_ins: StandIns) -> None:
@@ -80,6 +83,7 @@ def test_msp_improv_layout_is_read_back(msp_improv: Corpus, stand_ins: StandIns)
     differing = [u for u in msp_improv.utterances if intended[u.id] != u.emotion]
     assert 0 < len(differing) < len(msp_improv.utterances)
     assert len(list(stand_ins.msp_improv.rglob("*.wav"))) == 48 + 12, "one turn of no class by each speaker"
+    assert msp_improv.left_out == (("other", 6),)
 
 
 def test_demand_layout_is_read_back_and_scenes_differ(stand_ins: StandIns) -> None:
@@ -119,7 +123,7 @@ def test_levels_and_durations_are_those_of_speech(iemocap: Corpus, msp_improv: C
 
 
 def mean_f0(waveform: np.ndarray, rate: int) -> float:
-    """Median over 40 ms frames of the highest autocorrelation peak between 60 and 600 Hz, voiced frames only."""
+    """Return the median over voiced frames of 40 ms of the highest autocorrelation peak between 60 and 600 Hz."""
     frames = np.lib.stride_tricks.sliding_window_view(waveform, 640)[::160]
     frames = frames[np.std(frames, axis=1) > 0.5 * np.std(waveform)] * np.hanning(640)
     correlation = np.fft.irfft(np.abs(np.fft.rfft(frames, 2048)) ** 2)[:, :640]
@@ -149,12 +153,12 @@ def test_speakers_raise_and_lower_their_pitch_with_emotion(name: str, request: p
     assert 160 < np.median(women) < 250
 
 
-def test_stand_ins_that_exist_are_reused(stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_stand_ins_are_reused(stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastser.data.corpora.synthetic.write_iemocap", lambda *_: pytest.fail("generated again"))
     assert generate(stand_ins.demand.parents[1], seed=0, utterances_per_class=1) == stand_ins
 
 
-def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_generation_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         assert any(tmp_path.rglob("*.wav"))
         raise KeyboardInterrupt
@@ -165,18 +169,20 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.iterdir())
 
 
-def test_the_second_of_two_at_once_takes_the_first_ones(stand_ins: StandIns, tmp_path: Path, monkeypatch) -> None:
+def test_the_second_of_two_simultaneous_generations_uses_the_files_of_the_first(
+    stand_ins: StandIns, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr("fastser.data.corpora.synthetic.write_iemocap", lambda root, *_: root.mkdir())
     monkeypatch.setattr("fastser.data.corpora.synthetic.write_demand", lambda root, *_: root.mkdir())
 
     def overtaken(root: Path, *_: object) -> None:
         first = tmp_path / root.parent.name / "MSP-IMPROV"
         first.mkdir(parents=True)
-        (first / "Evalution.txt").write_text("the first one's")
+        (first / "Evalution.txt").write_text("from the first")
 
     monkeypatch.setattr("fastser.data.corpora.synthetic.write_msp_improv", overtaken)
     found = generate(tmp_path, utterances_per_class=1)
-    assert (found.msp_improv / "Evalution.txt").read_text() == "the first one's"
+    assert (found.msp_improv / "Evalution.txt").read_text() == "from the first"
     assert list(tmp_path.iterdir()) == [found.demand.parent]
 
 

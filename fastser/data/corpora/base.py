@@ -1,82 +1,160 @@
-"""What a corpus is: utterances with a speaker and one of four emotions; and what noise is: recordings by scene."""
+"""Speech corpora and noise corpora as readers find them on disk."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .checks import require_classes, require_distinct, require_whole_split, speakers_in_several_parts
+from .expected import ExpectedCounts
+from .files import first_few
+from .utterance import CorpusError, Utterance
+
+__all__ = ["PAPER_CLASSES", "Corpus", "CorpusError", "NoiseCorpus", "NoiseRecording", "Utterance"]
+
 PAPER_CLASSES = ("angry", "happy", "neutral", "sad")
-"""The four classes of the paper (section 4.1), in the order of every label index and posterior column."""
-
-AUDIO_SUFFIXES = (".wav", ".flac")
-"""Endings under which every reader looks for audio, in order of preference."""
-
-
-class CorpusError(ValueError):
-    """Unusable data: one sentence that names the file, folder or label line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One labelled recording.
-
-    Attributes:
-        id: Name that is unique in the corpus and does not depend on where the corpus lies.
-        path: Audio file.
-        speaker: The person who speaks, unique in the corpus.
-        emotion: One of `PAPER_CLASSES`.
-        session: Recording session that pairs speakers, or None where the corpus has none.
-        split: "train", "validation" or "test" where the corpus fixes its own split, else None.
-    """
-
-    id: str
-    path: Path
-    speaker: str
-    emotion: str
-    session: str | None = None
-    split: str | None = None
-
-    @property
-    def label(self) -> int:
-        """Index of the emotion in `PAPER_CLASSES`."""
-        return PAPER_CLASSES.index(self.emotion)
+"""The four classes of the paper (section 4.1), in the order of its label indices and posterior columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A speech corpus as a reader found it on disk.
+    """A speech corpus: utterances, and the classes that are told apart.
+
+    A reader gives all labelled utterances; `select` keeps those of some classes and checks them. The summary and the
+    warnings are about the classes of the corpus at hand.
 
     Attributes:
-        name: The reader's name ("iemocap"), which the command line uses.
-        title: The name as people write it ("IEMOCAP").
-        utterances: Sorted by id; only the four classes, only those whose audio exists.
-        complete: True or False where the reader knows the counts of the whole corpus, None where nobody can know.
-        summary: One line: how many utterances, and whether the copy is complete.
-        warnings: One sentence each for what is missing or odd.
-        synthetic: True for the generated stand-ins; whatever is made from them says so.
+        name: Name of the reader, which the command line uses ("iemocap").
+        title: Name for people ("IEMOCAP"); it begins with "synthetic" for a generated stand-in.
+        path: Folder or manifest that was read.
+        utterances: Utterances whose audio exists.
+        classes: Class names in the order of label indices and posterior columns. Default: all labels, sorted.
+        expected: Published counts of the classes, or None where there are none.
+        left_out: Labels that a selection left out, each with its number of labelled utterances.
+        without_audio: (id, emotion) of each labelled utterance whose audio is missing.
+        synthetic: Whether the corpus was generated.
+
+    Example:
+        >>> utterances = [Utterance(f"{e}.wav", Path(f"{e}.wav"), "ann", e) for e in ("sad", "angry", "bored")]
+        >>> corpus = Corpus("mine", "Mine", Path("mine"), tuple(utterances))
+        >>> corpus.classes
+        ('angry', 'bored', 'sad')
+        >>> corpus.select(["sad", "angry"]).labels
+        [1, 0]
     """
 
     name: str
     title: str
+    path: Path
     utterances: tuple[Utterance, ...]
-    complete: bool | None
-    summary: str
-    warnings: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    expected: ExpectedCounts | None = None
+    left_out: tuple[tuple[str, int], ...] = ()
+    without_audio: tuple[tuple[str, str], ...] = ()
     synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        labels = sorted(self.class_counts())
+        if not self.classes:
+            object.__setattr__(self, "classes", tuple(labels))
+        elif foreign := [label for label in labels if label not in self.classes]:
+            raise CorpusError(
+                f"{self.path}: {self.title} has utterances of {', '.join(foreign)}, but its classes are"
+                f" {', '.join(self.classes)}"
+            )
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """All speakers, sorted."""
+        """Return all speakers, sorted."""
         return tuple(sorted({u.speaker for u in self.utterances}))
 
+    @property
+    def labels(self) -> list[int]:
+        """Return the label of each utterance: the index of its emotion in `classes`."""
+        index = {emotion: label for label, emotion in enumerate(self.classes)}
+        return [index[u.emotion] for u in self.utterances]
+
     def class_counts(self) -> Counter[str]:
-        """Number of utterances of each emotion."""
+        """Return the number of utterances of each emotion."""
         return Counter(u.emotion for u in self.utterances)
+
+    def select(self, classes: Sequence[str] | None) -> "Corpus":
+        """Keep the utterances of some classes, sorted by id, and check them.
+
+        Args:
+            classes: The class names in the order of label indices, or None for all labels, sorted by name.
+
+        Raises:
+            CorpusError: If a class is named twice or has no utterance, if there are fewer than two classes, if an id or
+                an audio file occurs twice, or if only some of the utterances belong to a split.
+        """
+        found = self.class_counts()
+        chosen = tuple(sorted(found) if classes is None else classes)
+        require_classes(self.path, self.title, chosen, found, self.without_audio)
+        utterances = tuple(sorted((u for u in self.utterances if u.emotion in chosen), key=lambda u: u.id))
+        require_whole_split(self.path, utterances)
+        require_distinct(self.path, self.title, utterances)
+        if classes is None:  # all published labels stay expected, also those that the copy lacks
+            return replace(self, utterances=utterances, classes=chosen)
+        left_out = Counter(dict(self.left_out)) + found + Counter(emotion for _, emotion in self.without_audio)
+        return replace(
+            self,
+            utterances=utterances,
+            classes=chosen,
+            expected=self.expected and self.expected.restricted_to(chosen),
+            left_out=tuple(sorted((label, count) for label, count in left_out.items() if label not in chosen)),
+            without_audio=tuple(entry for entry in self.without_audio if entry[1] in chosen),
+        )
+
+    @property
+    def complete(self) -> bool | None:
+        """Return whether all counts are the published ones, or None where no counts are published."""
+        if self.synthetic or self.expected is None:
+            return None
+        return not self.expected.differences(self.utterances)
+
+    @property
+    def summary(self) -> str:
+        """Return one line with the number of utterances and the verdict on the copy."""
+        size, speakers = len(self.utterances), f"{len(self.speakers)} speakers"
+        if self.synthetic:
+            return f"{self.title}: {size} utterances, {speakers}; generated, not recorded"
+        if self.expected is None:
+            return f"{self.title}: {size} utterances, {speakers}"
+        selection = f" ({', '.join(self.classes)})" if self.left_out else ""
+        if differences := self.expected.differences(self.utterances):
+            verdict = "INCOMPLETE" if size < self.expected.total else "NOT THE PUBLISHED ONE"
+            found = f"{size} of {self.expected.total} utterances{selection}"
+            return f"{self.title}: {found}; the copy is {verdict} ({first_few(differences)})"
+        labelled = size + sum(count for _, count in self.left_out)
+        found = f"{size} of {labelled}" if self.left_out else f"{size}"
+        return f"{self.title}: {found} utterances{selection}, {speakers}; the copy is complete"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return one sentence for each finding that the user should know."""
+        said = []
+        if self.left_out and self.expected is None:
+            rows = sum(count for _, count in self.left_out)
+            names = first_few([f"{label} ({count})" for label, count in self.left_out])
+            said.append(f"{self.path}: {rows} rows with other emotions are left out: {names}")
+        if several := speakers_in_several_parts(self.utterances):
+            said.append(f"{self.path}: speakers in more than one part of its split: {first_few(several)}")
+        if self.without_audio:
+            ids = first_few([id for id, _ in self.without_audio])
+            said.append(f"{self.path}: {len(self.without_audio)} labelled utterances have no audio: {ids}")
+        if self.complete is False and self.expected is not None:
+            differences = first_few(self.expected.differences(self.utterances))
+            said.append(
+                f"{self.path}: the counts differ from {self.expected.source}"
+                f" ({self.expected.total} utterances of {len(self.classes)} classes): {differences}"
+            )
+        return tuple(said)
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseRecording:
-    """One noise file and the scene it was recorded in ("kitchen")."""
+    """One noise file and the scene of its recording ("kitchen")."""
 
     scene: str
     path: Path
@@ -84,33 +162,37 @@ class NoiseRecording:
 
 @dataclass(frozen=True, slots=True)
 class NoiseCorpus:
-    """Noise recordings by scene; fields as in `Corpus`."""
+    """Noise recordings by scene.
+
+    Attributes:
+        name: Name of the reader, which the command line uses ("demand").
+        title: Name for people ("DEMAND"); it begins with "synthetic" for a generated stand-in.
+        path: Folder that was read.
+        recordings: Noise files with their scenes.
+        expected_scenes: Number of scenes of a complete copy, or None where it is not known.
+        warnings: One sentence for each finding that the user should know.
+        synthetic: Whether the recordings were generated.
+    """
 
     name: str
     title: str
+    path: Path
     recordings: tuple[NoiseRecording, ...]
-    summary: str
+    expected_scenes: int | None = None
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
 
     @property
     def scenes(self) -> tuple[str, ...]:
-        """All scenes, sorted."""
+        """Return all scenes, sorted."""
         return tuple(sorted({r.scene for r in self.recordings}))
 
-
-@dataclass(frozen=True, slots=True)
-class ExpectedCounts:
-    """The published number of utterances in each group of a complete copy (a class, or a speaker and a class)."""
-
-    groups: Mapping[str, int]
-    source: str
-
     @property
-    def total(self) -> int:
-        """Utterances of a complete copy."""
-        return sum(self.groups.values())
-
-    def missing(self, found: Mapping[str, int]) -> Sequence[str]:
-        """One phrase for every group whose count differs, such as "sad: 60 of 62"."""
-        return [f"{g}: {found.get(g, 0)} of {n}" for g, n in self.groups.items() if found.get(g, 0) != n]
+    def summary(self) -> str:
+        """Return one line with the number of scenes."""
+        scenes = len(self.scenes)
+        if self.expected_scenes is not None:
+            found = f"{scenes} of {self.expected_scenes} scenes"
+        else:
+            found = f"{len(self.recordings)} noise recordings of {scenes} scene{'s' if scenes > 1 else ''}"
+        return f"{self.title}: {found}{'; generated, not recorded' if self.synthetic else ''}"

@@ -11,8 +11,8 @@ import soundfile as sf
 
 from fastser.runtime.files import atomic_write, cache_dir
 
-from .base import AUDIO_SUFFIXES, CorpusError, NoiseCorpus, NoiseRecording
-from .files import first_few, is_synthetic, require_folder
+from .base import CorpusError, NoiseCorpus, NoiseRecording
+from .files import AUDIO_SUFFIXES, first_few, is_synthetic, require_folder, titled
 
 SCENES = {
     "cafeteria": ("PCAFETER", "SCAFE"),
@@ -21,17 +21,17 @@ SCENES = {
     "station": ("PSTATION",),
     "traffic": ("STRAFFIC",),
 }
-"""DEMAND's environments for each scene, in order of preference."""
+"""Environments of DEMAND for each scene, in order of preference."""
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
-"""What zipfile raises for a damaged archive; RuntimeError is for an encrypted one or an unknown compression."""
+"""Exceptions of zipfile for a damaged archive. RuntimeError means an encrypted one or an unknown compression."""
 
 
 def read(path: Path) -> NoiseCorpus:
-    """Read the folder that holds DEMAND's environments, in 16 kHz where both rates are there.
+    """Read the folder that holds the environments of DEMAND; 16 kHz is preferred where both rates exist.
 
     Raises:
-        CorpusError: If none of the five scenes is found, or one cannot be opened.
+        CorpusError: If none of the five scenes exists, or a recording cannot be opened.
     """
     require_folder(path, "DEMAND")
     recordings = []
@@ -49,13 +49,12 @@ def read(path: Path) -> NoiseCorpus:
         wanted = first_few([environments[0] for environments in SCENES.values()])
         raise CorpusError(f"{path}: is not DEMAND; looked for {wanted}, as NAME/ch01.wav, NAME_16k/ or NAME_16k.zip")
     synthetic = is_synthetic(path)
-    title = "synthetic DEMAND" if synthetic else "DEMAND"
-    summary = f"{title}: {len(recordings)} of {len(SCENES)} scenes{'; generated, not recorded' if synthetic else ''}"
-    return NoiseCorpus("demand", title, tuple(recordings), summary, tuple(warnings), synthetic)
+    title = titled("DEMAND", synthetic)
+    return NoiseCorpus("demand", title, path, tuple(recordings), len(SCENES), tuple(warnings), synthetic)
 
 
 def _recording(root: Path, environment: str) -> Path | None:
-    """Channel 1 of an environment at the lowest rate there is (16 before 48 kHz), unpacked only if in no folder."""
+    """Return channel 1 of an environment at the lowest available rate; a folder is preferred to a zip file."""
     folders = [root / environment, *(root / f"{environment}_{rate}k" for rate in (16, 48))]
     folders += [folder / environment for folder in folders[1:]]
     files = [folder / f"ch01{suffix}" for folder in folders for suffix in AUDIO_SUFFIXES]
@@ -76,7 +75,7 @@ def _sample_rate(file: Path) -> int:
 
 
 def _unpack(archive: Path, environment: str) -> Path:
-    """Copy channel 1 out of a zip file into the cache, unless it is there."""
+    """Copy channel 1 from a zip file into the cache, unless the cache has it, and return its path."""
     try:
         with zipfile.ZipFile(archive) as opened:
             held = opened.namelist()

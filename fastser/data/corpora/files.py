@@ -1,21 +1,27 @@
-"""What every reader does with folders and lists of names."""
+"""Functions that all readers share: walk folders, find generated stand-ins, shorten lists of names."""
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .base import AUDIO_SUFFIXES, CorpusError
+from .utterance import CorpusError
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+"""Suffixes of the audio files that every reader takes, in order of preference."""
 
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
-"""File in the root of every generated stand-in, by which the readers know it."""
+"""Name of the file that marks the root of a generated stand-in."""
+
+SYNTHETIC_PREFIX = "synthetic "
+"""Beginning of the title of a generated stand-in."""
 
 
 def audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[Path]:
-    """All audio anywhere below `folder`, sorted, from one walk.
+    """Return all audio files below `folder`, sorted, from one walk.
 
-    Of several encodings side by side (`a.wav`, `a.flac`) the one whose suffix comes first in `suffixes` is taken.
-    Names that begin with "." are left out: macOS puts a "._x.wav" beside each "x.wav" on foreign disks. A folder that
-    several links lead to is entered once.
+    Of several encodings of one recording (`a.wav`, `a.flac`), the function takes the one whose suffix comes first in
+    `suffixes`. It skips names that begin with ".", because macOS puts a file "._x.wav" beside each "x.wav" on foreign
+    disks. It enters a folder once, also where several links lead to it.
     """
     best: dict[str, tuple[int, str]] = {}
     entered: set[tuple[int, int]] = set()
@@ -36,10 +42,10 @@ def audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[
 
 
 def by_stem(files: Iterable[Path]) -> dict[str, Path]:
-    """Files by their name without ending.
+    """Return files by their name without suffix.
 
     Raises:
-        CorpusError: If two files have the same name, as where a folder holds two copies of a corpus.
+        CorpusError: If two files have the same name, for example because the folder holds two copies of a corpus.
     """
     found: dict[str, Path] = {}
     for file in files:
@@ -50,17 +56,26 @@ def by_stem(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def require_folder(path: Path, title: str) -> None:
-    """Raise a `CorpusError` unless `path` is a folder."""
+    """Check that `path` is a folder.
+
+    Raises:
+        CorpusError: If it is not.
+    """
     if not path.is_dir():
         raise CorpusError(f"{path}: is not a folder, so it cannot be {title}")
 
 
 def is_synthetic(*roots: Path) -> bool:
-    """Whether one of the folders carries the marker of the generated stand-ins."""
+    """Return whether one of the folders holds the marker of the generated stand-ins."""
     return any((root / SYNTHETIC_MARKER).is_file() for root in roots)
 
 
-def first_few(names: Sequence[str]) -> str:
-    """The first three names, then how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+def titled(title: str, synthetic: bool) -> str:
+    """Return the title of a corpus, which says so if the corpus was generated."""
+    return SYNTHETIC_PREFIX + title if synthetic else title
+
+
+def first_few(names: Sequence[str], limit: int = 3) -> str:
+    """Return the first `limit` names and the number of the others."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

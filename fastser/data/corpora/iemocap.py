@@ -4,12 +4,24 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import PAPER_CLASSES, Corpus, CorpusError, ExpectedCounts, Utterance
-from .checked import checked_corpus
-from .files import audio_files, by_stem, is_synthetic, require_folder
+from .base import PAPER_CLASSES, Corpus, CorpusError, Utterance
+from .expected import ExpectedCounts, ExpectedGroup
+from .files import audio_files, by_stem, is_synthetic, require_folder, titled
 
-_EMOTION = {"ang": "angry", "hap": "happy", "exc": "happy", "neu": "neutral", "sad": "sad"}
-_OTHER = {"fru", "fea", "sur", "dis", "oth", "xxx"}
+_EMOTION = {
+    "ang": "angry",
+    "hap": "happy",
+    "exc": "happy",  # excited counts as happy (paper 4.1)
+    "neu": "neutral",
+    "sad": "sad",
+    "fru": "frustrated",
+    "fea": "fearful",
+    "sur": "surprised",
+    "dis": "disgust",
+    "oth": "other",
+}
+_NO_AGREEMENT = "xxx"
+"""Code of an utterance without a majority among the raters; such an utterance has no label."""
 
 _PER_SPEAKER = {
     "Ses01F": (147, 132, 171, 78),
@@ -23,13 +35,17 @@ _PER_SPEAKER = {
     "Ses05F": (78, 159, 221, 132),
     "Ses05M": (92, 283, 163, 113),
 }
+_PER_EMOTION = {"frustrated": 1849, "surprised": 107, "fearful": 40, "other": 3, "disgust": 2}
 EXPECTED = ExpectedCounts(
-    {
-        f"{speaker} {emotion}": count
-        for speaker, counts in _PER_SPEAKER.items()
-        for emotion, count in zip(PAPER_CLASSES, counts, strict=True)
-    },
-    source="IEMOCAP's 5531 utterances of four classes, excited counted as happy",
+    (
+        *(
+            ExpectedGroup(emotion, count, speaker)
+            for speaker, counts in _PER_SPEAKER.items()
+            for emotion, count in zip(PAPER_CLASSES, counts, strict=True)
+        ),
+        *(ExpectedGroup(emotion, count) for emotion, count in _PER_EMOTION.items()),
+    ),
+    source="IEMOCAP's published counts, excited counted as happy",
 )
 
 _LABEL_LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\s+(?P<id>\w+)\s+(?P<code>[a-z]{3})\s+\[.*\]\s*", re.ASCII)
@@ -37,13 +53,13 @@ _ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_\w+_(?P<letter>[FM])\d{3}", re.ASC
 
 
 def read(path: Path) -> Corpus:
-    """Read the folder that holds Session1 to Session5, itself or in IEMOCAP_full_release/ or IEMOCAP/.
+    """Read the folder that holds Session1 to Session5, directly or in IEMOCAP_full_release/ or IEMOCAP/.
 
-    The speaker is the session and the letter of the id's last field ("Ses01F_impro04_M000" is spoken by Ses01M): the
-    first letter only says who wore the motion-capture markers.
+    The speaker is the session and the letter of the id's last field: Ses01M speaks "Ses01F_impro04_M000". The first
+    letter only tells who wore the motion-capture markers.
 
     Raises:
-        CorpusError: If this is not IEMOCAP, a label line does not parse, or no utterance is found.
+        CorpusError: If this is not IEMOCAP, or a label line does not parse.
     """
     require_folder(path, "IEMOCAP")
     root = _root(path)
@@ -56,16 +72,16 @@ def read(path: Path) -> Corpus:
             speaker = f"Ses0{match['session']}{match['letter']}"
             utterances.append(Utterance(id, audio[id], speaker, emotion, session=match["session"]))
         else:
-            without_audio.append(id)
-    return checked_corpus(
+            without_audio.append((id, emotion))
+    synthetic = is_synthetic(path, root)
+    return Corpus(
         "iemocap",
-        "IEMOCAP",
+        titled("IEMOCAP", synthetic),
         path,
-        utterances,
-        without_audio=without_audio,
+        tuple(utterances),
         expected=EXPECTED,
-        group=lambda utterance: f"{utterance.speaker} {utterance.emotion}",
-        synthetic=is_synthetic(path, root),
+        without_audio=tuple(without_audio),
+        synthetic=synthetic,
     )
 
 
@@ -74,12 +90,13 @@ def _root(path: Path) -> Path:
         if any(root.glob("Session[1-5]")):
             return root
     raise CorpusError(
-        f"{path}: is not IEMOCAP; looked for Session1 to Session5 in it, in IEMOCAP_full_release/ and in IEMOCAP/"
+        f"{path}: is not IEMOCAP; give the folder that holds Session1 to Session5, directly or in IEMOCAP_full_release/"
+        " or IEMOCAP/"
     )
 
 
 def _labels(root: Path) -> Iterator[tuple[re.Match[str], str]]:
-    """The parsed id and the emotion of every labelled utterance of the four classes."""
+    """Yield the parsed id and the emotion of every labelled utterance."""
     files = sorted(root.glob("Session[1-5]/dialog/EmoEvaluation/*.txt"))
     if not files:
         raise CorpusError(f"{root}: has no label files; looked for Session*/dialog/EmoEvaluation/*.txt")
@@ -91,7 +108,7 @@ def _labels(root: Path) -> Iterator[tuple[re.Match[str], str]]:
                 continue
             fields = _LABEL_LINE.fullmatch(line)
             match = fields and _ID.fullmatch(fields["id"])
-            if not fields or not match or fields["code"] not in _EMOTION.keys() | _OTHER:
+            if not fields or not match or fields["code"] not in {*_EMOTION, _NO_AGREEMENT}:
                 raise CorpusError(f"{file}, line {number}: is not an IEMOCAP label line: {line.strip()!r}")
-            if fields["code"] in _EMOTION:
+            if fields["code"] != _NO_AGREEMENT:
                 yield match, _EMOTION[fields["code"]]

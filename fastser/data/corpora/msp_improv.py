@@ -1,19 +1,20 @@
-"""MSP-IMPROV (Busso et al. 2017): `Evalution.txt` (so spelt in the release) labels `MSP-IMPROV-*.wav`."""
+"""MSP-IMPROV (Busso et al. 2017): `Evalution.txt` (the release's spelling) labels `MSP-IMPROV-*.wav`."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import Corpus, CorpusError, ExpectedCounts, Utterance
-from .checked import checked_corpus
-from .files import audio_files, by_stem, is_synthetic, require_folder
+from .base import Corpus, CorpusError, Utterance
+from .expected import ExpectedCounts
+from .files import audio_files, by_stem, is_synthetic, require_folder, titled
 
-_EMOTION = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
-_OTHER = {"O", "X"}
+_EMOTION = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad", "O": "other"}
+_NO_AGREEMENT = "X"
+"""Code of a turn without a majority among the raters; such a turn has no label."""
 
-EXPECTED = ExpectedCounts(
-    {"angry": 792, "happy": 2644, "neutral": 3477, "sad": 885},
-    source="MSP-IMPROV's 7798 turns of four classes",
+EXPECTED = ExpectedCounts.by_emotion(
+    {"angry": 792, "happy": 2644, "neutral": 3477, "sad": 885, "other": 85},
+    source="MSP-IMPROV's published counts",
 )
 
 _LABEL_FILES = ("Evalution.txt", "Evaluation.txt")
@@ -21,12 +22,13 @@ _LABEL_ID = re.compile(r"UTD-(?P<name>IMPROV-\w+-(?P<speaker>[FM](?P<session>\d\
 
 
 def read(path: Path) -> Corpus:
-    """Read a folder with the label file in it or one level below, and the audio anywhere below.
+    """Read a folder that holds the label file, directly or one level below, and the audio at any depth.
 
-    The emotion is the label file's second column; the letter in the file's name is what the actor was asked for.
+    The emotion is the second column of the label file. The letter in the name of the audio file is the emotion that
+    the actor was asked for.
 
     Raises:
-        CorpusError: If this is not MSP-IMPROV, a label line does not parse, or no utterance is found.
+        CorpusError: If this is not MSP-IMPROV, or a label line does not parse.
     """
     require_folder(path, "MSP-IMPROV")
     label_file = _label_file(path)
@@ -39,15 +41,16 @@ def read(path: Path) -> Corpus:
             session = str(int(match["session"]))
             utterances.append(Utterance(id, audio[id], match["speaker"], emotion, session=session))
         else:
-            without_audio.append(id)
-    return checked_corpus(
+            without_audio.append((id, emotion))
+    synthetic = is_synthetic(path, label_file.parent)
+    return Corpus(
         "msp-improv",
-        "MSP-IMPROV",
+        titled("MSP-IMPROV", synthetic),
         path,
-        utterances,
-        without_audio=without_audio,
+        tuple(utterances),
         expected=EXPECTED,
-        synthetic=is_synthetic(path, label_file.parent),
+        without_audio=tuple(without_audio),
+        synthetic=synthetic,
     )
 
 
@@ -56,17 +59,20 @@ def _label_file(path: Path) -> Path:
         for name in _LABEL_FILES:
             for file in sorted(path.glob(pattern + name)):
                 return file
-    raise CorpusError(f"{path}: is not MSP-IMPROV; looked for {' or '.join(_LABEL_FILES)} in it and one level below")
+    raise CorpusError(
+        f"{path}: is not MSP-IMPROV; give the folder that holds {' or '.join(_LABEL_FILES)},"
+        " directly or one level below"
+    )
 
 
 def _labels(file: Path) -> Iterator[tuple[re.Match[str], str]]:
-    """The parsed id and the emotion of every labelled turn of the four classes; lines of single raters are skipped."""
+    """Yield the parsed id and the emotion of every labelled turn; lines of single raters are skipped."""
     for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.startswith("UTD-"):
             continue
         name, label, *_ = [*(field.strip() for field in line.split(";")), ""]
         match = _LABEL_ID.fullmatch(name)
-        if not match or label not in _EMOTION.keys() | _OTHER:
+        if not match or label not in {*_EMOTION, _NO_AGREEMENT}:
             raise CorpusError(f"{file}, line {number}: is not an MSP-IMPROV label line: {line.strip()!r}")
-        if label in _EMOTION:
+        if label != _NO_AGREEMENT:
             yield match, _EMOTION[label]

@@ -1,18 +1,20 @@
-"""Any noise: `<scene>/*.wav`, where the sub-folder names the scene; files in the folder itself are one scene."""
+"""Any noise: `<scene>/*.wav`. The sub-folder names the scene; files directly in the folder are one scene."""
 
 from pathlib import Path
 
-from .base import AUDIO_SUFFIXES, CorpusError, NoiseCorpus, NoiseRecording
-from .files import audio_files, is_synthetic, require_folder
+from .base import CorpusError, NoiseCorpus, NoiseRecording
+from .files import AUDIO_SUFFIXES, audio_files, is_synthetic, require_folder, titled
 
 SUFFIXES = (*AUDIO_SUFFIXES, ".ogg", ".mp3")
 
 
 def read(path: Path) -> NoiseCorpus:
-    """Read a folder of noise; the folder's name becomes the title, and the scene of the files directly in it.
+    """Read a folder of noise.
+
+    The name of the folder becomes the title. It is also the scene of the files directly in the folder.
 
     Raises:
-        CorpusError: If it holds no audio.
+        CorpusError: If the folder holds no audio.
     """
     require_folder(path, "a folder of noise")
     root = path.resolve()
@@ -22,10 +24,8 @@ def read(path: Path) -> NoiseCorpus:
     if not recordings:
         raise CorpusError(f"{path}: holds no noise; looked for SCENE/*.wav (or {', '.join(SUFFIXES[1:])})")
     synthetic = is_synthetic(path)
-    title = f"synthetic {root.name}" if synthetic else root.name
-    scenes = len({recording.scene for recording in recordings})
-    summary = f"{title}: {len(recordings)} noise recordings of {scenes} scene{'s' if scenes > 1 else ''}"
-    return NoiseCorpus("folder", title, tuple(sorted(recordings, key=_order)), summary, (), synthetic)
+    ordered = tuple(sorted(recordings, key=_order))
+    return NoiseCorpus("folder", titled(root.name, synthetic), root, ordered, synthetic=synthetic)
 
 
 def _scene(relative: Path, root_name: str) -> str:

@@ -10,7 +10,7 @@ from fastser.data.corpora.synthetic.layouts import write_demand, write_iemocap, 
 
 @dataclass(frozen=True, slots=True)
 class StandIns:
-    """Roots of the three generated corpora, as the readers take them."""
+    """Roots of the three generated corpora, ready for their readers."""
 
     iemocap: Path
     msp_improv: Path
@@ -18,18 +18,19 @@ class StandIns:
 
 
 def generate(folder: Path, seed: int = 0, utterances_per_class: int = 4) -> StandIns:
-    """Generate the three stand-ins below `folder`, or find those that an earlier call generated there.
+    """Generate the three stand-ins below `folder`, or find those of an earlier call.
 
-    The corpora appear by one rename when all three are written, so an interrupted call leaves nothing behind that a
-    later one would take for whole, and two processes may generate at once: the second to finish takes the first's.
+    The function writes to a temporary folder and renames it when all three corpora are complete. An interrupted call
+    therefore leaves no incomplete corpus. Two processes may generate at the same time: the second to finish uses the
+    files of the first.
 
     Args:
-        folder: Where stand-ins of every seed and size are kept; made if missing.
-        seed: Every recording follows from it, bit for bit.
+        folder: Folder of the stand-ins of all seeds and sizes; made if missing.
+        seed: Seed of every recording; the same seed gives the same bits.
         utterances_per_class: Utterances of each emotion by each of the 10 + 12 speakers.
 
     Returns:
-        The three roots.
+        The roots of the three corpora.
     """
     target = folder / f"seed{seed}-x{utterances_per_class}-{_code_version()}"
     if not target.is_dir():
@@ -54,6 +55,6 @@ def _stand_ins(root: Path) -> StandIns:
 
 
 def _code_version() -> str:
-    """Hash of this package's source: stand-ins of an older generator are never taken for this one's."""
+    """Return a hash of the source of this package, so that files of an older generator are not reused."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]

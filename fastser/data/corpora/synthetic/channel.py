@@ -1,4 +1,4 @@
-"""The recording channels of the two speech corpora: room, band, spectral colour, level and noise floor."""
+"""Recording channels of the two speech corpora: room, band, spectral colour, level and noise floor."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from fastser.data.corpora.synthetic.voice import SAMPLE_RATE, Array
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One recording set-up.
+    """A recording set-up.
 
     Attributes:
         level: Root mean square of neutral speech at 0 dB, in dB of full scale.
         band: Cut-off frequencies of the microphone and recorder in Hz.
         presence: Gain in dB of a broad peak at 3 kHz.
-        reverberation: Time in seconds in which the room falls by 60 dB.
-        reverberant: Level of the room's sound against the direct sound in dB.
-        noise_floor: Level of the steady background in dB of full scale.
+        reverberation: Reverberation time (fall by 60 dB) in seconds.
+        reverberant: Level of the reverberation relative to the direct sound in dB.
+        noise_floor: Level of the stationary background noise in dB of full scale.
     """
 
     level: float
@@ -39,9 +39,9 @@ def record(rng: np.random.Generator, speech: Array, channel: Channel) -> Array:
     """Record speech through a channel.
 
     Args:
-        rng: Source of the room's response and of the background noise.
+        rng: Generator for the room response and the background noise.
         speech: Waveform [samples]; a root mean square of 1 is 0 dB.
-        channel: The set-up.
+        channel: Recording set-up.
 
     Returns:
         Waveform [samples] within -`PEAK_LIMIT` to `PEAK_LIMIT`.
@@ -55,19 +55,19 @@ def record(rng: np.random.Generator, speech: Array, channel: Channel) -> Array:
 
 
 def reverberate(rng: np.random.Generator, waveform: Array, seconds: float) -> Array:
-    """Convolve with exponentially decaying noise that falls by 60 dB in `seconds`; the same length."""
+    """Convolve with exponentially decaying noise that falls by 60 dB in `seconds`; the length stays the same."""
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     response = rng.standard_normal(time.size) * 10 ** (-3 * time / seconds)
     return np.asarray(fftconvolve(waveform, response)[: waveform.size])
 
 
 def bandpass(waveform: Array, low: float, high: float) -> Array:
-    """Second-order Butterworth band-pass from `low` to `high` Hz."""
+    """Filter with a second-order Butterworth band-pass from `low` to `high` Hz."""
     return np.asarray(sosfilt(butter(2, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos"), waveform))
 
 
 def pink_noise(rng: np.random.Generator, samples: int) -> Array:
-    """Noise with a power spectrum of 1/f above 20 Hz and a root mean square of 1."""
+    """Return noise [samples] with a power spectrum of 1/f above 20 Hz and a standard deviation of 1."""
     frequencies = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
     spectrum = np.fft.rfft(rng.standard_normal(samples)) / np.sqrt(np.maximum(frequencies, 20.0))
     noise = np.fft.irfft(spectrum, samples)

@@ -1,7 +1,7 @@
-"""How the four emotions sound: shifts of pitch, rate, level and voice quality, with their spread.
+"""Vocal expression of the four emotions: shifts of pitch, rate, level and voice quality, and their spread.
 
-Directions follow Murray & Arnott (1993), Juslin & Laukka (2003) and Scherer (2003). Sizes are ours, chosen so that the
-classes overlap.
+The directions of the shifts follow Murray & Arnott (1993), Juslin & Laukka (2003) and Scherer (2003). Their sizes are
+not from the literature: they make the classes overlap.
 """
 
 from dataclasses import dataclass, replace
@@ -11,19 +11,19 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """Vocal expression of one utterance, relative to the speaker's own voice.
+    """Vocal expression of one utterance, relative to the neutral voice of the speaker.
 
     Attributes:
         pitch: Mean F0 in semitones.
         pitch_range: Size of the pitch accents in semitones.
         pitch_slope: Rise of F0 from start to end in semitones.
-        rate: Speaking rate, 1 is the inventory's durations.
+        rate: Speaking rate; 1 gives the durations of the phone inventory.
         level: Sound level in dB.
-        tilt: Fall of the source spectrum in dB per octave beyond that of the glottal pulse.
-        breathiness: Amplitude of aspiration noise, 1 being that of the glottal pulses.
+        tilt: Additional spectral tilt of the glottal source in dB per octave (positive: fewer high frequencies).
+        breathiness: Amplitude of the aspiration noise relative to the glottal pulses.
         open_quotient: Share of a glottal cycle in which the glottis is open.
-        roughness: Relative standard deviation of cycle amplitudes (shimmer); that of cycle lengths (jitter) is a fifth.
-        articulation: Distance of formants from those of a neutral tract, 1 is the inventory's.
+        roughness: Shimmer, the relative standard deviation of cycle amplitudes; the jitter is a fifth of it.
+        articulation: Factor on the distance of the formants from those of a neutral tract.
         formant_scale: Factor on all formants (smiling shortens the tract).
         first_formant_scale: Factor on F1 (vocal effort opens the jaw).
     """
@@ -52,7 +52,7 @@ TYPICAL = {
 
 
 def draw_expression(rng: np.random.Generator, emotion: str) -> Expression:
-    """Draw one utterance's expression of `emotion`: part of the way from neutral to typical, then varied around it."""
+    """Draw the expression of one utterance: a random intensity between neutral and typical, then random variation."""
     typical, neutral = TYPICAL[emotion], TYPICAL["neutral"]
     intensity = rng.uniform(0.85, 1.25)
     mixed = {

@@ -1,4 +1,4 @@
-"""Writers of the stand-ins into the folders and label files of IEMOCAP, MSP-IMPROV and DEMAND."""
+"""Writers of the stand-ins in the folder layout and label format of IEMOCAP, MSP-IMPROV and DEMAND."""
 
 from pathlib import Path
 
@@ -20,11 +20,11 @@ IEMOCAP_CODES = {"angry": ("ang",), "happy": ("hap", "exc"), "neutral": ("neu",)
 MSP_LETTERS = {"angry": "A", "happy": "H", "neutral": "N", "sad": "S"}
 MSP_SCENARIOS = "PTSR"
 RATINGS = {"angry": (2.0, 4.0, 4.0), "happy": (4.0, 3.5, 3.0), "neutral": (3.0, 2.5, 3.0), "sad": (2.0, 2.0, 2.0)}
-"""Valence, activation and dominance that the label files show."""
+"""Valence, activation and dominance of each emotion in the label files."""
 
 
 def write_iemocap(root: Path, seed: int, utterances_per_class: int) -> None:
-    """Write five sessions of two speakers, each session as two dialogues, with one utterance in each of no class."""
+    """Write five sessions of two speakers and two dialogues, with one utterance of no class in each dialogue."""
     _mark(root, "IEMOCAP", seed)
     for session in range(1, 6):
         for dialogue, first in ((f"Ses0{session}F_impro01", 0), (f"Ses0{session}M_script01_1", 1)):
@@ -39,7 +39,7 @@ def write_iemocap(root: Path, seed: int, utterances_per_class: int) -> None:
 
 
 def _write_dialogue(session: Path, dialogue: str, turns: list[tuple[str, str, str]], seed: int) -> None:
-    """Write one dialogue's recordings and its label file; a turn is (speaker's letter, emotion spoken, code)."""
+    """Write the recordings and the label file of one dialogue; a turn is (letter of the speaker, emotion, code)."""
     wavs, labels = session / "sentences" / "wav" / dialogue, session / "dialog" / "EmoEvaluation"
     wavs.mkdir(parents=True)
     labels.mkdir(parents=True, exist_ok=True)
@@ -57,9 +57,10 @@ def _write_dialogue(session: Path, dialogue: str, turns: list[tuple[str, str, st
 
 
 def write_msp_improv(root: Path, seed: int, utterances_per_class: int) -> None:
-    """Write six sessions of two speakers, each with one utterance of no class.
+    """Write six sessions of two speakers, with one utterance of no class by each speaker.
 
-    Women's natural turns (scenario P) are labelled with the emotion before the one that their name intends.
+    In natural turns (scenario P) of women, the label differs from the emotion in the name of the file, as it may in the
+    real corpus. The name holds the next class in the order of `PAPER_CLASSES`.
     """
     _mark(root, "MSP-IMPROV", seed)
     lines: list[str] = []
@@ -93,7 +94,7 @@ def write_msp_improv(root: Path, seed: int, utterances_per_class: int) -> None:
 
 
 def write_demand(root: Path, seed: int) -> None:
-    """Write channel 1 of the five scenes, `NOISE_SECONDS` each."""
+    """Write channel 1 of the five scenes; each lasts `NOISE_SECONDS`."""
     _mark(root, "DEMAND", seed)
     for folder in SCENES:
         (root / folder).mkdir()
@@ -104,7 +105,7 @@ def write_demand(root: Path, seed: int) -> None:
 def _utterance(
     seed: int, corpus: str, speaker: str, name: str, emotion: str, inventory: Inventory, channel: Channel
 ) -> Array:
-    """Speak and record one utterance; the voice depends on seed, corpus and speaker only."""
+    """Synthesise and record one utterance; the voice depends only on seed, corpus and speaker."""
     gender = speaker.strip("Ses0123456789")
     voice = draw_speaker(named_generator(seed, corpus, speaker), gender)
     rng = named_generator(seed, corpus, name)

@@ -1,8 +1,7 @@
-"""Phones of the synthesiser and the syllables that each corpus builds from them.
+"""Phones of the synthesiser, and the phone inventory of each corpus.
 
-Vowel formants follow the men's averages of Peterson & Barney (1952), rounded; consonants are coarse values in
-the manner of Klatt (1980).
-A plosive is two phones: a closure and a burst.
+The vowel formants are the rounded averages of men in Peterson & Barney (1952). The consonants are coarse values in the
+manner of Klatt (1980). A plosive consists of two phones, a closure and a burst.
 """
 
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ class Phone(NamedTuple):
     """Acoustic target of one phone.
 
     Attributes:
-        formants: F1 to F4 in Hz for a man's vocal tract.
+        formants: F1 to F4 in Hz for the vocal tract of a man.
         seconds: Duration at a speaking rate of 1.
-        voicing: Amplitude of the glottal source, 1 in a vowel.
+        voicing: Amplitude of the glottal source; 1 in a vowel.
         frication: Amplitude of the turbulence noise.
         band: Centre and standard deviation of the turbulence noise's spectrum in Hz.
     """
@@ -81,7 +80,7 @@ VOWELS: dict[str, Phone] = {
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The phones a corpus uses: keys of `CONSONANTS` (onset, coda) and of `VOWELS`."""
+    """Phones of one corpus: keys of `CONSONANTS` (onsets, codas) and of `VOWELS`."""
 
     onsets: tuple[str, ...]
     vowels: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Five noise scenes, each built from the sources that make the place: water, wind, trains, engines, voices."""
+"""Five noise scenes, built from their typical sound sources: water, wind, trains, engines, voices."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from fastser.data.corpora.synthetic.phones import IEMOCAP_PHONES, MSP_IMPROV_PHO
 from fastser.data.corpora.synthetic.voice import SAMPLE_RATE, Array, draw_speaker, draw_syllables, synthesise
 
 LEVEL = 10 ** (-28 / 20)
-"""Root mean square of every scene before its peaks are limited."""
+"""Root mean square of every scene before peak limiting (-28 dB of full scale)."""
 
 
 def kitchen(rng: np.random.Generator, samples: int) -> Array:
-    """Mains hum, running water, and crockery that rings."""
+    """Return mains hum, running water and clattering crockery, [samples]."""
     time = _time(samples)
     hum = sum(np.sin(2 * np.pi * 50 * k * time) / k for k in (1, 2, 3, 5))
     water = bandpass(rng.standard_normal(samples), 1200, 6000) * (1 + 0.5 * _slow(rng, samples, 0.5))
@@ -22,7 +22,7 @@ def kitchen(rng: np.random.Generator, samples: int) -> Array:
 
 
 def park(rng: np.random.Generator, samples: int) -> Array:
-    """Gusts of wind, leaves that follow them, and birds."""
+    """Return gusts of wind, leaves that rustle with them, and birds, [samples]."""
     gust = np.exp(0.8 * _slow(rng, samples, 0.4))
     wind = bandpass(rng.standard_normal(samples), 25, 180) * gust
     leaves = bandpass(rng.standard_normal(samples), 2000, 7000) * gust
@@ -33,7 +33,7 @@ def park(rng: np.random.Generator, samples: int) -> Array:
 
 
 def station(rng: np.random.Generator, samples: int) -> Array:
-    """A reverberant hall with people, chimes and announcements, and passing trains."""
+    """Return a reverberant hall with people, chimes and announcements, and passing trains, [samples]."""
     hall = 0.2 * _babble(rng, samples, per_second=6.0)
     for start in range(int(rng.integers(2 * SAMPLE_RATE)), samples, 9 * SAMPLE_RATE):
         announcement = np.concatenate([_chime(rng), *(2.0 * _talk(rng) for _ in range(3))])
@@ -45,7 +45,7 @@ def station(rng: np.random.Generator, samples: int) -> Array:
 
 
 def traffic(rng: np.random.Generator, samples: int) -> Array:
-    """Vehicles that pass: engine harmonics and tyre noise over the drone of a road."""
+    """Return passing vehicles (engine harmonics and tyre noise) over the noise of a distant road, [samples]."""
     scene = 0.5 * pink_noise(rng, samples)
     for _ in range(max(3, samples // (3 * SAMPLE_RATE))):
         scene += _vehicle(rng, samples)
@@ -53,7 +53,7 @@ def traffic(rng: np.random.Generator, samples: int) -> Array:
 
 
 def cafeteria(rng: np.random.Generator, samples: int) -> Array:
-    """Many voices at once, with crockery, in a hard room."""
+    """Return many simultaneous voices and crockery in a reverberant room, [samples]."""
     room = _babble(rng, samples, per_second=14.0) + 0.5 * _clatter(rng, samples, per_second=1.5)
     echo = reverberate(rng, room, 0.7)
     return room / np.std(room) + 0.7 * echo / np.std(echo) + 0.05 * pink_noise(rng, samples)
@@ -66,14 +66,14 @@ SCENES: dict[str, Callable[[np.random.Generator, int], Array]] = {
     "STRAFFIC": traffic,
     "PCAFETER": cafeteria,
 }
-"""DEMAND's folder of each scene and the function that makes [samples] of it at `SAMPLE_RATE`."""
+"""Generator of each scene at `SAMPLE_RATE`, by the name of its folder in DEMAND."""
 
 
 def render(rng: np.random.Generator, folder: str, samples: int) -> Array:
-    """Make the scene of a DEMAND folder at `LEVEL`, loud peaks bent below full scale.
+    """Generate the scene of a DEMAND folder at `LEVEL` and limit its peaks below full scale.
 
     Args:
-        rng: Source of every random choice.
+        rng: Generator for every random choice.
         folder: A key of `SCENES`.
         samples: Length of the recording.
 
@@ -89,18 +89,18 @@ def _time(samples: int) -> Array:
 
 
 def _slow(rng: np.random.Generator, samples: int, hertz: float) -> Array:
-    """Random variation with a mean of 0 and a standard deviation of about 1, changing `hertz` times a second."""
+    """Return a random curve of mean 0 and standard deviation of about 1 that changes `hertz` times a second."""
     knots = rng.standard_normal(int(samples / SAMPLE_RATE * hertz) + 3)
     return np.interp(np.arange(samples) * hertz / SAMPLE_RATE, np.arange(knots.size), knots)
 
 
 def _add(scene: Array, event: Array, start: int) -> None:
-    """Add `event` from `start` on, cut at the scene's end."""
+    """Add `event` to the scene from sample `start`, cut at the end of the scene."""
     scene[start : start + event.size] += event[: scene.size - start]
 
 
 def _clatter(rng: np.random.Generator, samples: int, per_second: float) -> Array:
-    """Impacts of crockery: each a few damped modes between 700 Hz and 6 kHz."""
+    """Return impacts of crockery; each consists of five damped modes between 700 Hz and 6 kHz."""
     scene, time = np.zeros(samples), _time(SAMPLE_RATE // 3)
     for start in rng.integers(0, samples, int(per_second * samples / SAMPLE_RATE)):
         modes, decays = rng.uniform(700, 6000, (5, 1)), rng.uniform(0.01, 0.07, (5, 1))
@@ -111,7 +111,7 @@ def _clatter(rng: np.random.Generator, samples: int, per_second: float) -> Array
 
 
 def _bird(rng: np.random.Generator) -> Array:
-    """A call of three to eight chirps that glide between 2.2 and 5 kHz."""
+    """Return a bird call of three to eight chirps that glide between 2.2 and 5 kHz."""
     length, count = int(rng.uniform(0.06, 0.14) * SAMPLE_RATE), int(rng.integers(3, 9))
     first, last = rng.uniform(2200, 5000, 2)
     glide = np.linspace(first, last, length)
@@ -120,7 +120,7 @@ def _bird(rng: np.random.Generator) -> Array:
 
 
 def _talk(rng: np.random.Generator) -> Array:
-    """A short stretch of speech by a new speaker in a random mood."""
+    """Return six syllables of a new speaker, neutral or happy."""
     speaker = draw_speaker(rng, "FM"[rng.integers(2)])
     expression = draw_expression(rng, ("neutral", "happy")[rng.integers(2)])
     inventory = (IEMOCAP_PHONES, MSP_IMPROV_PHONES)[rng.integers(2)]
@@ -128,7 +128,7 @@ def _talk(rng: np.random.Generator) -> Array:
 
 
 def _babble(rng: np.random.Generator, samples: int, per_second: float) -> Array:
-    """Sixteen voices, each heard again and again at random times and distances, `per_second` stretches in all."""
+    """Return sixteen voices that repeat at random times and levels, `per_second` times a second in total."""
     voices = [_talk(rng) for _ in range(16)]
     scene = np.zeros(samples + SAMPLE_RATE)
     for start in rng.integers(0, samples, int(per_second * samples / SAMPLE_RATE)):
@@ -137,14 +137,14 @@ def _babble(rng: np.random.Generator, samples: int, per_second: float) -> Array:
 
 
 def _chime(rng: np.random.Generator) -> Array:
-    """Three falling tones before an announcement."""
+    """Return the three falling tones before an announcement."""
     time = _time(SAMPLE_RATE // 2)
     root = rng.uniform(500, 700)
     return np.concatenate([3 * np.sin(2 * np.pi * root * r * time) * np.exp(-time / 0.25) for r in (1.5, 1.25, 1.0)])
 
 
 def _train(rng: np.random.Generator, samples: int, centre: float) -> Array:
-    """A train that passes at sample `centre`: roar, wheels over rail joints, and a squeal of brakes."""
+    """Return a train that passes at sample `centre`: roar, wheels on rail joints, and squealing brakes."""
     time = _time(samples) - centre / SAMPLE_RATE
     near = 1 / (1 + (time / 2.5) ** 2)
     roar = bandpass(rng.standard_normal(samples), 80, 900)
@@ -154,7 +154,7 @@ def _train(rng: np.random.Generator, samples: int, centre: float) -> Array:
 
 
 def _vehicle(rng: np.random.Generator, samples: int) -> Array:
-    """One pass-by: engine harmonics whose pitch falls as it passes (Doppler), and tyres."""
+    """Return one passing vehicle: tyres, and engine harmonics whose pitch falls with the Doppler shift."""
     time = _time(samples) - rng.uniform(0.0, samples / SAMPLE_RATE)
     seconds = rng.uniform(0.8, 2.0)
     near = 1 / (1 + (time / seconds) ** 2)

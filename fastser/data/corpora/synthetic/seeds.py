@@ -1,4 +1,4 @@
-"""One random generator per named thing, so that no recording depends on the order in which others are made."""
+"""Random generators by name, so that no recording depends on the order of generation."""
 
 import hashlib
 
@@ -6,6 +6,6 @@ import numpy as np
 
 
 def named_generator(seed: int, *names: str) -> np.random.Generator:
-    """Return the generator that belongs to `names` ("iemocap", "Ses01F") under `seed`, the same in every process."""
+    """Return the generator of `names` ("iemocap", "Ses01F") under `seed`; it is the same in every process."""
     key = hashlib.sha256("/".join((str(seed), *names)).encode()).digest()
     return np.random.default_rng(int.from_bytes(key[:16]))

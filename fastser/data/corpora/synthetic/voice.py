@@ -1,8 +1,8 @@
-"""A source-filter speech synthesiser: glottal pulses and turbulence noise through a moving formant cascade.
+"""Source-filter speech synthesiser: glottal pulses and turbulence noise through a time-varying formant cascade.
 
-Source: KLGLOTT88 pulses (Klatt & Klatt 1990) with jitter, shimmer, spectral tilt and aspiration.
-Filter: digital resonators (Klatt 1980), four that move with the phones and three that stay, applied frame by frame with
-overlap-add.
+The source are KLGLOTT88 pulses (Klatt & Klatt 1990) with jitter, shimmer, spectral tilt and aspiration. The filter is a
+cascade of digital resonators (Klatt 1980), applied frame by frame with overlap-add. Four resonators move with the
+phones, three are fixed.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ HOP = 160
 """Samples from one frame of the vocal-tract filter to the next (10 ms)."""
 
 N_FFT = 800
-"""A frame of two hops and 30 ms for the formants to ring out; a multiple of `HOP`."""
+"""FFT length: a frame of two hops and 30 ms for the decay of the formants; a multiple of `HOP`."""
 
 FREQUENCIES = np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE)
 NEUTRAL_TRACT = np.array([500.0, 1500.0, 2500.0, 3500.0])
@@ -32,13 +32,13 @@ FIXED_BANDWIDTHS = np.array([300.0, 400.0, 500.0])
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A voice.
+    """The voice of a speaker.
 
     Attributes:
         f0: Mean fundamental frequency of neutral speech in Hz.
-        formant_scale: Formant frequencies relative to an average man's.
+        formant_scale: Formant frequencies relative to those of an average man.
         level: Habitual sound level in dB.
-        tilt: Habitual spectral tilt in dB per octave, added to the expression's.
+        tilt: Habitual spectral tilt in dB per octave, added to that of the expression.
         rate: Habitual speaking rate.
     """
 
@@ -50,7 +50,7 @@ class Speaker:
 
 
 def draw_speaker(rng: np.random.Generator, gender: str) -> Speaker:
-    """Draw a speaker: men ("M") speak around 110 Hz, women ("F") around 200 Hz with a vocal tract 15 % shorter."""
+    """Draw a speaker: a man ("M") around 110 Hz, or a woman ("F") around 200 Hz with 16 % higher formants."""
     f0, formant_scale = {"M": (110.0, 1.0), "F": (200.0, 1.16)}[gender]
     return Speaker(
         f0=f0 * 2 ** (rng.normal(0.0, 1.8) / 12),
@@ -62,7 +62,7 @@ def draw_speaker(rng: np.random.Generator, gender: str) -> Speaker:
 
 
 def draw_syllables(rng: np.random.Generator, inventory: Inventory, count: int) -> list[Phone]:
-    """Draw `count` syllables of onset, vowel and, in one of three, a coda; the last vowel is lengthened."""
+    """Draw `count` syllables of onset, vowel and, with probability 1/3, coda; the last vowel is lengthened."""
     phones: list[Phone] = []
     for index in range(count):
         vowel = VOWELS[rng.choice(inventory.vowels)]
@@ -75,17 +75,17 @@ def draw_syllables(rng: np.random.Generator, inventory: Inventory, count: int) -
 
 
 def synthesise(rng: np.random.Generator, speaker: Speaker, expression: Expression, phones: list[Phone]) -> Array:
-    """Speak `phones`.
+    """Synthesise `phones`.
 
     Args:
-        rng: Source of every random choice.
-        speaker: The voice.
-        expression: How it speaks.
-        phones: What it says.
+        rng: Generator for every random choice.
+        speaker: Voice of the speaker.
+        expression: Vocal expression of the utterance.
+        phones: Phones in the order of speech.
 
     Returns:
-        Waveform [samples] at `SAMPLE_RATE` with margins of 40 to 80 ms; its root mean square over the speech is
-        0 dB + the speaker's and the expression's level.
+        Waveform [samples] at `SAMPLE_RATE` with margins of 40 to 80 ms. Its level over the speech is the sum of the
+        levels of speaker and expression, where 0 dB is a root mean square of 1.
     """
     rate = speaker.rate * expression.rate
     frames = np.maximum(1, np.rint([p.seconds * SAMPLE_RATE / HOP / rate for p in phones])).astype(int)
@@ -114,9 +114,9 @@ def synthesise(rng: np.random.Generator, speaker: Speaker, expression: Expressio
 
 
 def glottal_pulses(rng: np.random.Generator, f0: Array, expression: Expression) -> Array:
-    """Derivative of glottal flow for the fundamental frequency `f0` [samples] in Hz; the same shape.
+    """Return the derivative of the glottal flow [samples] for the fundamental frequency `f0` [samples] in Hz.
 
-    The glottis closes where the phase wraps; that step is band-limited with a two-sample polynomial (PolyBLEP).
+    The glottis closes where the phase wraps. A two-sample polynomial (PolyBLEP) limits the bandwidth of that step.
     """
     step = f0 / SAMPLE_RATE
     perturbation = rng.standard_normal((2, int(step.sum()) + 2))
@@ -131,7 +131,7 @@ def glottal_pulses(rng: np.random.Generator, f0: Array, expression: Expression) 
 
 
 def _pitch_contour(rng: np.random.Generator, expression: Expression, frames: int) -> Array:
-    """Semitones [frames] above the speaker's mean F0: level, slope, two accents of random place, and a slow drift."""
+    """Return semitones [frames] above the mean F0: level, slope, two accents at random places, and a slow drift."""
     time = np.linspace(0.0, 1.0, frames)
     places, sizes = np.array([0.3, 0.7]) + rng.uniform(-0.12, 0.12, 2), rng.uniform(0.6, 1.2, 2)
     accents = (sizes * np.exp(-0.5 * ((time[:, None] - places) / 0.1) ** 2)).sum(1)
@@ -143,7 +143,7 @@ def _pitch_contour(rng: np.random.Generator, expression: Expression, frames: int
 
 
 def _formant_track(targets: Array, speaker: Speaker, expression: Expression) -> Array:
-    """Formants [frames, 4] in Hz: targets moved by speaker and expression, smoothed over 50 ms (coarticulation)."""
+    """Return formants [frames, 4] in Hz: scaled targets, smoothed over 50 ms (coarticulation)."""
     tract = NEUTRAL_TRACT + expression.articulation * (targets - NEUTRAL_TRACT)
     tract *= speaker.formant_scale * expression.formant_scale
     tract[:, 0] *= expression.first_formant_scale
@@ -166,7 +166,7 @@ def _tilted(waveform: Array, db_per_octave: float) -> Array:
 
 
 def _resonators(formants: Array, bandwidths: Array) -> NDArray[np.complex128]:
-    """Response [..., bins] of a cascade of resonators with unit gain at 0 Hz, formants [..., n] and bandwidths [n]."""
+    """Return the response [..., bins] of cascaded resonators of formants [..., n] and bandwidths [n], 1 at 0 Hz."""
     delay = np.exp(-2j * np.pi * FREQUENCIES / SAMPLE_RATE)
     inverse = np.ones((*formants.shape[:-1], FREQUENCIES.size), dtype=np.complex128)
     for index, bandwidth in enumerate(bandwidths):
@@ -178,7 +178,7 @@ def _resonators(formants: Array, bandwidths: Array) -> NDArray[np.complex128]:
 
 
 def _spectra(waveform: Array) -> NDArray[np.complex128]:
-    """Spectra [frames, bins] of Hann-windowed frames of two hops, the first centred half a hop into the waveform."""
+    """Return spectra [frames, bins] of Hann-windowed frames of two hops, the first centred at half a hop."""
     padded = np.pad(waveform, HOP // 2)
     framed = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP)[::HOP]
     window = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * HOP) / HOP)

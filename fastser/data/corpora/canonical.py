@@ -1,0 +1,26 @@
+"""Canonical names of emotions."""
+
+_SYNONYMS = {
+    "angry": ("anger", "ang"),
+    "bored": ("boredom",),
+    "calm": ("calmness",),
+    "disgust": ("disgusted", "dis"),
+    "fearful": ("fear", "fea", "anxiety"),
+    "frustrated": ("frustration", "fru"),
+    "happy": ("happiness", "hap", "excited", "excitement", "exc"),  # excited counts as happy (paper 4.1)
+    "neutral": ("neu",),
+    "sad": ("sadness",),
+    "surprised": ("surprise", "sur"),
+}
+_CANONICAL = {synonym: emotion for emotion, synonyms in _SYNONYMS.items() for synonym in synonyms}
+
+
+def canonical_emotion(text: str) -> str:
+    """Return the canonical name of an emotion; an unknown one is its own name, in lower case.
+
+    Example:
+        >>> canonical_emotion("Anger"), canonical_emotion(" Very Proud ")
+        ('angry', 'very proud')
+    """
+    name = " ".join(text.lower().split())
+    return _CANONICAL.get(name, name)

@@ -1,0 +1,98 @@
+"""Registries of the readers, and the functions that read a corpus by the name of its reader."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from fastser.runtime.registry import Registry, UnknownNameError
+
+from . import demand, emodb, iemocap, manifest, msp_improv, noise_folder, ravdess
+from .base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus
+
+_Read = TypeVar("_Read", Corpus, NoiseCorpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[_Read]):
+    """A reader of one kind of corpus.
+
+    Attributes:
+        name: Name that the command line uses.
+        read: Function that lists the recordings of a corpus at an existing path. It decodes no audio. It raises a
+            `CorpusError` if the path is not such a corpus. A reader of speech returns all labelled utterances.
+
+    Example:
+        >>> def read_mine(path: Path) -> Corpus:
+        ...     return Corpus("mine", "Mine", path, ())
+        >>> with READERS.including(Reader("mine", read_mine)):
+        ...     list(READERS)
+        ['iemocap', 'msp-improv', 'emodb', 'ravdess', 'manifest', 'mine']
+    """
+
+    name: str
+    read: Callable[[Path], _Read]
+
+
+READERS: Registry[Reader[Corpus]] = Registry(
+    "corpus reader",
+    [
+        Reader("iemocap", iemocap.read),
+        Reader("msp-improv", msp_improv.read),
+        Reader("emodb", emodb.read),
+        Reader("ravdess", ravdess.read),
+        Reader("manifest", manifest.read),
+    ],
+)
+"""Readers of speech."""
+
+NOISE_READERS: Registry[Reader[NoiseCorpus]] = Registry(
+    "noise reader", [Reader("demand", demand.read), Reader("folder", noise_folder.read)]
+)
+"""Readers of noise."""
+
+
+def read_corpus(name: str, path: Path, classes: Sequence[str] | None = PAPER_CLASSES) -> Corpus:
+    """List the utterances of some classes of a speech corpus; no audio is decoded.
+
+    Args:
+        name: Name of a reader in `READERS`.
+        path: Folder or manifest of the corpus.
+        classes: The classes in the order of label indices, or None for all labels of the corpus, sorted by name.
+
+    Raises:
+        CorpusError: If the name is unknown, the path is not such a corpus, a label does not parse, or a class has no
+            utterance.
+    """
+    if name in NOISE_READERS:
+        raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}")
+    return _read(READERS, name, path).select(classes)
+
+
+def read_noise(name: str, path: Path) -> NoiseCorpus:
+    """List the recordings and scenes of a noise corpus.
+
+    Args:
+        name: Name of a reader in `NOISE_READERS`.
+        path: Folder of the corpus.
+
+    Raises:
+        CorpusError: If the name is unknown, or the path is not such a corpus.
+    """
+    if name in READERS:
+        raise CorpusError(f"{name}: is speech, not noise; the readers of noise are {', '.join(NOISE_READERS)}")
+    return _read(NOISE_READERS, name, path)
+
+
+def _read(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> _Read:
+    try:
+        reader = readers[name]
+    except UnknownNameError as error:
+        raise CorpusError(str(error)) from None
+    path = path.expanduser()
+    if not path.exists():
+        raise CorpusError(f"{path}: does not exist (given as {name})")
+    try:
+        return reader.read(path)
+    except OSError as error:
+        raise CorpusError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
