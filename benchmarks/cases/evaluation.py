@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from fastser.evaluation.evaluate import evaluate
 from fastser_kernels.registration import use_reference
 from torch import Tensor
 
 from benchmarks.gate import WrongResultError
 from benchmarks.work import Call, Case, Work
 from fastser.data.dataset import prepare, prepare_noise
-from fastser.evaluation.evaluate import evaluate
 from fastser.experiment.roles import read_roles
 from fastser.models import build_model
 from fastser.settings import QUICK

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from fastser_kernels.registration import uses_reference
+from fastser_kernels.registration import reference_kernels_active
 
 from fastser import __version__
 
@@ -30,7 +30,7 @@ def environment(device: str) -> dict[str, str]:
         "soundfile": version("soundfile"),
         "soxr": version("soxr"),
         "fastser": __version__,
-        "kernels": "eager (references in plain PyTorch)" if uses_reference() else "fused",
+        "kernels": "eager (references in plain PyTorch)" if reference_kernels_active() else "fused",
         "commit": _commit() or "unknown (not run from a git checkout)",
     }
     if device.startswith("cuda"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fastser.evaluation.evaluate import evaluate
 from torch import Tensor, nn
 
 from fastser.data.corpora import read_corpus, read_noise
@@ -14,7 +15,6 @@ from fastser.data.corpora.synthetic import generate
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.noise import NoiseBank, draw_noise, snr_gain
 from fastser.data.segments import FeatureExtractor
-from fastser.evaluation.evaluate import evaluate
 from fastser.evaluation.inference import posteriors
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import AUGMENTATIONS, GridPoint, conditions

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fastser.settings import PAPER_CLASSES
+
 from .checks import require_classes, require_distinct, require_whole_split, speakers_in_several_parts
 from .expected import ExpectedCounts
 from .files import first_few
 from .utterance import CorpusError, Utterance
 
 __all__ = ["PAPER_CLASSES", "Corpus", "CorpusError", "NoiseCorpus", "NoiseRecording", "Utterance"]
-
-PAPER_CLASSES = ("angry", "happy", "neutral", "sad")
-"""The four classes of the paper (section 4.1), in the order of its label indices and posterior columns."""
 
 
 @dataclass(frozen=True, slots=True)
