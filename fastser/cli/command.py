@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -51,9 +50,5 @@ def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:
 
 
 def _typer_type(hint: Any) -> Any:
-    """Return the type by which typer reads a field: a list for a tuple, the type itself for an optional one."""
-    if get_origin(hint) is tuple:
-        return list[get_args(hint)[0]] | None  # type: ignore[misc]
-    if isinstance(hint, UnionType):
-        return hint
-    return hint
+    """Return the type by which typer reads a field. A tuple becomes a list."""
+    return list[get_args(hint)[0]] | None if get_origin(hint) is tuple else hint  # type: ignore[misc]
