@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import count, cycle, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -226,15 +227,29 @@ def test_a_run_that_is_killed_twice_ends_in_the_same_bits(
     assert_same(uninterrupted(PROPOSED), tmp_path, key)
 
 
-def test_the_wall_times_of_all_parts_of_a_run_are_added(experiment: Experiment, tmp_path: Path) -> None:
-    store, key = ResultStore(tmp_path), experiment.identify(CNN).key
+def test_the_times_of_all_parts_of_a_run_are_added(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulated clock gives each batch ten seconds, and the pause between the parts a thousand."""
+    key, clock = experiment.identify(CNN).key, SimpleNamespace(now=0.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
+
+    class TenSeconds(SetAfter):
+        def is_set(self) -> bool:
+            clock.now += 10.0
+            return super().is_set()
+
+    def seconds(out: Path) -> float:
+        return float(ResultStore(out).load(key).facts["training_seconds"])
+
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    finished(Runner(experiment, ResultStore(once), stop=TenSeconds(1_000)), CNN)
     with pytest.raises(TrainingStopped):
-        Runner(experiment, store, stop=SetAfter(4)).run(CNN, Nobody())
-    before = state_in(store.checkpoint(key))["seconds"]
-    began = time.perf_counter()
-    finished(Runner(experiment, store), CNN)
-    rest = time.perf_counter() - began
-    assert before < store.load(key).facts["training_seconds"] < before + rest
+        Runner(experiment, ResultStore(twice), stop=TenSeconds(3)).run(CNN, Nobody())
+    assert state_in(ResultStore(twice).checkpoint(key))["seconds"] == 30.0
+    clock.now += 1_000.0
+    finished(Runner(experiment, ResultStore(twice), stop=TenSeconds(1_000)), CNN)
+    assert seconds(twice) == seconds(once) > 30.0
 
 
 def test_a_run_with_a_damaged_checkpoint_starts_from_the_beginning(
