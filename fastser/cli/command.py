@@ -53,11 +53,7 @@ def refuse_repeated(options: type, arguments: Sequence[str]) -> None:
         RepeatedOptionError: If there is such an option.
     """
     hints = get_type_hints(options)
-    single = {
-        flag_of(field.name, field.metadata["option"])
-        for field in fields(options)
-        if get_origin(hints[field.name]) is not tuple
-    }
+    single = [field for field in fields(options) if get_origin(hints[field.name]) is not tuple]
     given = Counter(argument.partition("=")[0] for argument in arguments)
     for field in single:
         flag = flag_of(field.name, field.metadata["option"])
