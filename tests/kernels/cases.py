@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-"""What the operations take on a CPU."""
+REGISTERED_DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+"""Dtypes for opcheck: one for each dtype of statistics and each size of values."""
+
+REGISTERED = [(torch.float64, "contiguous"), (torch.float32, "channels_last"), (torch.bfloat16, "contiguous")]
+"""Dtypes and layouts of maps for opcheck."""
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x.contiguous(),
@@ -21,10 +24,10 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """Maps `[N, C, T, F]` as they may lie in memory; "expanded" ones are all like their first pixel."""
 
-normal = pytest.mark.parametrize(
-    "normal", [{"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}], ids=["standard", "shifted"]
-)
-"""Keyword arguments of `Tensor.normal_`: what comes in is standard normal, or far to one side of zero."""
+STANDARD, SHIFTED = {"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}
+"""Keyword arguments of `Tensor.normal_`: standard normal values, or values far to one side of zero."""
+
+normal = pytest.mark.parametrize("normal", [STANDARD, SHIFTED], ids=["standard", "shifted"])
 
 training_and_eval = pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from accuracy import CAPS, assert_accurate, relative_error
 from cases import (
-    DTYPES,
     LAYOUTS,
+    REGISTERED,
     PlainDenseBlock,
     assert_refused,
     assert_trains_alike,
@@ -144,8 +144,9 @@ def test_normal_maps(normal: dict[str, float], training: bool, dtype: torch.dtyp
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("of_gradient", ["channels_last", "sliced", "expanded"])
-@pytest.mark.parametrize("of_maps", ["contiguous", "sliced"])
+@pytest.mark.parametrize(
+    ("of_maps", "of_gradient"), [("contiguous", "channels_last"), ("contiguous", "expanded"), ("sliced", "sliced")]
+)
 def test_takes_any_layout(of_maps: str, of_gradient: str, device: str) -> None:
     case = _case((2, 5, 6, 7), 3, 2, torch.float32, training=True, apart=True)
     case.cotangent = LAYOUTS[of_gradient](case.cotangent)
@@ -255,8 +256,7 @@ def test_bands_make_no_difference(training: bool, pixels: int, monkeypatch: pyte
     _compare(case, torch.float64, device="cpu")
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "layout"), REGISTERED)
 def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
     case = _case((2, 3, 5, 4), 2, 2, dtype, dtype, training=True)
     x, cotangent = (LAYOUTS[layout](t.to(dtype)) for t in (case.x, case.cotangent))
@@ -304,7 +304,6 @@ def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.Monke
     assert asked == [False, True]
 
 
-@pytest.mark.kernel
 def test_trains_as_plain_modules_do(device: str) -> None:
     x, target = (torch.randn(2, 6, 5, 4) - 2.3).to(device), torch.randn(2, 8, 5, 4).to(device)
 

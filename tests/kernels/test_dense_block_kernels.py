@@ -36,9 +36,15 @@ def _lists(channels: int, growth_rate: int, layers: int, device: str) -> list[li
     return lists
 
 
+def _norm_and_kernel(lists: list[list[Tensor]]) -> tuple[forward_kernels.Norm, Tensor]:
+    """Return the only layer's batch normalisation, with running statistics, and kernel."""
+    weight, bias, mean, var, kernel = (values[0] for values in lists)
+    return forward_kernels.Norm(weight, bias, mean, var), kernel
+
+
 @pytest.mark.parametrize(
     ("shape", "growth_rate", "layers"),
-    [((1, 3, 3, 150), 2, 2), ((1, 8, 4, 6), 40, 2), ((2, 3, 3, 4), 25, 1), ((3, 40, 5, 7), 8, 2), ((1, 1, 1, 1), 1, 2)],
+    [((1, 3, 2, 130), 2, 2), ((1, 8, 4, 6), 40, 2), ((2, 3, 3, 4), 25, 1), ((3, 40, 5, 7), 8, 2), ((1, 1, 1, 1), 1, 2)],
     ids=["wider than a tile", "groups of maps", "odd groups", "blocks of channels", "one of each"],
 )
 def test_tiles_and_groups(
@@ -65,8 +71,8 @@ def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str
     C, growth_rate, lists = 5, 3, _lists(5, 3, 1, device)
     maps = torch.full((2, 6, 7, 12), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
     maps[:, :C] = torch.randn(2, C, 6, 7)
-    norm = tuple(values[0] for values in lists[:4])
-    partial = forward_kernels._layer(maps, C, lists[4][0], norm, EPS, moments=True)
+    norm, kernel = _norm_and_kernel(lists)
+    partial = forward_kernels._layer(maps, C, kernel, norm, EPS, moments=True)
     assert maps[:, : C + growth_rate].isfinite().all()
     assert partial.isfinite().all()
     assert maps[:, C + growth_rate :].isnan().all()
@@ -75,14 +81,14 @@ def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str
 def test_statistics_of_maps_wider_than_a_tile(dtype: torch.dtype, device: str) -> None:
     """Columns that a tile reads for its neighbours' sake are not counted twice."""
     C, growth_rate, lists = 3, 2, _lists(3, 2, 1, device)
-    maps = torch.empty(2, 3, 300, C + growth_rate, dtype=dtype, device=device).permute(0, 3, 1, 2)
-    maps[:, :C] = torch.randn(2, C, 3, 300)
-    norm = tuple(values[0] for values in lists[:4])
-    partial = forward_kernels._layer(maps, C, lists[4][0], norm, EPS, moments=True)
+    maps = torch.empty(1, 2, 270, C + growth_rate, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    maps[:, :C] = torch.randn(1, C, 2, 270)
+    norm, kernel = _norm_and_kernel(lists)
+    partial = forward_kernels._layer(maps, C, kernel, norm, EPS, moments=True)
     mean, var = torch.empty(2, growth_rate, device=device)
     moments_kernels.finish_moments(partial, mean, var)
     exact_var, exact_mean = torch.var_mean(maps[:, C:].double(), (0, 2, 3), correction=0)
-    assert (partial[0].sum(1) == 2 * 3 * 300).all()
+    assert (partial[0].sum(1) == 2 * 270).all()
     assert (mean - exact_mean).abs().max() < 1e-6
     assert relative_error(var, exact_var) < 1e-6
 
@@ -106,13 +112,16 @@ OF_MAPS = LAYOUTS | {
 }
 
 
-@pytest.mark.parametrize("layout", OF_MAPS)
+@pytest.mark.parametrize(
+    ("layout", "dtype"), [*((layout, torch.float32) for layout in OF_MAPS), ("channels_last", torch.float16)]
+)
 def test_moments_and_copy_of_any_layout(
     layout: str, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moments_kernels, "MAX_PROGRAMS", 3)
-    x = OF_MAPS[layout](torch.randn(2, 40, 11, 17, device=device).to(dtype))
-    out = torch.full((2, 11, 17, 56), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    """Programs of two steps, of which the last one is not full."""
+    monkeypatch.setattr(moments_kernels, "MAX_PROGRAMS", 2)
+    x = OF_MAPS[layout](torch.randn(2, 40, 7, 13, device=device).to(dtype))
+    out = torch.full((2, 7, 13, 56), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
     partial = moments_kernels.copy_maps(x, out[:, 8:48], moments=True)
     assert torch.equal(out[:, 8:48], x)
     assert out[:, :8].isnan().all()

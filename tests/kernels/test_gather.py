@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import assert_accurate
-from cases import DTYPES, assert_refused, compiled, normal, on_gpu
+from cases import REGISTERED_DTYPES, assert_refused, compiled, normal, on_gpu
 from fastser_kernels import gather_mixup, gather_segments
 from fastser_kernels.gather import op, reference
 from torch import Tensor
@@ -128,7 +128,7 @@ def test_at_full_size_nothing_waits_and_bits_repeat() -> None:
     torch.testing.assert_close(first.float(), exact, rtol=2**-8, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", REGISTERED_DTYPES)
 def test_is_registered_rightly(dtype: torch.dtype) -> None:
     frames = torch.randn(64, 3, dtype=dtype)
     *indices, lam = _windows(5, "cpu")

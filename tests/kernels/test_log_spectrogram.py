@@ -60,7 +60,7 @@ class Case:
 
 
 SIZES = {  # window, hop, n_fft, bins or bands, whether through a filterbank, frames of a segment
-    "paper's window": (WINDOW, HOP, N_FFT, 40, False, 4),
+    "hops wider than a tile": (90, 40, 96, 40, False, 3),
     "more frames than a tile": (20, 3, 32, 17, False, 70),
     "odd window, many bins": (67, 30, 135, 68, False, 4),
     "gaps between frames": (10, 12, 15, 8, False, 7),
@@ -311,7 +311,7 @@ def test_is_registered_rightly_with_halved_noise(noise_dtype: torch.dtype) -> No
     opcheck(op._forward, list(vars(ours).values()))
 
 
-@pytest.mark.parametrize("name", [name for name in SIZES if name != "paper's window"])
+@pytest.mark.parametrize("name", SIZES)
 def test_gradcheck(name: str) -> None:
     ours = case(name).converted(Tensor.double)
 
