@@ -36,11 +36,11 @@ _POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of one compiled kernel, per thread (registers, stack) or block (shared), and counts of its instructions.
+    """Resources of one compiled kernel, per thread (registers, stack) or block (shared), and counts of instructions.
 
-    The products of a program are its `tl.dot`s, as "rows x columns x depth of the tile, dtype of the operands". On NVIDIA
-    they become instructions of a warp (HMMA) or of a group of four warps (HGMMA on sm_90, UTCMMA on sm_100), on AMD of a
-    wavefront (MFMA).
+    The products of a program are its `tl.dot`s, as "rows x columns x depth of the tile, dtype of the operands". On
+    NVIDIA they become instructions of a warp (HMMA) or of a group of four warps (HGMMA on sm_90, UTCMMA on sm_100), on
+    AMD of a wavefront (MFMA).
     """
 
     registers: int

@@ -1,7 +1,7 @@
 """Machine code of compiled NVIDIA kernels as text.
 
-One start of nvdisasm takes 0.2 s, as long as the compilation of a small kernel. So the machine code of all kernels of one
-architecture goes through it in one call.
+One start of nvdisasm takes 0.2 s, as long as the compilation of a small kernel. So the machine code of all kernels of
+one architecture goes through it in one call.
 """
 
 import re

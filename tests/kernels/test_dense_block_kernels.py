@@ -1,4 +1,4 @@
-"""What only the DenseBlock's Triton kernels can get wrong: tiles, bands, groups, neighbouring slices, moments."""
+"""Properties of the DenseBlock's Triton kernels alone: tiles, groups, neighbouring slices, moments."""
 
 import pytest
 import torch
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(autouse=True)
 def only_where_kernels_run(device: str) -> None:
-    """Launchers take CPU tensors in Triton's interpreter only."""
+    """Skip where launchers cannot run: they take CPU tensors in Triton's interpreter only."""
     if device == "cpu" and not INTERPRETED:
         pytest.skip("kernels run on a GPU or in Triton's interpreter")
 
 
 def _lists(channels: int, growth_rate: int, layers: int, device: str) -> list[list[Tensor]]:
-    """bn_weight, bn_bias, running_mean, running_var, conv_weight; scales of both signs."""
+    """Return bn_weight, bn_bias, running_mean, running_var and conv_weight; the scales have both signs."""
     lists: list[list[Tensor]] = [[] for _ in range(5)]
     for i in range(layers):
         C = channels + i * growth_rate
@@ -50,7 +50,7 @@ def _norm_and_kernel(lists: list[list[Tensor]]) -> tuple[forward_kernels.Norm, T
 def test_tiles_and_groups(
     shape: tuple[int, int, int, int], growth_rate: int, layers: int, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In eval, where no statistics hide an error; programs walk over several tiles."""
+    """Eval mode lets no statistics hide an error. Each program walks over several tiles."""
     monkeypatch.setattr(backward_kernels, "PROGRAMS", 2)
     x, lists = torch.randn(shape, device=device), _lists(shape[1], growth_rate, layers, device)
     maps, mean, var = forward_kernels.forward(x, *lists, False, EPS)
@@ -67,7 +67,7 @@ def test_tiles_and_groups(
 
 
 def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str) -> None:
-    """Slices are not multiples of what a program stores at once."""
+    """Slices are not multiples of the width of a store."""
     C, growth_rate, lists = 5, 3, _lists(5, 3, 1, device)
     maps = torch.full((2, 6, 7, 12), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
     maps[:, :C] = torch.randn(2, C, 6, 7)
@@ -79,7 +79,7 @@ def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str
 
 
 def test_statistics_of_maps_wider_than_a_tile(dtype: torch.dtype, device: str) -> None:
-    """Columns that a tile reads for its neighbours' sake are not counted twice."""
+    """Columns in the halo of two tiles are not counted twice."""
     C, growth_rate, lists = 3, 2, _lists(3, 2, 1, device)
     maps = torch.empty(1, 2, 270, C + growth_rate, dtype=dtype, device=device).permute(0, 3, 1, 2)
     maps[:, :C] = torch.randn(1, C, 2, 270)
@@ -95,7 +95,7 @@ def test_statistics_of_maps_wider_than_a_tile(dtype: torch.dtype, device: str) -
 
 @pytest.mark.parametrize("growth_rate", [3, 25])
 def test_nothing_behind_a_kernel_is_read(growth_rate: int, device: str) -> None:
-    """A kernel whose maps are not a multiple of a group's, between values that are not numbers."""
+    """The kernel lies between NaNs, and its number of maps is not a multiple of a group."""
     lists = _lists(3, growth_rate, 1, device)
     guarded = torch.full((9 * 3 * (growth_rate + 64),), torch.nan, device=device)
     kernel = guarded[: 9 * 3 * growth_rate].view(growth_rate, 3, 3, 3).permute(0, 3, 1, 2)
@@ -118,7 +118,7 @@ OF_MAPS = LAYOUTS | {
 def test_moments_and_copy_of_any_layout(
     layout: str, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Programs of two steps, of which the last one is not full."""
+    """Programs take two steps, and the last one is not full."""
     monkeypatch.setattr(moments_kernels, "MAX_PROGRAMS", 2)
     x = OF_MAPS[layout](torch.randn(2, 40, 7, 13, device=device).to(dtype))
     out = torch.full((2, 7, 13, 56), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
@@ -136,7 +136,7 @@ def test_moments_and_copy_of_any_layout(
 
 
 def test_moments_are_safe_far_from_zero(device: str) -> None:
-    """A mean of 100 standard deviations: the variance from fp32 sums of squares would be off by 5e-4."""
+    """At a mean of 100 standard deviations, the variance from fp32 sums of squares would have an error of 5e-4."""
     x = 0.01 * torch.randn(2, 8, 32, 16, device=device) + 1.0
     mean, var = moments_kernels.channel_moments(x)
     exact_var, exact_mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)

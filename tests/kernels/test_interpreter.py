@@ -1,6 +1,7 @@
 """The interpreter tier: every case with the mark `kernel` once more, with the Triton kernels in Triton's interpreter.
 
-It has its own process (`interpreter_tier` in conftest.py), because one process cannot both interpret and compile kernels.
+It has its own process (`interpreter_tier` in conftest.py), because one process cannot both interpret and compile
+kernels.
 """
 
 import re
