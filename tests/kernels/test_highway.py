@@ -28,7 +28,7 @@ from fastser.layers import Highway
 Lists = list[list[Tensor]]
 NAMES = ("w_h", "b_h", "w_t", "b_t")
 SHAPES = [(19, 24, 3), (33, 70, 1)]
-"""Rows, units, layers: less than a tile of columns, or several tiles along each axis. Errors average over the values."""
+"""Rows, units, layers: less than a tile of columns, or several tiles along each axis; errors average over values."""
 
 
 def _parameters(units: int, layers: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Lists:
