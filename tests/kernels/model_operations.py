@@ -23,10 +23,10 @@ LIBRARY = "fastser_kernels"
 
 
 def model_operations(batch: int | None = None) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
-    """What a training step in bfloat16 and an attack in float32 run; tensors hold no values.
+    """Yield the operations of a training step in bfloat16 and of an attack in float32, on tensors without values.
 
     Args:
-        batch: Segments of a batch, where it is not that of the scale's settings.
+        batch: Number of segments of a batch; by default that of the settings of the scale.
 
     Yields:
         A name for the case, the operation's name, and its arguments with meta tensors.
@@ -59,7 +59,7 @@ def _attack(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def _recorded(step: Any, model: nn.Module, shape: tuple[int, ...]) -> list[tuple[str, tuple[Any, ...]]]:
-    """Run `step` on tensors without values; on a CPU our operations would leave small maps to the references."""
+    """Run `step` on tensors without values, with `is_slower` patched, which would choose references for small maps."""
     with ExitStack() as stack:
         for family in (dense_block, lstm, transition):
             stack.enter_context(patch.object(family, "is_slower", lambda *_: False))
