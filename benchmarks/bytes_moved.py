@@ -171,10 +171,8 @@ def fused(shape: tuple[int, ...], *, training: bool = True) -> Bytes:
     """Count the bytes of fastser's kernels. In eval mode the backward pass is that of an attack: to the input only."""
     lists = _parameters()
     x = _maps(shape, CHANNELS)
-    programs, backward_kernels.PROGRAMS = (
-        backward_kernels.PROGRAMS,
-        1,
-    )  # the number of partial sums must not depend on the pixels
+    programs = backward_kernels.PROGRAMS
+    backward_kernels.PROGRAMS = 1  # the number of partial sums must not depend on the pixels
     try:
         with kernel_bytes() as forward, AtenBytes() as around_forward:
             maps, mean, var = forward_kernels.forward(x, *lists, training, 1e-5)
@@ -189,8 +187,7 @@ def fused(shape: tuple[int, ...], *, training: bool = True) -> Bytes:
 if __name__ == "__main__":
     torch.manual_seed(0)
     providers = {"eager": eager, "compile": compiled, "fastser": fused}
-    counted = {
-        name: dict(zip(("forward", "backward"), _per_pixel(count), strict=True)) for name, count in providers.items()
-    }
+    passes = "forward", "backward"
+    counted = {name: dict(zip(passes, _per_pixel(count), strict=True)) for name, count in providers.items()}
     counted["fastser"]["input gradient"] = _per_pixel(lambda shape: fused(shape, training=False))[1]
     print(json.dumps(counted, indent=1))

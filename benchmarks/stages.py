@@ -109,7 +109,8 @@ def flops(call: Callable[[], object]) -> int:
     """Return the FLOPs of a call, counted on the references: fastser's operations are opaque to the counter."""
     with reference_kernels(), Flops() as counter:
         call()
-    return counter.total
+    total: int = counter.total
+    return total
 
 
 def report(settings: Settings, name: str, batch: int, *, reference: bool) -> list[str]:

@@ -79,15 +79,15 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 NOTES = """
 - Times are medians over rounds. In each round all providers take turns.
-- `x eager` and `x compile` are speedups over eager and compiled PyTorch: medians of the ratios of all rounds. A provider
-  with a speedup above 1 is faster.
+- `x eager` and `x compile` are speedups over eager and compiled PyTorch: medians of the ratios of all rounds. Above
+  1, the provider is faster.
 - `x eager, repeated runs` are the speedups over eager in repeated runs of the same commit.
 - `GB/s` and `GFLOP/s` are the bytes and FLOPs that the operation *must* move and do (`ideal_bytes` and `ideal_flops`
   beside each kernel), divided by the median.
 - `% of limit` compares the operation with a large copy (by bytes) and a large matrix product (by FLOPs) that were
   measured in the same process. The larger share is shown.
-- `peak MB` is the most memory that a call holds at one time. `saved MB` is the size of the tensors that the forward pass
-  saves for the backward pass.
+- `peak MB` is the most memory that a call holds at one time. `saved MB` is the size of the tensors that its forward
+  pass saves for the backward pass.
 - `first call` includes compilation.
 - A provider whose result is further from float64 than allowed gets no time.
 - On a CPU all processes keep the memory that they free, as the main job does.

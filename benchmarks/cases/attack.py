@@ -44,7 +44,7 @@ def workload(device: torch.device, batch: int, steps: int, settings: Settings = 
             model(torch.randn(shape, device=device))
     model = model.eval().requires_grad_(False)
     plain = eager_model(model).requires_grad_(False)
-    ours = BIM(model, EPS, ALPHA, steps, BOUNDS)
+    fused = BIM(model, EPS, ALPHA, steps, BOUNDS)
 
     def loop(x: Tensor, y: Tensor) -> Tensor:
         adversarial = x.clone()
@@ -55,7 +55,7 @@ def workload(device: torch.device, batch: int, steps: int, settings: Settings = 
             adversarial = torch.clamp(x + torch.clamp(moved - x, -EPS, EPS), *BOUNDS)
         return adversarial
 
-    providers = {"eager": once(loop), "fastser": once(ours)}
+    providers = {"eager": once(loop), "fastser": once(fused)}
     foolbox, missing = peer("foolbox")
     if foolbox is not None:
 

@@ -30,7 +30,7 @@ def workload(
     bank_segments: int = BANK_SEGMENTS,
 ) -> Workload:
     frames, bins = settings.segment_frames, settings.num_bins
-    eager, ours, windows = FUNCTIONS[operation]
+    eager, fused, windows = FUNCTIONS[operation]
     bank = torch.randn(bank_segments * frames, bins, device=device).mul_(STD).add_(MEAN)
 
     def inputs() -> tuple[Any, ...]:
@@ -47,7 +47,7 @@ def workload(
         return once(lambda *drawn: function(bank, *drawn, MEAN, STD, frames))
 
     more, missing = compiled(eager, provider, device)
-    providers: dict[str, Callable[..., Call]] = {"eager": provider(eager), **more, "fastser": provider(ours)}
+    providers: dict[str, Callable[..., Call]] = {"eager": provider(eager), **more, "fastser": provider(fused)}
     mixup, without = peer("kornia.augmentation")
     if windows == 2:
         missing |= without

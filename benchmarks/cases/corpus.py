@@ -55,11 +55,11 @@ def workload(device: torch.device, utterances: int) -> Workload:  # noqa: ARG001
     def eager() -> Sequence[Tensor]:
         return [torch.cat([_decibels(_decode(path), window) for path in paths])]
 
-    def ours() -> Sequence[Tensor]:
+    def by_fastser() -> Sequence[Tensor]:
         with TemporaryDirectory() as folder, cache_at(Path(folder)):
             return [prepare(corpus, PAPER).bank.frames.clone()]
 
-    providers: dict[str, Callable[..., Call]] = {"eager": lambda: eager, "fastser": lambda: ours}
+    providers: dict[str, Callable[..., Call]] = {"eager": lambda: eager, "fastser": lambda: by_fastser}
     librosa, missing = peer("librosa")
     if librosa is not None:
 

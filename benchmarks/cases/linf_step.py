@@ -24,7 +24,7 @@ def workload(device: torch.device, shape: tuple[int, ...]) -> Workload:
     def provider(function: Callable[..., Tensor]) -> Callable[..., Call]:
         return once(lambda adv, clean, gradient: function(adv, clean, gradient, ALPHA, EPS, BOUNDS))
 
-    def ours(adv: Tensor, clean: Tensor, gradient: Tensor) -> Call:
+    def fused(adv: Tensor, clean: Tensor, gradient: Tensor) -> Call:
         moved, first = adv.clone(), True
 
         def call() -> list[Tensor]:
@@ -42,7 +42,7 @@ def workload(device: torch.device, shape: tuple[int, ...]) -> Workload:
     return Workload(
         dtype=torch.float32,
         inputs=inputs,
-        providers={"eager": provider(reference.linf_step), **more, "fastser": ours},
+        providers={"eager": provider(reference.linf_step), **more, "fastser": fused},
         exact=lambda *given: [reference.linf_step(*(t.double() for t in given), ALPHA, EPS, BOUNDS)],
         ideal_bytes=ideal_bytes(count, 4),
         missing=missing,

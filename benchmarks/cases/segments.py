@@ -52,7 +52,7 @@ def workload(device: torch.device, segments: int, settings: SpectrogramSettings,
         )
         return decibels(torch.view_as_real(spectrum.transpose(1, 2)).square().sum(-1))
 
-    def ours(waveforms: Tensor, noise: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
+    def fused(waveforms: Tensor, noise: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
         return log_spectrogram(
             waveforms, start, counts, window, hop_length=hop, n_fft=n_fft, num_bins=settings.num_bins,
             segment_frames=frames, power_floor=settings.power_floor, mean=MEAN, std=STD, filterbank=filterbank,
@@ -61,7 +61,7 @@ def workload(device: torch.device, segments: int, settings: SpectrogramSettings,
 
     providers: dict[str, Callable[..., Call]] = {"eager": once(eager)}
     more, missing = compiled(eager, once, device)
-    providers |= more | {"fastser": once(ours)}
+    providers |= more | {"fastser": once(fused)}
     torchaudio, without = torchaudio_functional()
     missing |= without
     if torchaudio is not None:
