@@ -1,8 +1,8 @@
 """Launches of every kernel on meta tensors, for ahead-of-time compilation; they are recorded, not run.
 
-What the five models launch at both scales follows from the models (`model_operations`). One file per family adds what
-makes batches, what other models may launch, and other GPUs: `launches(batch)` yields a name and a function that calls
-launchers for so many segments.
+The launches of the five models at both scales follow from the models (`model_operations`). One file per family adds
+launches that make batches, launches of other models, and launches on other GPUs. Its `launches(batch)` yields a name and
+a function that calls launchers for a batch of that many segments.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from model_operations import model_operations
 
 
 def all_launches(batch: int | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every launch, named "family: case"; `batch` segments, where it is not what the settings say."""
+    """Yield every launch, named "family: case". `batch` replaces the batch size of the settings."""
     families = [module.name for module in pkgutil.iter_modules(__path__)]
     for case, operation, arguments in model_operations(batch):
         family = next(family for family in families if operation.startswith(family))
