@@ -157,7 +157,7 @@ def test_a_small_batch_can_be_learnt(name: str) -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(LookupError, match="'densnet'.*'densenet'.*cnn, cnn-lstm, densenet, densenet-lstm, proposed"):
+    with pytest.raises(LookupError, match=r"'densnet'.*'densenet'.*cnn, cnn-lstm, densenet, densenet-lstm, proposed"):
         build_model("densnet")
     with pytest.raises(ValueError, match="at least 16 frames"):
         build_model("cnn", segment_frames=8)

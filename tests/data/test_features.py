@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from fastser_kernels import log_spectrogram
 from scipy import signal
-from torch import Tensor
+from speech import RATE, frames_of, vowel
 
 from fastser.data.features import FeatureExtractor, mel_filterbank, num_frames, segment_table
 from fastser.data.normalisation import Normalisation
 from fastser.settings import SpectrogramSettings
-from speech import RATE, frames_of, vowel
 
 PAPER = SpectrogramSettings()
 SMALL = SpectrogramSettings(segment_frames=20, segment_hop=20)
