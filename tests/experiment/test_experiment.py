@@ -111,7 +111,7 @@ class Bias(nn.Module):
         return self.bias.expand(len(x), 4)
 
 
-def test_the_loss_of_mixup_is_the_cross_entropy_with_mixed_labels(
+def test_the_loss_of_mixup_is_cross_entropy_with_mixed_labels(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, validation, _ = experiment.subsets(GridPoint("source", "cnn", "mixup", "Ses01F", 1))
