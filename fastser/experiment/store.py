@@ -268,8 +268,10 @@ class ResultStore:
         """Mark the folder with the format of its records, or refuse a folder with other records."""
         marker = self._runs / "format"
         try:
+            # in this order: another process writes the marker before its first record
+            has_records = any(self._runs.glob("*.json"))
             found = marker.read_text(encoding="utf-8").strip() if marker.exists() else None
-            if found is None and not any(self._runs.glob("*.json")):
+            if found is None and not has_records:
                 with atomic_write(marker) as part:
                     part.write_text(f"{RECORD_FORMAT}\n", encoding="utf-8")
                 return
