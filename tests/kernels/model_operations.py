@@ -16,7 +16,7 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
 from fastser.attacks import FGSM
-from fastser.models import ARCHITECTURES, build_model
+from fastser.models import MODELS, build_model
 from fastser.settings import SCALES, Settings
 
 LIBRARY = "fastser_kernels"
@@ -32,7 +32,7 @@ def model_operations(batch: int | None = None) -> Iterator[tuple[str, str, tuple
         A name for the case, the operation's name, and its arguments with meta tensors.
     """
     for scale, settings in SCALES.items():
-        for architecture in ARCHITECTURES:
+        for architecture in MODELS:
             model = _model(architecture, settings)
             size = batch or settings.training.batch_size
             shape = size, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
