@@ -168,7 +168,7 @@ class Settings(_Frozen):
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'{hint}")
             value = _parse(text.strip())
-            is_list = isinstance(tree[section][leaf], tuple)
+            is_list = isinstance(tree[section][leaf], tuple | list)  # a list after an earlier assignment
             tree[section][leaf] = [value] if is_list and not isinstance(value, list) else value
         try:
             return Settings.model_validate(tree)
