@@ -1,7 +1,7 @@
 """A DenseBlock and a Transition in a small image classifier, trained for some steps on random images.
 
-The two layers replace the plain modules of a DenseNet. They need no spectrograms and no other part of fastser. The images
-of one class have a brighter left half, so the loss falls quickly.
+The two layers replace the plain modules of a DenseNet. They need no spectrograms and no other part of fastser. The
+images of one class have a brighter left half, so the loss falls quickly.
 """
 
 import torch
@@ -52,9 +52,8 @@ def main() -> None:
         if step % 10 == 0:
             print(f"step {step}: loss {loss.item():.3f}")
     images, labels = draw_images(256)
-    with torch.no_grad():
-        accuracy = (model.eval()(images).argmax(dim=1) == labels).float().mean().item()
-    print(f"accuracy on new images: {100 * accuracy:.1f} %")
+    correct = model.eval()(images).argmax(dim=1) == labels
+    print(f"accuracy on new images: {100 * correct.float().mean():.1f} %")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ attacked.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from fastser.attacks import BIM
 from fastser.augmentation import mixup
@@ -28,11 +28,11 @@ def train(x: Tensor, y: Tensor, alpha: float | None) -> nn.Module:
     for _ in range(10):
         for part in torch.randperm(len(x)).split(64):
             if alpha is None:
-                loss = F.cross_entropy(model(x[part]), y[part])
+                loss = cross_entropy(model(x[part]), y[part])
             else:
                 mixed, y_a, y_b, lam = mixup(x[part], y[part], alpha)
                 logits = model(mixed)
-                own, other = (F.cross_entropy(logits, label, reduction="none") for label in (y_a, y_b))
+                own, other = (cross_entropy(logits, label, reduction="none") for label in (y_a, y_b))
                 loss = (lam * own + (1 - lam) * other).mean()
             optimizer.zero_grad()
             loss.backward()
@@ -42,8 +42,7 @@ def train(x: Tensor, y: Tensor, alpha: float | None) -> nn.Module:
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Return the share of correct predictions, in percent."""
-    with torch.no_grad():
-        return 100 * (model(x).argmax(dim=1) == y).float().mean().item()
+    return 100 * (model(x).argmax(dim=1) == y).float().mean().item()
 
 
 def main() -> None:
