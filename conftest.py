@@ -1,4 +1,4 @@
-"""What tests and benchmarks share."""
+"""Fixtures that tests and benchmarks share."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_corpora() -> Path:
-    """The folder of real audio beside a development checkout; what needs it skips where it is not."""
+    """Return the folder of real audio beside a development checkout, or skip the test if there is none."""
     folder = Path(__file__).parents[1] / "shared" / "corpora"
     if not folder.is_dir():
-        pytest.skip("the real audio (../shared/corpora) is not on this machine")
+        pytest.skip("needs real audio in ../shared/corpora, which is missing")
     return folder

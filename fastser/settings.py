@@ -131,6 +131,7 @@ class ProtocolSettings(_Frozen):
 
     folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
     repeats: int = _from("paper 4.4: 10", 10, gt=0)
+    min_validation_utterances: int = _from("ours: two utterances cannot choose an epoch", 10, gt=0)
     cross_corpus_validation: float = _from("paper 5.4: 30 % of the target", 0.3, gt=0, lt=1)
 
 

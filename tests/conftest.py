@@ -12,7 +12,7 @@ from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
 from fastser_kernels.transition import op as transition
 from hypothesis import settings
-from running import SMALL_GRID, finish, starter, tables
+from processes import Start, finish, small_grid, starter, tables
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -29,10 +29,28 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The tables that one process makes of the small grid, for all other executors to equal."""
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the smallest stand-in corpora and of their cache, for `small_runs.stand_in_experiment`."""
+    return tmp_path_factory.mktemp("stand-ins")
+
+
+@pytest.fixture(scope="session")
+def start(stand_ins: Path) -> Start:
+    """A function that starts the command with a cache that the session shares."""
+    return starter(stand_ins / "cache")
+
+
+@pytest.fixture(scope="session")
+def grid(stand_ins: Path) -> list[str]:
+    """Arguments of a grid of `processes.SMALL_RUNS` runs."""
+    return small_grid(stand_ins)
+
+
+@pytest.fixture(scope="session")
+def serial(start: Start, grid: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tables that one process makes of the small grid. Every other executor must make the same."""
     out = tmp_path_factory.mktemp("serial")
-    status, _, err = finish(starter(tmp_path_factory.mktemp("cache"))(*SMALL_GRID, "--out", out))
+    status, _, err = finish(start(*grid, "--out", out))
     assert (status, err) == (0, "")
     return tables(out)
 

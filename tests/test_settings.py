@@ -111,7 +111,7 @@ def test_quick_differs_in_sizes_only() -> None:
         ("noise.scenes=park", "noise", "scenes", ("park",)),
         ("noise.scenes=park,kitchen", "noise", "scenes", ("park", "kitchen")),
         ("augmentation.speed_factors=[]", "augmentation", "speed_factors", ()),
-        ("model.cnn_kernels=[[1,2],[3,4],[5,6]]", "widths", "cnn_kernels", ((1, 2), (3, 4), (5, 6))),
+        ("model.cnn_kernels=[[1,2],[3,4],[5,6]]", "model", "cnn_kernels", ((1, 2), (3, 4), (5, 6))),
         ("spectrogram.kind=log-mel", "spectrogram", "kind", "log-mel"),
     ],
 )

@@ -1,9 +1,9 @@
 """Command lines made from dataclasses: each field with an `OptionInfo` is one option."""
 
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
-from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -38,6 +38,29 @@ def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[
     return command
 
 
+class RepeatedOptionError(ValueError):
+    """An option that is given twice although it takes one value."""
+
+
+def refuse_repeated(options: type, arguments: Sequence[str]) -> None:
+    """Check that no option with a single value is given twice. Otherwise the last one would silently win.
+
+    Args:
+        options: As in `command_of`.
+        arguments: Arguments of the command line.
+
+    Raises:
+        RepeatedOptionError: If there is such an option.
+    """
+    hints = get_type_hints(options)
+    single = [field for field in fields(options) if get_origin(hints[field.name]) is not tuple]
+    given = Counter(argument.partition("=")[0] for argument in arguments)
+    for field in single:
+        flag = flag_of(field.name, field.metadata["option"])
+        if given[flag] > 1:
+            raise RepeatedOptionError(f"{flag} is given {given[flag]} times; give it once")
+
+
 def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:
     info: OptionInfo = field.metadata["option"]
     default = None if field.default in ((), MISSING) else field.default
@@ -51,9 +74,5 @@ def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:
 
 
 def _typer_type(hint: Any) -> Any:
-    """Return the type by which typer reads a field: a list for a tuple, the type itself for an optional one."""
-    if get_origin(hint) is tuple:
-        return list[get_args(hint)[0]] | None  # type: ignore[misc]
-    if isinstance(hint, UnionType):
-        return hint
-    return hint
+    """Return the type by which typer reads a field. A tuple becomes a list."""
+    return list[get_args(hint)[0]] | None if get_origin(hint) is tuple else hint  # type: ignore[misc]

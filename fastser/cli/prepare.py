@@ -25,7 +25,7 @@ def prepared_experiment(
     data_device: torch.device,
     console: Console,
 ) -> Experiment:
-    """Prepare the corpora and print warnings.
+    """Prepare the corpora and print warnings about their files.
 
     Args:
         roles: Corpora by role.
@@ -60,9 +60,7 @@ def prepared_experiment(
     source = prepared(roles.source, factors if _needs_speeds("source", augmentations, options) else ())
     noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
     target = prepared(roles.target, factors if _needs_speeds("target", augmentations, options) else ())
-    experiment = Experiment(settings, options.seed, source, target, noise, device, options.use_reference())
-    say(console, *(f"warning: {warning}" for warning in experiment.check()))
-    return experiment
+    return Experiment(settings, options.seed, source, target, noise, device, options.use_reference())
 
 
 def _needs_speeds(role: str, augmentations: Sequence[str], options: CliOptions) -> bool:

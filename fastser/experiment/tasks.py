@@ -11,7 +11,7 @@ Role = Literal["source", "target"]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a model is trained on and what it is tested on.
+    """Corpora that a model is trained and tested on.
 
     Attributes:
         name: Name in results, "cross".

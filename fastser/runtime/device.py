@@ -1,4 +1,4 @@
-"""On which device a process computes, and that the same seed gives the same bits there."""
+"""Device of a process, set up so that the same seed gives the same bits."""
 
 import os
 
@@ -8,19 +8,20 @@ from fastser.runtime.malloc import keep_freed_memory
 
 
 class DeviceError(ValueError):
-    """A device that cannot be used, in one sentence."""
+    """A device that cannot be used. The message is one sentence."""
 
 
 def named_device(name: str) -> torch.device:
-    """The device that `--device` names; this process is set up for it.
+    """Return a device by name, and set up this process for it.
 
-    Algorithms are deterministic, fp32 is full, and on a CPU freed memory is kept.
+    Algorithms become deterministic, float32 products are computed in full precision, and on a CPU freed memory is kept.
+    Only commands and workers call this function.
 
     Args:
         name: "cpu", "cuda", "cuda:1", or "auto", which takes a GPU if there is one.
 
     Raises:
-        DeviceError: If it is not a device, or not there.
+        DeviceError: If there is no such device.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)

@@ -1,6 +1,7 @@
 """The cache folder, atomic writes and file locks."""
 
 import contextvars
+import errno
 import os
 import threading
 import time
@@ -105,11 +106,31 @@ def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert path.read_text() == "old"
+    with path.open() as reader:
+        with atomic_write(path) as part:
+            part.write_text("new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
     with atomic_write(path) as part, atomic_write(path) as other:
         part.write_text("first")
         other.write_text("second")
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_content_reaches_the_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, path.exists())))
+    with atomic_write(path) as part:
+        part.write_text("content")
+    assert synced == [(len("content"), False)]
+
+
+def test_the_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, atomic_write(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.txt")
 
 
 def test_a_lock_excludes_others_until_the_file_is_closed(tmp_path: Path) -> None:

@@ -1,35 +1,23 @@
-"""Properties of folds, the cross-corpus split and segments: nothing is tested twice, leaks, or is left out."""
+"""Properties of folds and the cross-corpus split: no utterance is tested twice, leaks, or is left out."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 
-from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, Utterance
-from fastser.data.packed_audio import PackedWaveforms
-from fastser.data.segments import build_bank, num_frames, segment_table
-from fastser.experiment.grid import (
-    Fold,
-    cross_corpus_split,
-    folds,
-    noise_condition,
-    noise_parts,
-    spread,
-    validation_speakers,
-)
-from fastser.settings import SpectrogramSettings
+from fastser.data.corpora import Corpus, CorpusError, Utterance
+from fastser.experiment.folds import Fold, cross_corpus_split, folds, spread, validation_speakers
+from fastser.settings import PAPER_CLASSES
 
 SPEAKERS = st.lists(st.text("aAbé0-", min_size=1, max_size=2), min_size=1, max_size=9, unique=True)
 
 
 @st.composite
 def corpora(draw: Any, *, split: bool = False) -> Corpus:
-    """Speakers with any number of utterances, in sessions that may be missing, shared, or several for one speaker."""
+    """Draw speakers with any number of utterances. Sessions may be missing or shared, or a speaker may have several."""
     utterances = []
     for speaker in draw(SPEAKERS):
         sessions = draw(st.lists(st.sampled_from([None, "1", "2", "3"]), min_size=1, max_size=2))
@@ -42,7 +30,7 @@ def corpora(draw: Any, *, split: bool = False) -> Corpus:
             part = draw(st.sampled_from(["train", "validation", "test"])) if split else None
             session = sessions[number % len(sessions)]
             utterances.append(Utterance(f"{speaker}/{number}", Path("none"), speaker, emotion, session, part))
-    return Corpus("made-up", "Made-up", tuple(draw(st.permutations(utterances))), None, "")
+    return Corpus("made-up", "Made-up", Path("none"), tuple(draw(st.permutations(utterances))), PAPER_CLASSES)
 
 
 def folds_or_reason(corpus: Corpus) -> tuple[Fold, ...] | str:
@@ -113,7 +101,7 @@ def test_validation_and_test_are_of_one_session_where_it_has_two_speakers(corpus
 def test_folds_do_not_depend_on_the_order_of_utterances(corpus: Corpus, random: Any) -> None:
     mixed = list(corpus.utterances)
     random.shuffle(mixed)
-    other = Corpus("made-up", "Made-up", tuple(mixed), None, "")
+    other = Corpus("made-up", "Made-up", Path("none"), tuple(mixed), PAPER_CLASSES)
     assert validation_speakers(other.utterances) == validation_speakers(corpus.utterances)
     made, again = folds_or_reason(corpus), folds_or_reason(other)
     if isinstance(made, str):
@@ -160,100 +148,3 @@ def test_spread_takes_that_many_different_folds_in_order(available: int, count: 
     assert chosen == sorted(set(chosen))
     gaps = np.diff([*(int(name) for name in chosen), available + int(chosen[0])])
     assert gaps.max() - gaps.min() <= 1
-
-
-@given(
-    st.integers(-400, 400).map(lambda tenths: tenths / 10),
-    st.none() | st.text("abé0-_ d", min_size=1).map(lambda scene: scene + "k"),
-)
-def test_a_noisy_condition_s_name_says_scene_and_snr(snr_db: float, scene: str | None) -> None:
-    assert noise_parts(noise_condition(snr_db, scene)) == (scene or "", snr_db)
-
-
-@st.composite
-def segmentations(draw: Any) -> SpectrogramSettings:
-    """Segment widths and hops; the window is short, so that spectrograms cost little."""
-    width = draw(st.integers(16, 40))
-    hop = draw(st.integers(1, width))
-    return SpectrogramSettings(
-        win_length=32, hop_length=draw(st.integers(1, 40)), n_fft=32, num_bins=16, segment_frames=width, segment_hop=hop
-    )
-
-
-@given(segmentations(), st.lists(st.integers(1, 200), max_size=12))
-def test_segments_cover_every_frame_with_no_window_too_many(cut: SpectrogramSettings, counts: list[int]) -> None:
-    recording, first, length = segment_table(np.array(counts, np.int64), cut)
-    assert recording.dtype == first.dtype == length.dtype == np.int64
-    assert recording.tolist() == sorted(recording.tolist())
-    for number, frames in enumerate(counts):
-        starts, lengths = first[recording == number].tolist(), length[recording == number].tolist()
-        assert starts == [i * cut.segment_hop for i in range(len(starts))]
-        assert lengths[:-1] == [cut.segment_frames] * (len(lengths) - 1)
-        assert 1 <= lengths[-1] <= cut.segment_frames
-        covered = np.zeros(frames, int)
-        for start, size in zip(starts, lengths, strict=True):
-            assert start + size <= frames
-            covered[start : start + size] += 1
-        assert covered.min() >= 1
-        assert starts[-1] + lengths[-1] == frames
-        assert len(starts) == 1 or starts[-2] + cut.segment_frames < frames
-
-
-@given(st.integers(1, 5_000), segmentations())
-def test_frames_are_those_windows_that_fit(samples: int, cut: SpectrogramSettings) -> None:
-    frames = int(num_frames(np.array([samples]), cut)[0])
-    assert frames >= 1
-    assert (frames - 1) * cut.hop_length + cut.win_length <= max(samples, cut.win_length)
-    assert frames * cut.hop_length + cut.win_length > samples
-
-
-@given(
-    segmentations(),
-    st.lists(st.integers(40, 900), min_size=1, max_size=4),
-    st.sampled_from([(), (0.9,), (0.9, 1.1)]),
-    st.integers(0, 2**32),
-)
-@settings(max_examples=settings.default.max_examples // 2)
-def test_the_bank_s_windows_are_its_frames_then_padding(
-    cut: SpectrogramSettings, samples: list[int], speeds: tuple[float, ...], seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    offsets = np.cumsum([0, *samples])
-    waveforms = PackedWaveforms(rng.uniform(-1, 1, offsets[-1]).astype(np.float32), offsets, {}, "key")
-    with tempfile.TemporaryDirectory() as cache, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", cache)
-        bank = build_bank(waveforms, cut, 16_000, speeds=speeds)
-    versions = [max(round(n / speed), cut.win_length) for speed in (1.0, *speeds) for n in samples]
-    counts = num_frames(np.array(versions), cut)
-    assert len(bank.frames) == counts.sum()
-    everyone = range(len(samples))
-    everything = bank.segments(everyone, all_speeds=True)
-    assert everything.tolist() == list(range(len(bank.start)))
-    chosen = sorted({int(i) for i in rng.integers(0, len(samples), 2)})
-    expected = [s for s, r in enumerate(bank.recording.tolist()) if r in chosen]
-    assert bank.segments(chosen).tolist() == expected
-    assert set(bank.utterance.tolist()) == set(everyone)
-
-    mean, std = bank.statistics(everyone, all_speeds=True)
-    assert mean == pytest.approx(float(bank.frames.double().mean()), rel=1e-5, abs=1e-5)
-    assert std == pytest.approx(float(bank.frames.double().std(correction=0)), rel=1e-4, abs=1e-4)
-    windows = bank.gather(everything, mean, std)
-    assert windows.shape == (len(everything), cut.segment_frames, cut.num_bins)
-    seen = torch.zeros(len(bank.frames), dtype=torch.int64)
-    ends = np.cumsum(counts)
-    for window, start, length, recording in zip(
-        windows, bank.start.tolist(), bank.length.tolist(), bank.recording.tolist(), strict=True
-    ):
-        assert ends[recording] - counts[recording] <= start
-        assert start + length <= ends[recording]
-        seen[start : start + length] += 1
-        torch.testing.assert_close(window[:length], (bank.frames[start : start + length] - mean) / std)
-        assert not window[length:].any()
-    assert seen.min() >= 1
-
-    partners = everything[torch.from_numpy(rng.permutation(len(everything)))]
-    lam = torch.from_numpy(rng.random(len(everything)).astype(np.float32))
-    weight = lam[:, None, None]
-    torch.testing.assert_close(
-        bank.gather_mixup(everything, partners, lam, mean, std), weight * windows + (1 - weight) * windows[partners]
-    )

@@ -1,43 +1,32 @@
-"""Folds, the cross-corpus split and the grid."""
+"""Folds and the cross-corpus split."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, Utterance
-from fastser.experiment.grid import (
-    AUGMENTATIONS,
-    MODELS,
-    TABLES,
-    GridPoint,
-    conditions,
-    cross_corpus_split,
-    folds,
-    plan,
-    spread,
-    validation_speakers,
-)
-from fastser.settings import PAPER, QUICK
+from fastser.data.corpora import Corpus, CorpusError, Utterance
+from fastser.experiment.folds import cross_corpus_split, folds, spread, validation_speakers
+from fastser.settings import PAPER_CLASSES
 
 
 def corpus(speakers: dict[str, str | None], per_class: int = 2, splits: dict[str, str] | None = None) -> Corpus:
-    """A corpus of made-up utterances; `speakers` maps each one to its session."""
+    """Make a corpus of invented utterances. `speakers` maps each speaker to a session."""
     utterances = tuple(
         Utterance(f"{speaker}-{emotion}-{i}", Path("none"), speaker, emotion, session, (splits or {}).get(speaker))
         for speaker, session in speakers.items()
         for emotion in PAPER_CLASSES
         for i in range(per_class)
     )
-    return Corpus("made-up", "Made-up", utterances, None, "")
+    return Corpus("made-up", "Made-up", Path("none"), utterances, PAPER_CLASSES)
 
 
-def test_validation_speaker_is_the_other_one_of_the_session() -> None:
+def test_the_validation_speaker_is_the_other_speaker_of_the_session() -> None:
     made = corpus({"1F": "1", "1M": "1", "2F": "2", "2M": "2"})
     assert validation_speakers(made.utterances) == {"1F": "1M", "1M": "1F", "2F": "2M", "2M": "2F"}
 
 
-def test_session_of_three_goes_round() -> None:
+def test_the_last_speaker_of_a_session_is_validated_on_the_first() -> None:
     made = corpus({"a": "1", "b": "1", "c": "1"})
     assert validation_speakers(made.utterances) == {"a": "b", "b": "c", "c": "a"}
 
@@ -67,6 +56,7 @@ def test_a_speaker_of_two_sessions_has_one_partner_in_any_order_of_utterances() 
     assert validation_speakers(both) == validation_speakers(both[::-1]) == {"a": "c", "b": "a", "c": "a"}
 
 
+@pytest.mark.fast
 def test_folds_divide_the_corpus_by_speaker() -> None:
     made = corpus({"1F": "1", "1M": "1", "2F": "2", "2M": "2"})
     for fold in folds(made):
@@ -89,62 +79,36 @@ def test_two_speakers_are_refused() -> None:
         folds(corpus({"a": None, "b": None}))
 
 
+def test_a_split_without_one_of_its_parts_is_refused() -> None:
+    made = corpus({"a": None, "b": None}, splits={"a": "train", "b": "test"})
+    with pytest.raises(CorpusError, match="Made-up: its own split has no 'validation' utterance"):
+        folds(made)
+
+
+def test_a_class_with_one_utterance_cannot_be_divided() -> None:
+    with pytest.raises(CorpusError, match="Made-up: the cross-corpus split needs two 'angry' utterances, found 1"):
+        cross_corpus_split(corpus({"a": None}, per_class=1), 0.3, seed=0)
+
+
 def test_a_training_part_without_a_class_is_named() -> None:
     made = corpus({"a": None, "b": None, "c": None})
     only_a_is_sad = tuple(u for u in made.utterances if u.emotion != "sad" or u.speaker == "a")
     with pytest.raises(CorpusError, match="Made-up: the training part of fold a has no 'sad' utterance"):
-        folds(Corpus("made-up", "Made-up", only_a_is_sad, None, ""))
+        folds(Corpus("made-up", "Made-up", Path("none"), only_a_is_sad, PAPER_CLASSES))
 
 
-def test_spread_takes_folds_from_everywhere() -> None:
+def test_a_selection_of_folds_is_evenly_spaced() -> None:
     made = folds(corpus({f"{i}": None for i in range(10)}))
     assert [f.name for f in spread(made, 2)] == ["0", "5"]
     assert spread(made, None) == made
     assert spread(made, 99) == made
 
 
-def test_cross_corpus_split_is_stratified_and_seeded() -> None:
+@pytest.mark.fast
+def test_the_cross_corpus_split_is_stratified_and_seeded() -> None:
     made = corpus({"a": None, "b": None, "c": None}, per_class=10)
     validation, test = cross_corpus_split(made, 0.3, seed=1)
     assert sorted(validation + test) == list(range(len(made.utterances)))
     assert Counter(made.utterances[i].emotion for i in validation) == dict.fromkeys(PAPER_CLASSES, 9)
     assert cross_corpus_split(made, 0.3, seed=1) == (validation, test)
     assert cross_corpus_split(made, 0.3, seed=2) != (validation, test)
-
-
-def test_the_paper_s_grid() -> None:
-    """2,000 trainings on the source, 5 x 12 x 10 on the target, 20 x 10 across corpora."""
-    names = {"source": [f"s{i}" for i in range(10)], "target": [f"t{i}" for i in range(12)], "cross": ["all"]}
-    cells = plan(TABLES, names, list(MODELS), AUGMENTATIONS, PAPER.protocol.repeats)
-    assert Counter(cell.task for cell in cells) == {"source": 2000, "target": 600, "cross": 200}
-    assert len(set(cells)) == len(cells)
-
-
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        ("table1", {"source": 5 * 2, "target": 5 * 3}),
-        ("table2", {"source": 20 * 2}),
-        ("table3", {"source": 20 * 2}),
-        ("table4", {"cross": 4}),
-        ("figure2", {"cross": 20}),
-    ],
-)
-def test_each_table_has_no_more_trainings_than_it_needs(table: str, expected: dict[str, int]) -> None:
-    names = {"source": ["a", "b"], "target": ["c", "d", "e"], "cross": ["all"]}
-    cells = plan([table], names, list(MODELS), AUGMENTATIONS, 1)
-    assert Counter(cell.task for cell in cells) == expected
-
-
-def test_a_missing_corpus_leaves_its_task_out() -> None:
-    cells = plan(TABLES, {"source": ["a"]}, ["cnn"], ["none"], 1)
-    assert cells == (GridPoint("source", "cnn", "none", "a", 1),)
-
-
-def test_conditions_of_the_source_cover_tables_one_to_three() -> None:
-    names = conditions("source", QUICK)
-    assert names[:4] == ("clean", "noise-0db", "noise-10db", "noise-20db")
-    assert names[-2:] == ("fgsm", "bim")
-    assert len(names) == 1 + 3 + 5 * 3 + 2
-    assert conditions("target", QUICK) == ("clean",)
-    assert conditions("cross", QUICK) == ("cross-corpus",)
