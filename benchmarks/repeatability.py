@@ -51,7 +51,7 @@ def repeatability(rows: Rows, repeats: Sequence[Rows]) -> list[str]:
     count, percent = Counter(verdicts.values()), f"{100 * TOLERANCE:.0f} %"
     lines = [
         f"Of {len(shared)} speedups over eager and compile, {count[AGREE]} are within {percent} of this run's in all "
-        f"repeated runs ({len(repeats)}). {count[AGREE_AT_EQUAL_COPY]} more are so in the repeated runs whose copy was "
+        f"repeated runs ({len(repeats)}). {count[AGREE_AT_EQUAL_COPY]} more agree in the repeated runs whose copy was "
         f"as fast (within {percent})."
     ]
     contradicted = [case for case in shared if verdicts[case] != AGREE]

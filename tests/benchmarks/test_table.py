@@ -51,7 +51,7 @@ def test_contradicted_speedups_stand_beside_the_speed_of_the_copy() -> None:
     differs, contradicts = (_run(times_eager=3.0, limit_bytes_per_second=copy) for copy in (FAST_COPY, SLOW_COPY))
     page = table.page([run], [agrees, differs])
     assert "0 are within 15 %" in page
-    assert "1 more are so in the repeated runs whose copy was as fast (within 15 %)." in page
+    assert "1 more agree in the repeated runs whose copy was as fast (within 15 %)." in page
     assert "| 2.00 (40) | 2.10 (44) | 3.00 (76) | agree at equal copy speed |" in page
     assert "| 2.00 (40) | 3.00 (76) | differ, as the copy speed does |" in table.page([run], [differs])
     page = table.page([run], [agrees, differs, contradicts])
