@@ -1,6 +1,6 @@
 """The documents are true: their Python runs, their commands parse, their links and names exist."""
 
-import importlib
+import pkgutil
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -136,11 +136,31 @@ def test_dotted_names_exist(document: Path) -> None:
     assert not missing, missing
 
 
+@pytest.mark.fast
+def test_dotted_names_and_paths_in_docstrings_exist() -> None:
+    sources = [path for folder in ("fastser", "kernels/fastser_kernels") for path in (ROOT / folder).rglob("*.py")]
+    missing = []
+    for source in sources:
+        text = source.read_text()
+        missing += [name for name in re.findall(r"`(fastser(?:_kernels)?(?:\.\w+)+)`", text) if not exists(name)]
+        paths = re.findall(r"`((?:fastser|kernels|docs|tests|benchmarks|examples)/[\w./-]+)`", text)
+        missing += [path for path in paths if not (ROOT / path).exists()]
+    assert len(sources) > 100
+    assert not missing, missing
+
+
 def exists(name: str) -> bool:
-    """Return whether a dotted name is a module, or an attribute of one."""
+    """Return whether a dotted name is a module, or something in one."""
     try:
-        importlib.import_module(name)
-    except ModuleNotFoundError:
-        module, _, attribute = name.rpartition(".")
-        return hasattr(importlib.import_module(module), attribute)
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
     return True
+
+
+@pytest.mark.fast
+def test_a_name_that_does_not_exist_is_noticed() -> None:
+    assert exists("fastser.evaluation.inference.validation_score")
+    assert exists("fastser.data.dataset.Subset.normalisation")
+    assert not exists("fastser.evaluation.validation_score")
+    assert not exists("fastser.data.waveforms")
