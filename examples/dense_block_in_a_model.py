@@ -1,12 +1,11 @@
 """A DenseBlock and a Transition in a small image classifier, trained for some steps on random images.
 
-The two layers replace the plain modules of a DenseNet. They need no spectrograms and no other part of fastser. The images
-of one class have a brighter left half, so the loss falls quickly.
+The two layers replace the plain modules of a DenseNet. They need no spectrograms and no other part of fastser.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, relu
 
 from fastser.layers import DenseBlock, Transition
 
@@ -26,7 +25,7 @@ class SmallDenseNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, classes] for images [N, 3, height, width]."""
         maps = self.block2(self.transition(self.block1(self.stem(images))))
-        return self.classifier(F.relu(self.norm(maps)).mean(dim=(2, 3)))
+        return self.classifier(relu(self.norm(maps)).mean(dim=(2, 3)))
 
 
 def draw_images(count: int) -> tuple[Tensor, Tensor]:
@@ -45,16 +44,15 @@ def main() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for step in range(1, 31):
         images, labels = draw_images(16)
-        loss = F.cross_entropy(model(images), labels)
         optimizer.zero_grad()
+        loss = cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
         if step % 10 == 0:
             print(f"step {step}: loss {loss.item():.3f}")
     images, labels = draw_images(256)
-    with torch.no_grad():
-        accuracy = (model.eval()(images).argmax(dim=1) == labels).float().mean().item()
-    print(f"accuracy on new images: {100 * accuracy:.1f} %")
+    correct = model.eval()(images).argmax(dim=1) == labels
+    print(f"accuracy on new images: {100 * correct.float().mean():.1f} %")
 
 
 if __name__ == "__main__":

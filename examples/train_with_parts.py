@@ -24,9 +24,9 @@ from fastser.training.loop import train
 
 def main() -> None:
     """Train a model, leave one speaker out, and test it on this speaker under every condition of the paper."""
-    settings = QUICK.override(["training.max_epochs=3", "attack.bim_steps=4"])
+    settings = QUICK.override(["training.max_epochs=6", "attack.bim_steps=4"])
     with tempfile.TemporaryDirectory() as folder:
-        stand_ins = generate(Path(folder), utterances_per_class=4)
+        stand_ins = generate(Path(folder), utterances_per_class=2)
         corpus = read_corpus("iemocap", stand_ins.iemocap)
         noise = prepare_noise(read_noise("demand", stand_ins.demand), settings)
         dataset = prepare(corpus, settings)
