@@ -20,6 +20,7 @@ from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.executors.worker_config import WorkerConfig, WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import ResultStore
+from fastser.experiment.tasks import TASKS
 from fastser.runtime.files import cache_at
 from fastser.training.state import Epoch
 
@@ -41,7 +42,14 @@ def test_the_longest_run_of_a_repeat_comes_first_and_equal_ones_keep_their_order
 @pytest.fixture
 def runner(stand_ins: Path, tmp_path: Path) -> Runner:
     experiment = replace(stand_in_experiment(stand_ins, SMALL, speeds=(0.9, 1.1)), seed=7, use_reference=True)
-    return Runner(experiment, ResultStore(tmp_path), tmp_path, checkpoint_seconds=5.0, retry_failed=True)
+    return Runner(
+        experiment,
+        ResultStore(tmp_path),
+        keep_models=True,
+        retrain=True,
+        checkpoint_seconds=5.0,
+        retry_failed=True,
+    )
 
 
 @contextmanager
@@ -57,27 +65,27 @@ def moved(*folders: Path) -> Iterator[None]:
             elsewhere.rename(folder)
 
 
-def written_config(runner: Runner, cache: Path) -> Path:
+def written_config(runner: Runner, cache: Path, out: Path) -> Path:
     """Write the configuration of the runner's workers."""
-    assert runner.keep_models_in is not None
     with cache_at(cache):
-        return WorkerConfig.of(runner, runner.keep_models_in, 1).write()
+        return WorkerConfig.of(runner, out, 1).write()
 
 
 def test_a_worker_maps_the_data_that_the_driver_has_decoded(runner: Runner, stand_ins: Path, tmp_path: Path) -> None:
     cache, stop = stand_ins / "cache", threading.Event()
-    path = written_config(runner, cache)
+    path = written_config(runner, cache, tmp_path)
     files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
     with moved(*(folder for folder in stand_ins.iterdir() if folder != cache)):
         there = read_worker_config(path).runner(stop)
     assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files
     assert (there.stop, there.checkpoint_seconds, there.retry_failed) == (stop, 5.0, True)
-    assert there.keep_models_in == tmp_path
+    assert (there.keep_models, there.retrain) == (True, True)
+    assert there.store.weights("key") == runner.store.weights("key")
     here, other = runner.experiment, there.experiment
     assert (other.settings, other.seed, other.device, other.use_reference) == (SMALL, 7, here.device, True)
-    assert other.folds == here.folds
-    for task in here.folds:
-        point = GridPoint(task, "cnn", "none" if task == "target" else "speed", next(iter(here.folds[task])), 1)
+    for task in TASKS:
+        assert other.folds(task) == here.folds(task)
+        point = GridPoint(task, "cnn", "none" if task == "target" else "speed", next(iter(here.folds(task))), 1)
         assert other.identify(point) == here.identify(point)
     for dataset, mapped in ((here.source, other.source), (here.target, other.target)):
         assert dataset is not None
@@ -92,8 +100,8 @@ def test_a_worker_maps_the_data_that_the_driver_has_decoded(runner: Runner, stan
     assert np.array_equal(other.noise.waveforms.samples, here.noise.waveforms.samples)
 
 
-def test_a_worker_names_the_storage_that_it_does_not_see(runner: Runner, stand_ins: Path) -> None:
-    path = written_config(runner, stand_ins / "cache")
+def test_a_worker_names_the_storage_that_it_does_not_see(runner: Runner, stand_ins: Path, tmp_path: Path) -> None:
+    path = written_config(runner, stand_ins / "cache", tmp_path)
     missing = r"nowhere\.json is not there on .*: --out and \$FASTSER_CACHE must lie on storage"
     with pytest.raises(WorkerConfigError, match=missing):
         read_worker_config(path.with_name("nowhere.json"))

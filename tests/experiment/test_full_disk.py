@@ -60,7 +60,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         (400, ".json", {}),
         (2000, ".json", {}),
         (20_000, ".safetensors", {"checkpoint_seconds": 0.0}),
-        (20_000, ".safetensors", {"keep_models_in": Path()}),
+        (20_000, ".safetensors", {"keep_models": True}),
     ],
     ids=["log", "posteriors", "metadata", "checkpoint", "model"],
 )
@@ -73,8 +73,6 @@ def test_a_file_that_cannot_be_written_completely_ends_the_grid_and_loses_nothin
     options: dict[str, object],
 ) -> None:
     key = experiment.identify(CNN).key
-    if "keep_models_in" in options:
-        options = {"keep_models_in": tmp_path}
     runner = Runner(experiment, ResultStore(tmp_path), **options)  # type: ignore[arg-type]
     with files_of_at_most(size), pytest.raises(ResultsError, match=rf"{file} cannot be written: File too large$"):
         list(run_serially(runner, [CNN, LSTM], SilentListener()))
