@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "attack.bim_relative_step": 1 / 20.4,
     "protocol.folds": None,
     "protocol.repeats": 10,
+    "protocol.min_validation_utterances": 10,
     "protocol.cross_corpus_validation": 0.3,
 }
 """The published protocol, and the defaults for what the paper leaves open."""

@@ -52,8 +52,8 @@ def validation_speakers(corpus: Corpus, min_utterances: int) -> Mapping[str, tup
 
     The speaker of `paired_speakers` is taken if it has all classes and enough utterances. Otherwise the first speaker
     that has both is taken: speakers of the test speaker's session first, then all others, both in sorted order and
-    around. If there is none, speakers are added to the paired one in this order until they have both together, as long
-    as two speakers with all classes remain for training.
+    around. If there is none, speakers are added to the paired one in this order until they have both together. No
+    choice takes a class from the training set, and additions leave at least two speakers for training.
 
     Args:
         corpus: A corpus.
@@ -63,26 +63,27 @@ def validation_speakers(corpus: Corpus, min_utterances: int) -> Mapping[str, tup
     for utterance in corpus.utterances:
         spoken[utterance.speaker][utterance.emotion] += 1
     pairs, sessions = paired_speakers(corpus.utterances), _sessions(corpus.utterances)
-    together = {speaker: group for group in sessions.values() for speaker in group}
+    together = {s: set().union(*(group for group in sessions.values() if s in group)) for s in corpus.speakers}
 
     def enough(speakers: Iterable[str]) -> bool:
         counts = sum((spoken[speaker] for speaker in speakers), Counter[str]())
         return counts.total() >= min_utterances and counts.keys() >= set(corpus.classes)
+
+    def trainable(speakers: Iterable[str]) -> bool:
+        return set().union(*(spoken[speaker] for speaker in speakers)) >= set(corpus.classes)
 
     found: dict[str, tuple[str, ...]] = {}
     for test in corpus.speakers:
         place = corpus.speakers.index(test)
         around = [*corpus.speakers[place + 1 :], *corpus.speakers[:place]]
         around.sort(key=lambda speaker: (speaker != pairs[test], speaker not in together[test]))
-        complete = [speaker for speaker in around if enough([speaker])]
-        chosen: tuple[str, ...] = (*complete[:1],)
-        if not chosen:
-            chosen = (pairs[test],)
-            for speaker in around[1:]:
-                remaining = set(around) - {*chosen, speaker}
-                if enough(chosen) or len(remaining) < 2 or not enough(remaining):
-                    break
-                chosen = (*chosen, speaker)
+        complete = [speaker for speaker in around if enough([speaker]) and trainable(set(around) - {speaker})]
+        chosen: tuple[str, ...] = (*complete[:1],) or (pairs[test],)
+        for speaker in around[1:]:
+            remaining = set(around) - {*chosen, speaker}
+            if enough(chosen) or len(remaining) < 2 or not trainable(remaining):
+                break
+            chosen = (*chosen, speaker)
         found[test] = chosen
     return found
 

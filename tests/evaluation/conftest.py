@@ -1,30 +1,26 @@
 """Fixtures of the tests of evaluation."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small_runs import stand_in_experiment
 from trials import Pooled, Prepared
 
-from fastser.data.corpora import read_corpus, read_noise
-from fastser.data.corpora.synthetic import generate
-from fastser.data.dataset import prepare, prepare_noise
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.trial import Trial
-from fastser.runtime.files import cache_at
 from fastser.settings import QUICK
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(stand_ins: Path) -> Prepared:
     settings = QUICK.override(["attack.bim_steps=3", "noise.scenes=park,kitchen,traffic"])
-    folder = tmp_path_factory.mktemp("stand-ins")
-    with cache_at(folder / "cache"):
-        stand_ins = generate(folder, utterances_per_class=1)
-        dataset = prepare(read_corpus("iemocap", stand_ins.iemocap), settings)
-        noise = prepare_noise(read_noise("demand", stand_ins.demand), settings)
-    return Prepared(settings, dataset, noise, Normalisation(-30.0, 15.0), dataset.subset(range(8)))
+    experiment = stand_in_experiment(stand_ins, settings)
+    assert experiment.noise is not None
+    dataset = experiment.dataset("source")
+    return Prepared(settings, dataset, experiment.noise, Normalisation(-30.0, 15.0), dataset.subset(range(8)))
 
 
 @pytest.fixture

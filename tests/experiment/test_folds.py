@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastser.data.corpora import Corpus, CorpusError, Utterance
-from fastser.experiment.folds import cross_corpus_split, folds, spread, validation_speakers
+from fastser.experiment.folds import cross_corpus_split, folds, paired_speakers, spread, validation_speakers
 from fastser.settings import PAPER_CLASSES
 
 
@@ -23,12 +23,12 @@ def corpus(speakers: dict[str, str | None], per_class: int = 2, splits: dict[str
 
 def test_the_validation_speaker_is_the_other_speaker_of_the_session() -> None:
     made = corpus({"1F": "1", "1M": "1", "2F": "2", "2M": "2"})
-    assert validation_speakers(made.utterances) == {"1F": "1M", "1M": "1F", "2F": "2M", "2M": "2F"}
+    assert paired_speakers(made.utterances) == {"1F": "1M", "1M": "1F", "2F": "2M", "2M": "2F"}
 
 
 def test_the_last_speaker_of_a_session_is_validated_on_the_first() -> None:
     made = corpus({"a": "1", "b": "1", "c": "1"})
-    assert validation_speakers(made.utterances) == {"a": "b", "b": "c", "c": "a"}
+    assert paired_speakers(made.utterances) == {"a": "b", "b": "c", "c": "a"}
 
 
 @pytest.mark.parametrize(
@@ -40,20 +40,59 @@ def test_the_last_speaker_of_a_session_is_validated_on_the_first() -> None:
     ],
 )
 def test_without_sessions_sorted_speakers_are_paired(speakers: str, pairs: dict[str, str]) -> None:
-    assert validation_speakers(corpus(dict.fromkeys(speakers)).utterances) == pairs
+    assert paired_speakers(corpus(dict.fromkeys(speakers)).utterances) == pairs
 
 
 def test_a_speaker_alone_in_a_session_leaves_the_other_sessions_as_they_are() -> None:
     one_missing = corpus({"1M": "1", "2F": "2", "2M": "2", "3F": "3", "3M": "3"})
-    assert validation_speakers(one_missing.utterances) == {"1M": "3M", "2F": "2M", "2M": "2F", "3F": "3M", "3M": "3F"}
+    assert paired_speakers(one_missing.utterances) == {"1M": "3M", "2F": "2M", "2M": "2F", "3F": "3M", "3M": "3F"}
     two_missing = corpus({"1M": "1", "2F": "2", "3F": "3", "3M": "3"})
-    assert validation_speakers(two_missing.utterances) == {"1M": "2F", "2F": "1M", "3F": "3M", "3M": "3F"}
+    assert paired_speakers(two_missing.utterances) == {"1M": "2F", "2F": "1M", "3F": "3M", "3M": "3F"}
 
 
 def test_a_speaker_of_two_sessions_has_one_partner_in_any_order_of_utterances() -> None:
     made = corpus({"a": "1", "b": "1", "c": "2"}).utterances
     both = [*made, Utterance("a-again", Path("none"), "a", "sad", "2")]
-    assert validation_speakers(both) == validation_speakers(both[::-1]) == {"a": "c", "b": "a", "c": "a"}
+    assert paired_speakers(both) == paired_speakers(both[::-1]) == {"a": "c", "b": "a", "c": "a"}
+
+
+def lacking(made: Corpus, speaker: str, *emotions: str) -> Corpus:
+    """Return a corpus without the utterances of a speaker that have one of the emotions."""
+    kept = tuple(u for u in made.utterances if u.speaker != speaker or u.emotion not in emotions)
+    return Corpus("made-up", "Made-up", Path("none"), kept, PAPER_CLASSES)
+
+
+SESSIONS = {"1F": "1", "1M": "1", "2F": "2", "2M": "2"}
+
+
+def test_complete_speakers_are_validated_on_by_the_papers_rule() -> None:
+    made = corpus(SESSIONS)
+    assert validation_speakers(made, 8) == {name: (pair,) for name, pair in paired_speakers(made.utterances).items()}
+
+
+def test_a_validation_speaker_without_a_class_is_replaced_by_the_next_complete_one() -> None:
+    made = lacking(corpus(SESSIONS), "1M", "sad")
+    assert validation_speakers(made, 1) == {"1F": ("2F",), "1M": ("1F",), "2F": ("2M",), "2M": ("2F",)}
+
+
+def test_a_small_validation_speaker_is_replaced_by_a_larger_one_of_the_session_first() -> None:
+    made = corpus({"a": "1", "b": "1", "c": "1", "d": "2", "e": "2"}, per_class=3)
+    few = tuple(u for u in made.utterances if u.speaker != "b" or u.id.endswith("-0"))
+    small = Corpus("made-up", "Made-up", Path("none"), few, PAPER_CLASSES)
+    assert validation_speakers(small, 5)["a"] == ("c",)
+    assert validation_speakers(small, 4)["a"] == ("b",)
+
+
+def test_speakers_are_added_where_none_is_enough_alone() -> None:
+    assert validation_speakers(corpus(dict.fromkeys("abcde")), 10)["a"] == ("b", "c")
+    assert validation_speakers(corpus(dict.fromkeys("abcd")), 10)["a"] == ("b",)
+
+
+def test_no_validation_set_takes_the_last_utterances_of_a_class_from_the_training_set() -> None:
+    made = corpus(dict.fromkeys("abcd"))
+    for speaker in "bd":
+        made = lacking(made, speaker, "sad")
+    assert validation_speakers(made, 1)["a"] == ("b",)
 
 
 @pytest.mark.fast

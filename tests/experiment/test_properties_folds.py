@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from fastser.data.corpora import Corpus, CorpusError, Utterance
-from fastser.experiment.folds import Fold, cross_corpus_split, folds, spread, validation_speakers
+from fastser.experiment.folds import Fold, cross_corpus_split, folds, paired_speakers, spread, validation_speakers
 from fastser.settings import PAPER_CLASSES
 
 SPEAKERS = st.lists(st.text("aAbé0-", min_size=1, max_size=2), min_size=1, max_size=9, unique=True)
@@ -65,7 +65,7 @@ def test_no_speaker_is_in_two_parts_and_every_utterance_is_tested_once(corpus: C
         assert all(list(part) == sorted(part) for part in parts)
         spoken = [speakers_of(corpus, part) for part in parts]
         assert spoken[2] == {fold.name}
-        assert len(spoken[1]) == 1
+        assert spoken[1]
         assert sum(map(len, spoken)) == len(set().union(*spoken)) == len(corpus.speakers)
         assert {corpus.utterances[i].emotion for i in fold.train} == set(PAPER_CLASSES)
 
@@ -75,10 +75,24 @@ def test_folds_are_refused_only_for_what_they_lack(corpus: Corpus) -> None:
     made = folds_or_reason(corpus)
     possible = len(corpus.speakers) >= 3
     if possible:
-        for speaker, validates in validation_speakers(corpus.utterances).items():
-            rest = {u.emotion for u in corpus.utterances if u.speaker not in (speaker, validates)}
-            possible = possible and rest == set(PAPER_CLASSES)
+        for speaker, validates in validation_speakers(corpus, 1).items():
+            possible = possible and trained_classes(corpus, {speaker, *validates}) == set(PAPER_CLASSES)
     assert isinstance(made, str) != possible
+
+
+def trained_classes(corpus: Corpus, left_out: set[str]) -> set[str]:
+    """Return the classes of all speakers but some."""
+    return {u.emotion for u in corpus.utterances if u.speaker not in left_out}
+
+
+@given(corpora(), st.integers(1, 8))
+def test_choosing_validation_speakers_costs_no_fold(corpus: Corpus, min_utterances: int) -> None:
+    pairs, chosen = paired_speakers(corpus.utterances), validation_speakers(corpus, min_utterances)
+    assert chosen.keys() == pairs.keys()
+    for speaker, validates in chosen.items():
+        assert speaker not in validates or len(corpus.speakers) == 1
+        if trained_classes(corpus, {speaker, pairs[speaker]}) == set(PAPER_CLASSES):
+            assert trained_classes(corpus, {speaker, *validates}) == set(PAPER_CLASSES)
 
 
 @given(corpora())
@@ -87,7 +101,7 @@ def test_validation_and_test_are_of_one_session_where_it_has_two_speakers(corpus
     for utterance in corpus.utterances:
         if utterance.session is not None:
             sessions.setdefault(utterance.session, set()).add(utterance.speaker)
-    validates = validation_speakers(corpus.utterances)
+    validates = paired_speakers(corpus.utterances)
     assert sorted(validates) == list(corpus.speakers)
     for speaker, other in validates.items():
         assert other in corpus.speakers
@@ -102,7 +116,7 @@ def test_folds_do_not_depend_on_the_order_of_utterances(corpus: Corpus, random: 
     mixed = list(corpus.utterances)
     random.shuffle(mixed)
     other = Corpus("made-up", "Made-up", Path("none"), tuple(mixed), PAPER_CLASSES)
-    assert validation_speakers(other.utterances) == validation_speakers(corpus.utterances)
+    assert validation_speakers(other, 3) == validation_speakers(corpus, 3)
     made, again = folds_or_reason(corpus), folds_or_reason(other)
     if isinstance(made, str):
         assert made == again

@@ -1,24 +1,21 @@
 """Training of a very small model on a few stand-in utterances."""
 
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small_runs import stand_in_experiment
 from torch import Tensor, nn
 
 from fastser.augmentation import AUGMENTATIONS, Augmentation
-from fastser.data.corpora import read_corpus, read_noise
-from fastser.data.corpora.synthetic import generate
-from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
-from fastser.data.noise import NoiseBank
+from fastser.data.dataset import Dataset, Subset
 from fastser.data.normalisation import Normalisation
 from fastser.data.segments import SegmentBank
 from fastser.evaluation.inference import validation_score
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
-from fastser.runtime.files import cache_at
-from fastser.settings import QUICK, Settings
+from fastser.settings import QUICK
 from fastser.training.loop import History, train
 from fastser.training.state import TrainingError
 
@@ -26,12 +23,8 @@ SETTINGS = QUICK.override(["training.max_epochs=3", "training.batch_size=8"])
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, NoiseBank]:
-    folder = tmp_path_factory.mktemp("stand-ins")
-    with cache_at(folder / "cache"):
-        stand_ins = generate(folder, utterances_per_class=1)
-        dataset = prepare(read_corpus("iemocap", stand_ins.iemocap), SETTINGS, speeds=(0.9, 1.1))
-        return dataset, prepare_noise(read_noise("demand", stand_ins.demand), SETTINGS)
+def dataset(stand_ins: Path) -> Dataset:
+    return stand_in_experiment(stand_ins, SETTINGS, speeds=(0.9, 1.1)).dataset("source")
 
 
 class Pooled(nn.Module):
@@ -65,10 +58,10 @@ def train_on(dataset: Dataset, model: nn.Module, augmentation: str = "none", **o
 
 @pytest.mark.fast
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
-def test_same_seed_same_bits(data: tuple[Dataset, NoiseBank], augmentation: str) -> None:
+def test_same_seed_same_bits(dataset: Dataset, augmentation: str) -> None:
     models = [fresh() for _ in range(3)]
     histories = [
-        train_on(data[0], model, augmentation, seed=seed) for model, seed in zip(models, (1, 1, 2), strict=True)
+        train_on(dataset, model, augmentation, seed=seed) for model, seed in zip(models, (1, 1, 2), strict=True)
     ]
     states = [model.state_dict() for model in models]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -76,15 +69,15 @@ def test_same_seed_same_bits(data: tuple[Dataset, NoiseBank], augmentation: str)
     assert [e.loss for e in histories[0].epochs] == [e.loss for e in histories[1].epochs]
 
 
-def test_speed_triples_the_training_set_and_nothing_else(data: tuple[Dataset, NoiseBank]) -> None:
-    plain, speed = first_fold(data[0]), first_fold(data[0], "speed+mixup")
-    recordings = [len(set(data[0].bank.recording[subset.segments].tolist())) for subset in (plain[0], speed[0])]
+def test_speed_triples_the_training_set_and_nothing_else(dataset: Dataset) -> None:
+    plain, speed = first_fold(dataset), first_fold(dataset, "speed+mixup")
+    recordings = [len(set(dataset.bank.recording[subset.segments].tolist())) for subset in (plain[0], speed[0])]
     assert recordings[1] == 3 * recordings[0] == 3 * len(plain[0].utterances)
     assert torch.equal(plain[1].segments, speed[1].segments)
     assert torch.equal(plain[2].segments, speed[2].segments)
 
 
-def test_the_history_has_the_normalisation_of_the_training_set(data: tuple[Dataset, NoiseBank]) -> None:
+def test_the_history_has_the_normalisation_of_the_training_set(dataset: Dataset) -> None:
     for augmentation in ("none", "speed"):
         seen: list[Normalisation] = []
 
@@ -92,14 +85,12 @@ def test_the_history_has_the_normalisation_of_the_training_set(data: tuple[Datas
             seen.append(normalisation)
             return 0.5
 
-        history = train_on(data[0], fresh(), augmentation, validate=validate)
-        expected = first_fold(data[0], augmentation)[0].normalisation()
+        history = train_on(dataset, fresh(), augmentation, validate=validate)
+        expected = first_fold(dataset, augmentation)[0].normalisation()
         assert set(seen) == {history.normalisation} == {expected}
 
 
-def test_only_an_augmentation_with_mixup_mixes(
-    data: tuple[Dataset, NoiseBank], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_an_augmentation_with_mixup_mixes(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """An augmentation under any name is what its fields say."""
     mixed: list[int] = []
     gather_mixup = SegmentBank.gather_mixup
@@ -110,23 +101,23 @@ def test_only_an_augmentation_with_mixup_mixes(
 
     monkeypatch.setattr(SegmentBank, "gather_mixup", counted)
     with AUGMENTATIONS.including(Augmentation("stirred", mixup=True), Augmentation("no mixup")):
-        train_on(data[0], fresh(), "no mixup")
+        train_on(dataset, fresh(), "no mixup")
         assert mixed == []
-        history = train_on(data[0], fresh(), "stirred")
-    assert sum(mixed) == len(history.epochs) * len(first_fold(data[0])[0].segments)
+        history = train_on(dataset, fresh(), "stirred")
+    assert sum(mixed) == len(history.epochs) * len(first_fold(dataset)[0].segments)
 
 
-def test_rate_is_halved_and_training_stops_as_the_paper_says(data: tuple[Dataset, NoiseBank]) -> None:
+def test_rate_is_halved_and_training_stops_as_the_paper_says(dataset: Dataset) -> None:
     """Without improvement, the rate is halved after the 5th, 10th ... epoch, and training stops after the 20th."""
     settings = SETTINGS.override(["training.max_epochs=100", "training.halve_after=5", "training.stop_after=20"])
-    history = train_on(data[0], fresh(), settings=settings, validate=lambda *_: 0.25)
+    history = train_on(dataset, fresh(), settings=settings, validate=lambda *_: 0.25)
     rates = [epoch.learning_rate for epoch in history.epochs]
     assert history.best_epoch == 1
     assert len(rates) == 21
     assert rates == [1e-3] * 6 + [5e-4] * 5 + [2.5e-4] * 5 + [1.25e-4] * 5
 
 
-def test_the_weights_of_the_best_epoch_are_kept(data: tuple[Dataset, NoiseBank]) -> None:
+def test_the_weights_of_the_best_epoch_are_kept(dataset: Dataset) -> None:
     scores = [0.3, 0.6, 0.4]
     given = iter(scores)
     snapshots: list[dict[str, Tensor]] = []
@@ -135,7 +126,7 @@ def test_the_weights_of_the_best_epoch_are_kept(data: tuple[Dataset, NoiseBank])
     def keep(_: object) -> None:
         snapshots.append({name: value.clone() for name, value in model.state_dict().items()})
 
-    history = train_on(data[0], model, validate=lambda *_: next(given), on_epoch=keep)
+    history = train_on(dataset, model, validate=lambda *_: next(given), on_epoch=keep)
     assert [epoch.score for epoch in history.epochs] == scores
     assert history.best_epoch == 2
     for name, value in model.state_dict().items():
@@ -143,38 +134,16 @@ def test_the_weights_of_the_best_epoch_are_kept(data: tuple[Dataset, NoiseBank])
         assert not torch.equal(value, snapshots[2][name])
 
 
-def test_a_loss_that_is_not_finite_ends_the_training(data: tuple[Dataset, NoiseBank]) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training(dataset: Dataset) -> None:
     model = fresh()
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match="loss is nan after epoch 1"):
-        train_on(data[0], model)
+        train_on(dataset, model)
 
 
-def test_the_global_random_generator_is_as_before(data: tuple[Dataset, NoiseBank]) -> None:
+def test_the_global_random_generator_is_as_before(dataset: Dataset) -> None:
     model = fresh()
     before = torch.get_rng_state()
-    train_on(data[0], model)
+    train_on(dataset, model)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_key_follows_what_the_result_depends_on(data: tuple[Dataset, NoiseBank]) -> None:
-    dataset, noise = data
-    settings = SETTINGS
-    point = GridPoint("source", "cnn", "none", "Ses01F", 1)
-
-    def key(settings: Settings, *, seed: int = 0, dataset: Dataset = dataset, point: GridPoint = point) -> str:
-        return Experiment(settings, seed, dataset, None, noise, torch.device("cpu")).identify(point).key
-
-    assert key(settings) == key(settings)
-    assert key(settings) == key(settings.override(["protocol.repeats=9", "protocol.folds=5"]))
-    others = [
-        key(settings, seed=1),
-        key(settings.override(["training.batch_size=9"])),
-        key(settings.override(["attack.eps=0.1"])),
-        key(settings.override(["spectrogram.kind=linear"])),
-        key(settings, point=replace(point, repeat=2)),
-        key(settings, point=replace(point, model="proposed")),
-        key(settings, dataset=replace(dataset, key="another corpus")),
-    ]
-    assert len({key(settings), *others}) == 8
