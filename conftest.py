@@ -1,8 +1,18 @@
-"""Fixtures that tests and benchmarks share."""
+"""Fixtures and options that tests and benchmarks share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+MAX_WORKERS = 8
+"""Largest number of processes in which tests run. More would not be faster: the longest files decide."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run tests in several processes, and benchmarks in one, because parallel timings mean nothing."""
+    times = config.getoption("benchmark_only") or any("benchmarks" in Path(arg).parts for arg in config.args)
+    return 0 if times else min(os.cpu_count() or 1, MAX_WORKERS)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def _section(table: Table, rows: Sequence[Row], context: ReportContext, picture:
         notes = ["not requested. Its files, if there are any, are of an earlier report."]
     elif not measured and not notes:
         notes = ["none of its runs is finished."]
-    text = paper_beside_ours(rows) if measured else ""
+    text = paper_beside_ours(rows, table.in_paper) if measured else ""
     if "n/a" in text:
         notes.append(f"n/a: {published().unknown}.")
     quoted = {study.name: study.reference for study in published().study if study.name in text}
