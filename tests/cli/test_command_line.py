@@ -139,13 +139,13 @@ class Pooled(RunOptions):
 
 def owned_options() -> list[tuple[str, str, tuple[str, ...], Any, str]]:
     """Return field, flag, owners, a value and another executor for every option that is for some executors only."""
-    found = []
-    for field in fields(CliOptions):
-        info: OptionInfo = field.metadata["option"]
-        for executor in EXECUTORS if info.executors else ():
-            if executor not in info.executors:
-                found.append((field.name, flag_of(field.name, info), info.executors, other_value(field), executor))
-    return found
+    owned = [field for field in fields(CliOptions) if field.metadata["option"].executors]
+    return [
+        (field.name, flag_of(field.name, info), info.executors, other_value(field), executor)
+        for field in owned
+        for executor in EXECUTORS
+        if executor not in (info := field.metadata["option"]).executors
+    ]
 
 
 @pytest.mark.fast

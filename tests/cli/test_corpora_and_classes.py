@@ -15,10 +15,31 @@ from commands import (
     write_noise,
 )
 
+from fastser.data.corpora.synthetic import StandIns, generate
 from fastser.experiment.store import ResultStore
 
 EMODB = {"W": "angry", "L": "bored", "E": "disgust", "A": "fearful", "F": "happy", "N": "neutral", "T": "sad"}
 """Emotions by the letter in EMO-DB's file names."""
+
+
+def test_without_corpora_stand_ins_are_made_in_the_cache_and_used(
+    stand_ins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def few(folder: Path) -> StandIns:
+        asked.append(folder)
+        return generate(stand_ins, utterances_per_class=1)
+
+    monkeypatch.setattr("fastser.experiment.roles.generate", few)
+    ended = run_command(everything=True, models="cnn", augmentations="none", dry_run=True)
+    assert (ended.status, ended.err) == (0, "")
+    assert asked == [stand_ins / "cache" / "stand-ins"]
+    assert "synthetic stand-ins" in ended.out
+    for corpus in ("IEMOCAP: 40 utterances", "MSP-IMPROV: 48 utterances", "DEMAND: "):
+        assert f"synthetic {corpus}" in ended.out
+    assert "plan (quick scale, " in ended.out
+    assert "filled" not in ended.out.partition("reused")[0]
 
 
 def test_a_bad_file_is_named_skipped_and_counted(manifest: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Launches of every kernel on meta tensors, for ahead-of-time compilation; they are recorded, not run.
 
 The launches of the five models at both scales follow from the models (`model_operations`). One file per family adds
-launches that make batches, launches of other models, and launches on other GPUs. Its `launches(batch)` yields a name and
-a function that calls launchers for a batch of that many segments.
+launches that make batches, launches of other models, and launches on other GPUs. Its `launches(batch)` yields names and
+functions that call launchers for a batch of that many segments.
 """
 
 import importlib
