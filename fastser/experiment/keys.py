@@ -94,5 +94,5 @@ def _model_digest(architecture: Architecture, settings: Settings, num_classes: i
             architecture.name, num_classes, settings.model, spectrogram.segment_frames, spectrogram.num_bins
         )
     shapes = {name: [str(value.dtype), list(value.shape)] for name, value in model.state_dict().items()}
-    code = code_digest(architecture.build, *{type(module) for module in model.modules()})
+    code = code_digest(architecture.build, *dict.fromkeys(type(module) for module in model.modules()))
     return digest(code, str(model), shapes)
