@@ -116,7 +116,7 @@ def test_weights_start_he_normal_and_gates_start_by_carrying() -> None:
 
 @pytest.mark.fast
 @pytest.mark.parametrize("name", MODELS)
-def test_dropout_has_the_settings_rate_and_stands_where_the_paper_says(name: str) -> None:
+def test_dropout_has_the_settings_rate_and_is_where_the_paper_says(name: str) -> None:
     rate = 0.25
     torch.manual_seed(0)
     settings = SMALL.model_copy(update={"dropout": rate})
