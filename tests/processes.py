@@ -15,6 +15,7 @@ from fastser.experiment import events as event_log
 
 SMALL_SETTINGS = [
     "--set=training.max_epochs=2",
+    "--set=protocol.min_validation_utterances=1",
     "--set=attack.bim_steps=2",
     "--set=spectrogram.segment_frames=64",
     "--set=spectrogram.segment_hop=64",

@@ -17,6 +17,7 @@ from fastser.training.state import Epoch
 
 SMALL = QUICK.override(
     [
+        "protocol.min_validation_utterances=1",
         "training.max_epochs=1",
         "attack.bim_steps=1",
         "noise.snr_db=0",

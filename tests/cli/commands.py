@@ -17,6 +17,7 @@ from fastser.reproduce import reproduce
 
 RATE = 16_000
 TINY = (
+    "protocol.min_validation_utterances=1",
     "training.max_epochs=1",
     "attack.bim_steps=1",
     "noise.snr_db=0,10",

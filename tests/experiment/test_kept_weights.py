@@ -22,7 +22,7 @@ from fastser.settings import Settings
 def test_kept_weights_and_their_metadata_give_the_recorded_posteriors_again(stand_ins: Path, tmp_path: Path) -> None:
     experiment, store = stand_in_experiment(stand_ins, SMALL), ResultStore(tmp_path)
     point = GridPoint("target", "cnn", "none", "F01", 1)
-    outcome = Runner(experiment, store, keep_models_in=tmp_path).run(point, SilentListener())
+    outcome = Runner(experiment, store, keep_models=True).run(point, SilentListener())
     assert outcome is not None
     assert outcome.failure is None
     with safe_open(tmp_path / "models" / f"{outcome.run_id.key}.safetensors", "pt") as file:

@@ -23,6 +23,7 @@ from fastser.data.dataset import Dataset, prepare
 from fastser.data.noise import NoiseBank
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.evaluation.conditions import CONDITIONS, ConditionFamily, Unperturbed
+from fastser.experiment.folds import Fold
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.keys import run_key
 from fastser.experiment.tasks import TASKS
@@ -42,6 +43,7 @@ def dataset(key: str, classes: tuple[str, ...] = PAPER_CLASSES) -> Dataset:
     return Dataset(Corpus(key, key, Path(key), utterances, classes), None, None, (), key)  # type: ignore[arg-type]
 
 
+FOLD = Fold("a", (0, 1), (2,), (3,))
 DATA = {"source": dataset("source"), "target": dataset("target")}
 
 
@@ -49,8 +51,8 @@ def key_of(case: Case, settings: Settings = QUICK, **changes: Any) -> str:
     """Return the key of a run, with other arguments of `run_key` where they are given."""
     point, noise = case
     datasets = [DATA[role] for role in TASKS[point.task].roles]
-    arguments = {"seed": 0, "datasets": datasets, "noise": noise, "reference_kernels": False} | changes
-    return run_key(point, settings, **arguments)
+    arguments = {"fold": FOLD, "seed": 0, "datasets": datasets, "noise": noise, "reference_kernels": False} | changes
+    return run_key(point, arguments.pop("fold"), settings, **arguments)
 
 
 def always(point: GridPoint, noise: NoiseBank | None) -> bool:
@@ -119,10 +121,16 @@ CHANGES: dict[str, tuple[str, Callable[[GridPoint, NoiseBank | None], bool]]] = 
     "attack.bim_relative_step": ("0.1", under_attack),
     "protocol.folds": ("3", never),
     "protocol.repeats": ("3", never),
+    "protocol.min_validation_utterances": ("3", never),
     "protocol.cross_corpus_validation": ("0.4", across_corpora),
     "scale": ("paper", never),
 }
 """Another value of every setting, and the runs whose results depend on it."""
+
+
+def test_a_key_follows_the_utterances_of_its_fold() -> None:
+    folds = [FOLD, replace(FOLD, train=(0, 4)), replace(FOLD, validation=(2, 4)), replace(FOLD, test=(5,))]
+    assert len({key_of(CASES[0], fold=fold) for fold in folds}) == 4
 
 
 def test_every_setting_is_classified() -> None:

@@ -165,12 +165,22 @@ def test_every_registered_metric_is_in_metrics_csv(written: Path, tmp_path: Path
     assert {row["table"] for row in own} == {"table1", "table2", "table2-scenes", "table3", "figure2"}
 
 
-def test_the_tables_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
+def test_a_report_leaves_the_tables_of_earlier_reports_alone(tmp_path: Path) -> None:
     small = of_models(context(1), ["cnn"])
     (tmp_path / "notes.csv").write_text("mine")
     write_report(tmp_path, small)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write_report(tmp_path, replace(small, parts=("table1",)))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "notes.csv", "report.md", "table1.csv"]
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before.keys() == after.keys() >= {"notes.csv", "table1.csv", "table3.csv", "figure2.png"}
+    assert {name for name in before if before[name] != after[name]} == {"metrics.csv", "report.md"}
+
+
+def test_a_chart_without_a_bar_is_removed(tmp_path: Path) -> None:
+    small = of_models(context(1), ["cnn"])
+    write_report(tmp_path, small)
+    write_report(tmp_path, replace(small, runs=[]))
+    assert not (tmp_path / "figure2.png").exists()
 
 
 def test_the_order_of_runs_changes_no_byte(tmp_path: Path) -> None:
