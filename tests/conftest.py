@@ -12,7 +12,7 @@ from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
 from fastser_kernels.transition import op as transition
 from hypothesis import settings
-from processes import Start, finish, small_grid, starter, tables
+from processes import Command, Start, finish, small_grid, starter, tables
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -38,6 +38,23 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(stand_ins: Path) -> Start:
     """A function that starts the command with a cache that the session shares."""
     return starter(stand_ins / "cache")
+
+
+@pytest.fixture
+def command(stand_ins: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A function that runs the command in this process, with the cache that the session shares."""
+    from fastser.reproduce import main
+
+    monkeypatch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        return int(str(exit_.value.code)), printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture(scope="session")
