@@ -17,7 +17,6 @@ from processes import (
     history,
     suspend_within_a_run,
     tables,
-    wait_until_gone,
 )
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -47,7 +46,12 @@ def listening_addresses(pids: set[int]) -> set[str]:
 
 
 def test_killed_workers_and_a_killed_driver_cost_nothing_and_leave_nothing_behind(
-    start: Start, grid: list[str], serial: dict[str, str], stand_ins: Path, tmp_path: Path
+    start: Start,
+    grid: list[str],
+    serial: dict[str, str],
+    stand_ins: Path,
+    must_be_gone: set[int],
+    tmp_path: Path,
 ) -> None:
     """A worker is killed within a run, another one begins the run again, and then the driver is killed.
 
@@ -67,7 +71,7 @@ def test_killed_workers_and_a_killed_driver_cost_nothing_and_leave_nothing_behin
         again = (record for record in events(tmp_path, process) if record["key"] == victim["key"])
         begun = [record for record in (next(again), next(again)) if record["event"] in ("started", "continued")]
         assert len({record["pid"] for record in begun}) == 2
-        members |= family(process.pid)
+        must_be_gone |= members | family(process.pid)
         process.kill()
         process.communicate()
     finally:
@@ -80,7 +84,6 @@ def test_killed_workers_and_a_killed_driver_cost_nothing_and_leave_nothing_behin
     assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_RUNS
     begun_in_all = sum(of_key["started"] + of_key["continued"] for of_key in counts.values())
     assert SMALL_RUNS < begun_in_all <= SMALL_RUNS + 1 + 2  # the killed worker's run, and those of the killed driver
-    wait_until_gone(members)
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_ends_with_status_130(start: Start, grid: list[str], tmp_path: Path) -> None:
