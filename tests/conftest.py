@@ -3,6 +3,7 @@
 import importlib
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
 from fastser_kernels.transition import op as transition
 from hypothesis import settings
-from processes import Start, finish, small_grid, starter, tables
+from processes import Command, Start, finish, small_grid, starter, tables, wait_until_gone
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -40,6 +41,23 @@ def start(stand_ins: Path) -> Start:
     return starter(stand_ins / "cache")
 
 
+@pytest.fixture
+def command(stand_ins: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A function that runs the command in this process, with the cache that the session shares."""
+    from fastser.reproduce import main
+
+    monkeypatch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        return int(str(exit_.value.code)), printed.out, printed.err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def grid(stand_ins: Path) -> list[str]:
     """Arguments of a grid of `processes.SMALL_RUNS` runs."""
@@ -53,6 +71,14 @@ def serial(start: Start, grid: list[str], tmp_path_factory: pytest.TempPathFacto
     status, _, err = finish(start(*grid, "--out", out))
     assert (status, err) == (0, "")
     return tables(out)
+
+
+@pytest.fixture(scope="session")
+def must_be_gone() -> Iterator[set[int]]:
+    """Processes that no test may leave behind. Two agents of Ray need a minute to notice that its driver was killed."""
+    pids: set[int] = set()
+    yield pids
+    wait_until_gone(pids)
 
 
 @pytest.fixture

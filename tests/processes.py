@@ -25,6 +25,9 @@ RUNS = 2 * 2 * 2 + 2 * 2 + 2 * 2
 SMALL_RUNS = 2 + 2 + 1
 
 Start = Callable[..., subprocess.Popen[str]]
+"""Starts the command in a process of its own."""
+Command = Callable[..., tuple[int, str, str]]
+"""Runs the command in this process. Returns its exit status, its output and its error output."""
 
 
 def small_grid(folder: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import tables
+from processes import Command, tables
 from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 
 from fastser.experiment.executors.run_one import Runner
@@ -107,50 +106,29 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
         subprocess.run(["umount", folder], check=True)
 
 
-@pytest.fixture
-def command(
-    grid: list[str], stand_ins: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[Path], tuple[int, list[str], str]]:
-    """A function that fills Table 1 with four runs. It returns exit status, lines of the error output, and output."""
-    from fastser.reproduce import main
-
-    monkeypatch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
-    table1 = ["--table=1", *(argument for argument in grid if argument != "--all"), "--set=training.max_epochs=1"]
-
-    def run(out: Path) -> tuple[int, list[str], str]:
-        monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *table1, f"--out={out}"])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        printed = capsys.readouterr()
-        return int(str(exit_.value.code)), printed.err.splitlines(), printed.out
-
-    return run
-
-
 def test_a_run_on_a_full_disk_ends_with_one_sentence_and_continues_when_there_is_space(
-    small_disk: tuple[Path, Callable[[str], None]],
-    command: Callable[[Path], tuple[int, list[str], str]],
-    tmp_path: Path,
+    small_disk: tuple[Path, Callable[[str], None]], command: Command, grid: list[str], tmp_path: Path
 ) -> None:
     disk, remount = small_disk
-    status, errors, _ = command(disk)
+    table1 = ["--table=1", *(argument for argument in grid if argument != "--all"), "--set=training.max_epochs=1"]
+    status, _, error = command(*table1, "--out", disk)
     assert status == 2
-    assert len(errors) == 1
-    assert errors[0].startswith(f"error: {disk}/")
-    assert "No space left on device" in errors[0]
+    assert error.count("\n") == 1
+    assert error.startswith(f"error: {disk}/")
+    assert "No space left on device" in error
     assert not list(disk.rglob("*.part"))
     before = {path.name: path.read_bytes() for path in (disk / "runs").glob("*.json")}
     assert 0 < len(before) < 4
     remount("size=10m")
-    status, errors, said = command(disk)
-    assert (status, errors) == (0, [])
+    status, said, error = command(*table1, "--out", disk)
+    assert (status, error) == (0, "")
     assert f"{len(before)} reused, {4 - len(before)} to do" in said
     assert all((disk / "runs" / name).read_bytes() == text for name, text in before.items())
-    assert command(tmp_path / "elsewhere")[0] == 0
+    assert command(*table1, "--out", tmp_path / "elsewhere")[0] == 0
     assert tables(disk) == tables(tmp_path / "elsewhere")
     remount("ro")
-    status, errors, _ = command(disk)
-    assert (status, errors) == (2, [f"error: --out {disk} cannot be written: Read-only file system"])
+    status, _, error = command(*table1, "--out", disk)
+    assert (status, error) == (2, f"error: --out {disk} cannot be written: Read-only file system\n")
 
 
 def test_each_unusable_file_gives_one_warning_and_its_run_is_done_again(
