@@ -157,8 +157,10 @@ def test_an_option_of_another_executor_is_refused_in_one_sentence(
     value: Any,
     executor: str,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("fastser.cli.main.read_roles", lambda *_: pytest.fail("the option was not refused at once"))
     options = CliOptions(everything=True, executor=executor, out=tmp_path / "out", **{name: value})
     assert reproduce(options) == 2
     said = capsys.readouterr().err
@@ -169,6 +171,18 @@ def test_an_option_of_another_executor_is_refused_in_one_sentence(
     assert not (tmp_path / "out").exists()
     assert all(owner in EXECUTORS for owner in owners)
     assert all(replace(options, executor=owner).foreign_options() == [] for owner in owners)
+
+
+def test_the_options_of_ray_and_slurm_name_their_executors() -> None:
+    owners = {flag: names for _, flag, names, _, _ in owned_options()}
+    assert owners == owners | {
+        "--cpus-per-run": ("ray", "slurm"),
+        "--gpus-per-run": ("ray",),
+        "--ray-address": ("ray",),
+        "--ray-dashboard": ("ray",),
+        "--runs-per-job": ("slurm",),
+        "--slurm": ("slurm",),
+    }
 
 
 def test_an_option_that_a_new_field_gives_to_one_executor_is_found() -> None:
