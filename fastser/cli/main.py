@@ -69,7 +69,8 @@ def run(options: CliOptions, command: str) -> int:
     settings, _ = options.settings(), options.use_reference()
     device = executor.device(options)
     data_device = device if executor.in_this_process else torch.device("cpu")
-    store = None if options.dry_run else ResultStore(options.out)
+    looks_only = options.dry_run and not (options.out / "runs").is_dir()
+    store = None if looks_only else ResultStore(options.out)
 
     if options.uses_stand_ins:
         say(console, "no corpus given: using the synthetic stand-ins (made once, then cached)")
@@ -104,7 +105,7 @@ def run(options: CliOptions, command: str) -> int:
     say(console, *plan_lines(experiment, points, missing, half_filled))
     total = sum(seconds.values())
     say(console, *remaining_lines(experiment, len(reused), len(given_up), len(todo), total, cost.device))
-    if store is None:
+    if store is None or options.dry_run:
         say(console, *cost_lines(experiment, tables, seconds, cost))
         return 0
 
