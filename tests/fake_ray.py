@@ -1,7 +1,8 @@
 """Stand-in for the module `ray`: its actors are objects in threads of this process, one at a time."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -26,20 +27,24 @@ class FakeActor:
 
     def __init__(self, instance: Any) -> None:
         self._instance = instance
-        self._threads = ThreadPoolExecutor(1)
 
     def __getattr__(self, name: str) -> SimpleNamespace:
         method = getattr(self._instance, name)
         return SimpleNamespace(remote=lambda *arguments: self._call(name, method, arguments))
 
     def _call(self, name: str, method: Callable[..., Any], arguments: Sequence[Any]) -> "Future[Any]":
-        if name == "run":
-            return self._threads.submit(_as_task, method, arguments)
         answer: Future[Any] = Future()
-        try:
-            answer.set_result(_as_task(method, arguments))
-        except RayError as error:
-            answer.set_exception(error)
+
+        def execute() -> None:
+            try:
+                answer.set_result(_as_task(method, arguments))
+            except RayError as error:
+                answer.set_exception(error)
+
+        if name == "run":
+            threading.Thread(target=execute, daemon=True).start()
+        else:
+            execute()
         return answer
 
 

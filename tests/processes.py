@@ -20,10 +20,8 @@ SMALL_SETTINGS = [
     "--set=spectrogram.segment_frames=64",
     "--set=spectrogram.segment_hop=64",
 ]
-GRID = ["--all", "--models=cnn,proposed", "--augmentations=none,mixup", "--folds=2", *SMALL_SETTINGS]
-"""Arguments of a grid of 16 runs on the stand-ins that the command makes itself."""
-RUNS = 2 * 2 * 2 + 2 * 2 + 2 * 2
 SMALL_RUNS = 2 + 2 + 1
+"""Number of runs of `small_grid`: two folds of the source, two of the target, one across corpora."""
 
 Start = Callable[..., subprocess.Popen[str]]
 """Starts the command in a process of its own."""
@@ -32,7 +30,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def small_grid(folder: Path) -> list[str]:
-    """Return the arguments of a grid of 5 runs on stand-ins with one utterance per speaker and class."""
+    """Return the arguments of a grid of `SMALL_RUNS` runs on stand-ins with one utterance per speaker and class."""
     made = generate(folder, utterances_per_class=1)
     corpora = [f"--source=iemocap={made.iemocap}", f"--target=msp-improv={made.msp_improv}"]
     noise = [f"--noise=demand={made.demand}", "--set=noise.scenes=park,kitchen", "--set=noise.snr_db=0"]

@@ -79,20 +79,24 @@ def outcome(out: Path, key: str) -> tuple[Mapping[str, Any], dict[str, Any], dic
     """Return all results that must not depend on interruptions."""
     store = ResultStore(out)
     metadata = {name: value for name, value in store.load(key).metadata.items() if not name.endswith("_seconds")}
-    said = {name: result.posteriors for name, result in store.posteriors(key).items()}
-    return metadata, said, load_file(out / "models" / f"{key}.safetensors")
+    predictions = {name: result.posteriors for name, result in store.posteriors(key).items()}
+    return metadata, predictions, load_file(out / "models" / f"{key}.safetensors")
 
 
 def assert_same(first: Path, second: Path, key: str) -> None:
-    (metadata, said, weights), (other_metadata, other_said, other_weights) = outcome(first, key), outcome(second, key)
+    (metadata, predictions, weights), (other_metadata, other_predictions, other_weights) = (
+        outcome(first, key),
+        outcome(second, key),
+    )
     assert metadata == other_metadata
-    assert said.keys() == other_said.keys()
-    assert all(np.array_equal(value, other_said[name]) for name, value in said.items())
+    assert predictions.keys() == other_predictions.keys()
+    assert all(np.array_equal(value, other_predictions[name]) for name, value in predictions.items())
     assert weights.keys() == other_weights.keys()
     assert all(torch.equal(value, other_weights[name]) for name, value in weights.items())
 
 
 def state_in(path: Path) -> dict[str, Any]:
+    """Return the part of a checkpoint that is not tensors."""
     with safe_open(path, "pt") as file:
         rest: dict[str, Any] = json.loads(file.metadata()["fastser"])["rest"]
         return rest

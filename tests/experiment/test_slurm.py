@@ -24,7 +24,7 @@ from processes import (
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 
 from fastser.experiment.executors import ExecutorError
-from fastser.experiment.executors.slurm import minutes, sbatch_options, wants_gpu
+from fastser.experiment.executors.sbatch import minutes, sbatch_options, wants_gpu
 
 SLURM = ["--executor=slurm", "--checkpoint-minutes=0"]
 LOCAL = """

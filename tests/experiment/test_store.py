@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -256,17 +258,16 @@ def confidence(found: ConditionResult) -> float:
     return float(found.posteriors.max(axis=1).mean())
 
 
-def test_a_metric_that_was_registered_later_is_computed_from_the_stored_posteriors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("of", [confidence, attrgetter("accuracy")], ids=["own code", "code of a library"])
+def test_a_metric_that_was_registered_later_is_computed_from_the_stored_posteriors(
+    tmp_path: Path, of: Callable[[ConditionResult], float]
+) -> None:
     conditions = save(ResultStore(tmp_path))
-    with METRICS.including(Metric("confidence", "Confidence", confidence)):
+    with METRICS.including(Metric("own", "Own", of)):
         metrics = ResultStore(tmp_path).load(identity().key).metrics
-    for name, of_condition in metrics.items():
-        assert of_condition == {
-            "uar": conditions[name].uar,
-            "accuracy": conditions[name].accuracy,
-            "confidence": confidence(conditions[name]),
-        }
     assert list(metrics) == list(conditions)
+    for name, found in conditions.items():
+        assert metrics[name] == {"uar": found.uar, "accuracy": found.accuracy, "own": of(found)}
 
 
 def test_a_metric_of_own_code_is_never_taken_from_the_record(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastser.experiment.executors.base import ExecutorError, Listener, Outcome, Work
-from fastser.experiment.executors.ray_executor import first_line
+from fastser.experiment.executors.base import ExecutorError, Listener, Outcome
+from fastser.experiment.executors.cluster import first_line
+from fastser.experiment.executors.executor import Work
 from fastser.experiment.executors.ray_worker import Worker
 from fastser.experiment.grid import RunId
 from fastser.runtime.provenance import environment
