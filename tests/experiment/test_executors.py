@@ -71,22 +71,14 @@ def written_config(runner: Runner, cache: Path, out: Path) -> Path:
         return WorkerConfig.of(runner, out, 1).write()
 
 
-<<<<<<< HEAD
-def test_a_worker_maps_the_data_that_the_driver_has_decoded(runner: Runner, stand_ins: Path, tmp_path: Path) -> None:
-    cache, stop = stand_ins / "cache", threading.Event()
-    path = written_config(runner, cache, tmp_path)
-    files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
-    with moved(*(folder for folder in stand_ins.iterdir() if folder != cache)):
-=======
 def test_a_worker_maps_the_data_that_the_driver_has_decoded(
     runner: Runner, stand_ins: Path, cache: Path, tmp_path: Path
 ) -> None:
     """The worker's own cache stays unused."""
     shared, stop = stand_ins / "cache", threading.Event()
-    path = written_config(runner, shared)
+    path = written_config(runner, shared, tmp_path)
     files = {file: file.stat().st_mtime_ns for file in shared.iterdir()}
     with moved(*(folder for folder in stand_ins.iterdir() if folder != shared)):
->>>>>>> texp
         there = read_worker_config(path).runner(stop)
     assert {file: file.stat().st_mtime_ns for file in shared.iterdir()} == files
     assert not cache.exists()
