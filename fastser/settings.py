@@ -105,14 +105,14 @@ class TrainingSettings(_Frozen):
 class AugmentationSettings(_Frozen):
     """Training-set augmentation (paper 4.3)."""
 
-    speed_factors: tuple[PositiveFloat, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1))
+    speed_factors: tuple[PositiveFloat, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1), min_length=1)
     mixup_alpha: float = _from("open 26", 0.2, gt=0)
 
 
 class NoiseSettings(_Frozen):
     """Noise on the test set (paper 5.2)."""
 
-    snr_db: tuple[float, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0))
+    snr_db: tuple[float, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0), min_length=1)
     scenes: tuple[str, ...] = _from(
         "paper 5.2: five scenes", ("kitchen", "park", "station", "traffic", "cafeteria"), min_length=1
     )

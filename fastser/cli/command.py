@@ -24,7 +24,7 @@ def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[
         doc: Text of `--help`.
     """
     hints = get_type_hints(options)
-    own = [field for field in fields(options) if field.name in vars(options).get("__annotations__", {})]  # type: ignore[arg-type]
+    own = [field for field in fields(options) if field.name in inspect.get_annotations(options)]  # type: ignore[arg-type]
     inherited = [field for field in fields(options) if field not in own]  # type: ignore[arg-type]
     parameters = [_parameter(field, hints[field.name]) for field in (*own, *inherited)]
 

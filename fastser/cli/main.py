@@ -19,7 +19,7 @@ from fastser.evaluation.conditions import headline_names
 from fastser.experiment.estimate import CostModel, format_duration
 from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
 from fastser.experiment.executors.order import longest_first
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
 from fastser.experiment.roles import RoleError, read_roles
 from fastser.experiment.store import ResultsError, ResultStore
@@ -88,7 +88,7 @@ def run(options: CliOptions, command: str) -> int:
     repeats = settings.protocol.repeats
     points = plan(fold_names, models, augmentations, repeats, lambda point: wanted_by(possible, point))
     if not points:
-        raise UsageError("nothing to do: " + " ".join(missing.values() or ["Table 1 shows augmentation none only."]))
+        raise UsageError("nothing to do: " + " ".join(missing.values() or [_nothing_shown(tables)]))
 
     runs = [experiment.identify(point) for point in points]
     reused = set() if store is None else {run_id for run_id in runs if store.finished(run_id.key)}
@@ -97,7 +97,8 @@ def run(options: CliOptions, command: str) -> int:
         if without and not options.retrain:
             say(console, f"{len(without)} finished runs have no kept weights; --retrain makes these runs again")
         reused -= without if options.retrain else set()
-    given_up = set() if store is None or options.retry_failed else {f.id for f in store.failures(runs)}
+    failed_keys = set() if store is None or options.retry_failed else {f.id.key for f in store.failures(runs)}
+    given_up = {run_id for run_id in runs if run_id.key in failed_keys} - reused
     todo = [run_id for run_id in runs if run_id not in reused | given_up]
     cost = CostModel.measure(sorted({run_id.point.model for run_id in todo}), experiment, data_device)
     seconds = {run_id: cost.seconds(experiment, run_id.point) for run_id in todo}
@@ -110,8 +111,10 @@ def run(options: CliOptions, command: str) -> int:
         return 0
 
     def report() -> Path:
-        failed = dict(failures) | {failure.id: failure.reason for failure in store.failures(runs)}
-        context = report_context(command, tables, roles, experiment, executor, runs, store, [*failed.items()], missing)
+        recorded = {failure.id.key: failure.reason for failure in store.failures(runs)}
+        reasons = {run_id.key: reason for run_id, reason in failures} | recorded
+        failed = [(run_id, reasons[run_id.key]) for run_id in runs if run_id.key in reasons]
+        context = report_context(command, tables, roles, experiment, executor, runs, store, failed, missing)
         return write_report(options.out, context)
 
     began = time.perf_counter()
@@ -168,6 +171,15 @@ def _executor(options: CliOptions) -> Executor:
         raise UsageError("--retrain makes finished runs again to keep their weights: give --keep-models too")
     executor.check(options)
     return executor
+
+
+def _nothing_shown(tables: Sequence[str]) -> str:
+    """Return the models and augmentations that the requested tables are limited to."""
+    limits = {
+        TABLES[name].title: (*(TABLES[name].models or ()), *(TABLES[name].augmentations or ())) for name in tables
+    }
+    sentences = [f"{title} shows only {' and '.join(names)}." for title, names in limits.items() if names]
+    return " ".join(sentences) or "no requested table shows what --models and --augmentations select."
 
 
 def _failure_lines(failures: Sequence[tuple[RunId, str]]) -> list[str]:

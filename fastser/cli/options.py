@@ -26,7 +26,7 @@ class CliOptions(RunOptions):
 
     everything: bool = option(False, "All tables and figures.", flag="--all")
     table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
-    figure: tuple[str, ...] = option((), "Figure 2, the only one with numbers.", metavar="N")
+    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N")
     source: str | None = option(
         None,
         "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ...",
@@ -37,15 +37,15 @@ class CliOptions(RunOptions):
     )
     noise: str | None = option(None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH")
     classes: str = option(
-        ",".join(PAPER_CLASSES), "Emotions to recognise, or all for all that the corpora have.", metavar="A,B"
+        ",".join(PAPER_CLASSES), "Emotions to recognise. all: every label that the corpora share.", metavar="A,B"
     )
     scale: str | None = option(
         None,
-        "paper: the published sizes. quick: everything made small. Default: quick for stand-ins, paper for corpora.",
+        "paper: the published sizes. quick: smaller models, fewer runs. Default: quick for stand-ins, paper for corpora.",
     )
     models: str | None = option(None, "Only these models.", metavar="A,B")
     augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
-    folds: int | None = option(None, "Only so many test speakers, evenly spread.", metavar="N", minimum=1)
+    folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)
     repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
     kernels: str = option(
         "fused", "fused: fastser's own kernels. reference: plain PyTorch, to compare.", metavar="NAME"
@@ -134,6 +134,6 @@ def _table_name(flag: str, kind: str, text: str) -> str:
 
     name = f"{kind}{text}" if text.isdigit() else text
     if name not in requestable():
-        known = ", ".join(n.removeprefix(kind) for n in requestable() if TABLES[n].title.lower().startswith(kind))
+        known = ", ".join(n.removeprefix(kind) for n in requestable() if TABLES[n].kind == kind)
         raise UsageError(f"{flag} {text}: there is no such {kind}; known are {known or 'none'}")
     return name

@@ -37,7 +37,7 @@ def plan_lines(
             lines += [f"  {title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'run')}"]
     lines += _too_many_folds(experiment, points)
     for table, reason in missing.items():
-        lines.append(f"  {table}: {'half filled' if table in half_filled else 'not filled'}, {reason}")
+        lines.append(f"  {table}: {'partly filled' if table in half_filled else 'not filled'}, {reason}")
     return lines
 
 
@@ -94,7 +94,7 @@ def cost_lines(
         cells = "".join(f"{1000 * value:15.2f}" for value in (pace.training, pace.forward, pace.attack))
         lines.append(f"  {name:14}{cells}")
     epochs, limit = cost.epochs(settings), settings.training.max_epochs
-    ends = "the limit" if epochs == limit else f"the limit is {limit}; where early stopping ends a training is assumed"
+    ends = "the limit" if epochs == limit else f"assuming that early stopping ends it before the limit of {limit}"
     lines += [
         f"extrapolated from it: {epochs:.0f} epochs a training ({ends}), times the segments of each part; "
         f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",

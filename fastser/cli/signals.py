@@ -17,6 +17,9 @@ def first_signal_stops(say: Callable[[], None]) -> Iterator[threading.Event]:
         say: Called at the first signal, in a thread of its own, because the interrupted code may be printing.
     """
     stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread can handle signals
+        return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def restore() -> None:

@@ -157,7 +157,13 @@ class Attacked(Condition):
 
     def posteriors(self, trial: Trial) -> Tensor:
         """Return the posteriors for adversarial segments."""
-        return trial.perturbed(self.attack.build(trial.model, trial.settings.attack))
+        attack = self.attack.build(trial.model, trial.settings.attack)
+
+        def perturb(segments: Tensor, labels: Tensor) -> Tensor:
+            with torch.enable_grad():
+                return attack(segments, labels).detach()
+
+        return trial.perturbed(perturb)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _pace_or_nothing(name: str, experiment: Experiment, x: torch.Tensor, y: torc
 
 def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:
     attack = experiment.settings.attack
-    model = experiment.model(name).to(x.device)
+    model = experiment.model(name, device=x.device)
     optimizer = torch.optim.Adam(model.parameters())
     compute_loss = loss_function(x.device)
     bim = BIM(model, attack.eps, attack.eps * attack.bim_relative_step, ATTACK_STEPS)

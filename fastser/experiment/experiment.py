@@ -21,7 +21,7 @@ from fastser.evaluation.inference import validation_score
 from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.trial import Trial
 from fastser.experiment.fold_warnings import fold_warnings
-from fastser.experiment.folds import Fold, cross_corpus_split, folds, spread
+from fastser.experiment.folds import Fold, cross_corpus_split, folds, require_classes_in_training, spread
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.keys import run_key
 from fastser.experiment.tasks import TASKS, Role
@@ -98,6 +98,7 @@ class Experiment:
                 made = spread(folds(corpus, protocol.min_validation_utterances), protocol.folds)
             else:
                 made = (Fold("all", tuple(range(len(corpus.utterances))), (), ()),)
+                require_classes_in_training(corpus, made)
             self._folds[task] = {fold.name: fold for fold in made}
         return self._folds[task]
 
@@ -118,9 +119,9 @@ class Experiment:
             CorpusError: If a fold lacks something that it needs.
             NoiseError: If a scene has no recording as long as the longest utterance.
         """
-        if "cross" in tasks:
+        for task in (TASKS[name] for name in tasks if not TASKS[name].leaves_one_speaker_out):
             share = self.settings.protocol.cross_corpus_validation
-            cross_corpus_split(self.dataset("target").corpus, share, self.seed)
+            cross_corpus_split(self.dataset(task.tests_on).corpus, share, self.seed)
         if self.noise is not None and self.source is not None:
             longest = int(np.diff(self.source.waveforms.offsets).max())
             for scene in self.settings.noise.scenes:
@@ -227,10 +228,10 @@ class Experiment:
         weights = {name: value.cpu() for name, value in model.state_dict().items()}
         return TrainedModel(results, metadata, weights, history.normalisation)
 
-    def model(self, name: str, seed: int = 0) -> nn.Module:
-        """Build a model with fresh weights on the device."""
-        spectrogram = self.settings.spectrogram
-        with seeded(seed, self.device):
+    def model(self, name: str, seed: int = 0, device: torch.device | None = None) -> nn.Module:
+        """Build a model with fresh weights, on the experiment's device if no other one is given."""
+        spectrogram, device = self.settings.spectrogram, device or self.device
+        with seeded(seed, device):
             model = build_model(
                 name,
                 num_classes=len(self._classes),
@@ -238,7 +239,7 @@ class Experiment:
                 segment_frames=spectrogram.segment_frames,
                 num_bins=spectrogram.num_bins,
             )
-        return model.to(self.device)
+        return model.to(device)
 
     @property
     def _classes(self) -> tuple[str, ...]:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from fastser.data.corpora import Corpus
+from fastser.data.corpora.files import first_few
 from fastser.experiment.folds import Fold, has_own_split, paired_speakers
-
-_EXAMPLES = 3
 
 
 def fold_warnings(corpus: Corpus, folds: Sequence[Fold], min_validation: int) -> list[str]:
@@ -22,22 +21,23 @@ def fold_warnings(corpus: Corpus, folds: Sequence[Fold], min_validation: int) ->
     warnings = []
     if found := [text for text in lacking if text]:
         warnings.append(
-            f"{len(found)} of {len(folds)} test speakers lack a class: {_some(found)}; the UAR of their folds is the "
-            "mean recall of the other classes"
+            f"{len(found)} of {len(folds)} test speakers lack a class: {first_few(found)}; the UAR of their folds is "
+            "the mean recall of the other classes"
         )
     if found := [text for text in unvalidated if text]:
         warnings.append(
-            f"{len(found)} of {len(folds)} validation sets lack a class: {_some(found)}; they may choose a bad epoch"
+            f"{len(found)} of {len(folds)} validation sets lack a class: {first_few(found)}; "
+            "they may choose a bad epoch"
         )
     if small:
         warnings.append(
             f"{len(small)} of {len(folds)} validation sets have fewer than {min_validation} utterances: "
-            f"{_some(small)}; they may choose a bad epoch"
+            f"{first_few(small)}; they may choose a bad epoch"
         )
     if found := _other_speakers(corpus, folds):
         warnings.append(
             f"{len(found)} of {len(folds)} folds are validated on other speakers than the paper's rule gives, because "
-            f"those lack a class or have fewer than {min_validation} utterances: {_some(found)}"
+            f"those lack a class or have fewer than {min_validation} utterances: {first_few(found)}"
         )
     return [f"{corpus.title}: {warning}" for warning in warnings]
 
@@ -59,9 +59,3 @@ def _other_speakers(corpus: Corpus, folds: Sequence[Fold]) -> list[str]:
         if speakers != [pairs[fold.name]]:
             found.append(f"{fold.name} (on {' and '.join(speakers)}, not {pairs[fold.name]} alone)")
     return found
-
-
-def _some(texts: Sequence[str]) -> str:
-    """Return the first three texts and the number of further ones."""
-    more = f" and {len(texts) - _EXAMPLES} more" if len(texts) > _EXAMPLES else ""
-    return ", ".join(texts[:_EXAMPLES]) + more

@@ -77,9 +77,9 @@ def validation_speakers(corpus: Corpus, min_utterances: int) -> Mapping[str, tup
         place = corpus.speakers.index(test)
         around = [*corpus.speakers[place + 1 :], *corpus.speakers[:place]]
         around.sort(key=lambda speaker: (speaker != pairs[test], speaker not in together[test]))
-        complete = [speaker for speaker in around if enough([speaker]) and trainable(set(around) - {speaker})]
-        chosen: tuple[str, ...] = (*complete[:1],) or (pairs[test],)
-        for speaker in around[1:]:
+        possible = [speaker for speaker in around if trainable(set(around) - {speaker})] or [pairs[test]]
+        chosen: tuple[str, ...] = (next((speaker for speaker in possible if enough([speaker])), possible[0]),)
+        for speaker in (speaker for speaker in around if speaker not in chosen):
             remaining = set(around) - {*chosen, speaker}
             if enough(chosen) or len(remaining) < 2 or not trainable(remaining):
                 break
@@ -116,12 +116,21 @@ def folds(corpus: Corpus, min_validation: int = 1) -> tuple[Fold, ...]:
             )
         validates = validation_speakers(corpus, min_validation)
         made = tuple(_speaker_fold(corpus, speaker, validates[speaker]) for speaker in corpus.speakers)
+    require_classes_in_training(corpus, made)
+    return made
+
+
+def require_classes_in_training(corpus: Corpus, made: Iterable[Fold]) -> None:
+    """Check that every fold trains on all classes.
+
+    Raises:
+        CorpusError: If one does not.
+    """
     for fold in made:
         present = {corpus.utterances[i].emotion for i in fold.train}
         for emotion in corpus.classes:
             if emotion not in present:
                 raise CorpusError(f"{corpus.title}: the training part of fold {fold.name} has no '{emotion}' utterance")
-    return made
 
 
 def has_own_split(corpus: Corpus) -> bool:

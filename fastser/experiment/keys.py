@@ -48,6 +48,7 @@ def run_key(
     """
     augmentation = AUGMENTATIONS[point.augmentation]
     tested = conditions(point.task, settings, with_noise=noise is not None)
+    own_conditions = _conditions_digest(point.task, settings)
     depends: dict[str, Any] = {
         "format": RESULT_FORMAT,
         "seed": seed,
@@ -57,14 +58,16 @@ def run_key(
         "fold": [fold.train, fold.validation, fold.test],
         "data": [dataset.key for dataset in datasets],
         "conditions": [condition.name for condition in tested],
-        "code": _code(point, settings, len(datasets[0].corpus.classes)),
+        "code": [_model_digest(MODELS[point.model], settings, len(datasets[0].corpus.classes)), own_conditions],
     }
     if augmentation.speed:
         depends["speed factors"] = settings.augmentation.speed_factors
     if augmentation.mixup:
         depends["mixup alpha"] = settings.augmentation.mixup_alpha
-    if any(isinstance(condition, Attacked) for condition in tested):
+    if own_conditions is not None or any(isinstance(condition, Attacked) for condition in tested):
         depends["attack"] = settings.attack
+    if own_conditions is not None:  # an own condition may read any setting
+        depends["noise settings"] = settings.noise
     if noise is not None and any(CONDITIONS[name].needs_noise for name in _families(point.task)):
         depends["noise"] = [settings.noise, noise.waveforms.key, noise.scenes]
     if len(datasets) > 1:
@@ -78,13 +81,10 @@ def _families(task: str) -> list[str]:
     return [family.name for family in CONDITIONS.values() if task in family.tasks]
 
 
-def _code(point: GridPoint, settings: Settings, num_classes: int) -> list[str | None]:
-    """Return digests of the model and the conditions, None for those that are fastser's own."""
-    families = [CONDITIONS[name] for name in _families(point.task)]
-    return [
-        _model_digest(MODELS[point.model], settings, num_classes),
-        code_digest(*(family.expand for family in families), *(c for f in families for c in f.expand(settings))),
-    ]
+def _conditions_digest(task: str, settings: Settings) -> str | None:
+    """Return a digest of the code of a task's conditions, or None if all are fastser's own."""
+    families = [CONDITIONS[name] for name in _families(task)]
+    return code_digest(*(family.expand for family in families), *(c for f in families for c in f.expand(settings)))
 
 
 @cache

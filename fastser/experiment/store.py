@@ -1,4 +1,4 @@
-"""Results folder: one pair of files per finished run, measured once, never lost, never done twice.
+"""Results folder: one pair of files per finished run.
 
 `runs/<key>.npz` holds the posteriors of every utterance under every condition, `runs/<key>.json` everything else. The
 JSON file is written last and is the commit point: a run is finished when both files can be read. A failed run has
@@ -8,6 +8,7 @@ failures.
 
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fastser.evaluation.metrics import METRICS, ConditionResult
+from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
 from fastser.experiment import events
 from fastser.experiment.grid import RunId
 from fastser.runtime.code_digest import code_digest
@@ -156,7 +157,7 @@ class ResultStore:
             "format": RECORD_FORMAT,
             "key": run_id.key,
             "identity": run_id.to_json(),
-            "conditions": {name: _condition_record(result) for name, result in conditions.items()},
+            "conditions": {name: _condition_record(result, run_id.key) for name, result in conditions.items()},
             "metadata": metadata,
         }
         try:
@@ -193,10 +194,15 @@ class ResultStore:
             self.checkpoint(run_id.key).unlink()
         return failure
 
-    def failure(self, key: str) -> Failure | None:
-        """Read the failure of a run. Return None if it did not fail, or has finished since."""
+    def failure(self, key: str, *, again: bool = False) -> Failure | None:
+        """Read the failure of a run. Return None if it did not fail, or has finished since.
+
+        Args:
+            key: Key of the run.
+            again: Read the failure of a finished run that was to be made again, too.
+        """
         path = self._failed(key)
-        if not path.exists() or self.finished(key):
+        if not path.exists() or (self.finished(key) and not again):
             return None
         try:
             record = _known_format(json.loads(path.read_text(encoding="utf-8")))
@@ -266,11 +272,12 @@ class ResultStore:
             yield again or not self.finished(key)
         finally:
             done = self.finished(key)
+            if done and not again:
+                self._remove_attempts(key)
             lock.release()
             if done:  # a process that still holds the removed file finds the run finished
                 with suppress(OSError):
                     path.unlink()
-                self._remove_attempts(key)
 
     def _check_format(self) -> None:
         """Mark the folder with the format of its records, or refuse a folder with other records."""
@@ -301,7 +308,7 @@ class ResultStore:
         results = self.posteriors(key) if fresh else {}
         return {
             name: {
-                metric.name: metric.of(results[name]) if metric.name in fresh else float(record[metric.name])
+                metric.name: _value(metric, results[name], key) if metric.name in fresh else float(record[metric.name])
                 for metric in METRICS.values()
             }
             for name, record in conditions.items()
@@ -330,18 +337,14 @@ class ResultStore:
             with self._npz(key).open("rb") as stream, np.load(stream) as archive:
                 if record["key"] != key or _conditions_in(archive) != list(conditions):
                     raise ValueError("the two files do not belong together")
-            run = Run(
-                id=RunId.from_json(record["identity"]),
-                confusions={name: _confusion(values) for name, values in conditions.items()},
-                metrics=self._metrics(key, conditions),
-                metadata=dict(record["metadata"]),
-            )
-            if run.id.key != key:
+            run_id, metadata = RunId.from_json(record["identity"]), dict(record["metadata"])
+            confusions = {name: _confusion(values) for name, values in conditions.items()}
+            if run_id.key != key:
                 raise ValueError("it belongs to another run")
         except Exception as error:  # a foreign file can be wrong in any way
             self._warn(self._json(key), error, "this run is done again", " or its .npz")
             return None
-        return run
+        return Run(run_id, confusions, self._metrics(key, conditions), metadata)
 
     def _warn(self, path: Path, error: Exception, consequence: str, or_another: str = "") -> None:
         if path.name not in self._warned:
@@ -365,9 +368,24 @@ def _confusion(metrics: Mapping[str, Any]) -> NDArray[np.int64]:
     return counts
 
 
-def _condition_record(result: ConditionResult) -> dict[str, Any]:
+def _value(metric: Metric, result: ConditionResult, key: str) -> float:
+    """Compute a metric.
+
+    Raises:
+        ResultsError: If a registered metric fails or is not a number.
+    """
+    try:
+        value = float(metric.of(result))
+    except Exception as error:  # a registered metric can be wrong in any way
+        raise ResultsError(f"metric '{metric.name}' fails on run {key}: {type(error).__name__}: {error}") from error
+    if not math.isfinite(value):
+        raise ResultsError(f"metric '{metric.name}' is {value} for run {key}; it must be a finite number")
+    return value
+
+
+def _condition_record(result: ConditionResult, key: str) -> dict[str, Any]:
     return {
-        **{metric.name: metric.of(result) for metric in METRICS.values()},
+        **{metric.name: _value(metric, result, key) for metric in METRICS.values()},
         "utterances": len(result.labels),
         "confusion": result.confusion.tolist(),
     }

@@ -27,8 +27,12 @@ class Table:
         models: Names of the models that it shows. None shows all.
         augmentations: Names of the augmentations that it shows. None shows all.
         part_of: Name of the table that it supplements. It is made whenever that table is made.
-        bars: Whether a bar chart is drawn as `NAME.png`.
+        bars: Whether a bar chart is drawn as `NAME.png`. The table must have one task and one condition.
         in_paper: Whether the paper has this table, so that its numbers stand beside ours.
+        quotes_studies: Whether the studies that the paper quotes are shown beside any corpora.
+
+    Raises:
+        ValueError: If a chart is asked for more than one task or condition family.
     """
 
     name: str
@@ -41,6 +45,16 @@ class Table:
     part_of: str | None = None
     bars: bool = False
     in_paper: bool = False
+    quotes_studies: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bars and (len(self.tasks), len(self.conditions)) != (1, 1):
+            raise ValueError(f"{self.name}: a bar chart shows one task and one condition; set bars=False")
+
+    @property
+    def kind(self) -> str:
+        """Option by which it is requested, "table" or "figure"."""
+        return "figure" if self.name.startswith("figure") else "table"
 
     def shows(self, point: GridPoint) -> bool:
         """Return whether a run at this point of the grid is part of the table."""
@@ -66,7 +80,8 @@ class Table:
 
     def missing(self, roles: Collection[str]) -> list[str]:
         """Return the roles that the table takes and that are not among `roles`."""
-        needed = [role for task in self.tasks for role in TASKS[task].roles] + ["noise"] * self.needs_noise
+        takes_noise = any(CONDITIONS[family].needs_noise for family in self.conditions)
+        needed = [role for task in self.tasks for role in TASKS[task].roles] + ["noise"] * takes_noise
         return [role for role in dict.fromkeys(needed) if role not in roles]
 
     def can_be_filled(self, roles: Collection[str]) -> bool:
@@ -118,6 +133,7 @@ TABLES = Registry(
             tasks=("cross",),
             conditions=("cross-corpus",),
             models=("proposed",),
+            quotes_studies=True,
             in_paper=True,
         ),
         Table(

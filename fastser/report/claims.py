@@ -8,8 +8,6 @@ from typing import Literal
 
 from scipy.special import stdtrit
 
-from fastser.augmentation import AUGMENTATIONS
-from fastser.models import MODELS
 from fastser.report.aggregation import Score, Scores
 from fastser.report.context import ReportContext
 from fastser.report.published import Claim, published
@@ -17,10 +15,7 @@ from fastser.report.published import Claim, published
 SIGNIFICANCE = 0.05
 """Two-sided significance level of a claim. Its comparisons share it evenly (Bonferroni)."""
 
-Verdict = Literal["holds", "does not hold", "not decided"]
-
-NOT_PLANNED = "not everything that it compares is in this plan"
-"""Reason for a claim whose runs were not requested."""
+Verdict = Literal["holds", "does not hold", "not decided", "not planned"]
 
 
 @dataclass(frozen=True)
@@ -63,14 +58,14 @@ def judge(context: ReportContext) -> list[Judgement]:
 def _judge(claim: Claim, context: ReportContext, scores: Scores, task: str, condition: str) -> tuple[Verdict, str]:
     if claim.along == "study":
         return _judge_studies(claim, context, scores, task, condition)
-    names = tuple(MODELS) if claim.along == "model" else tuple(AUGMENTATIONS)
+    names = published().models if claim.along == "model" else published().augmentations
     cells = {
         (name, fixed): scores.score(task, *((name, fixed) if claim.along == "model" else (fixed, name)), condition)
         for name in claim.rising or names
         for fixed in claim.at
     }
-    if (reason := _unfinished(list(cells.values()))) is not None:
-        return "not decided", reason
+    if (verdict := _unfinished(list(cells.values()), context, condition)) is not None:
+        return verdict
     estimates = {cell: _estimate(score) for cell, score in cells.items() if score}
     return _verdict(
         [(estimates[low, fixed], estimates[high, fixed]) for low, high in _pairs(claim, names) for fixed in claim.at]
@@ -88,8 +83,8 @@ def _judge_studies(
         return "not decided", "the studies' numbers are about other speech"
     model, augmentation = claim.at
     ours = scores.score(task, model, augmentation, condition)
-    if (reason := _unfinished([ours])) is not None or ours is None:
-        return "not decided", reason or ""
+    if (verdict := _unfinished([ours], context, condition)) is not None or ours is None:
+        return verdict or ("not planned", "")
     return _verdict([(_Estimate(number / 100), _estimate(ours)) for number in known])
 
 
@@ -102,13 +97,16 @@ def _pairs(claim: Claim, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(str(claim.worst), name) for name in names if name != claim.worst]
 
 
-def _unfinished(scores: Sequence[Score | None]) -> str | None:
-    """Return the reason why these cells cannot be compared, or None if they can."""
+def _unfinished(scores: Sequence[Score | None], context: ReportContext, condition: str) -> tuple[Verdict, str] | None:
+    """Return a verdict and the reason why these cells cannot be compared, or None if they can."""
     planned = [score for score in scores if score]
     if len(planned) < len(scores):
-        return NOT_PLANNED
+        return "not planned", "not everything that it compares is in this plan"
+    if context.runs and not any(condition in run.confusions for run in context.runs):
+        return "not decided", f"no run was tested under {condition}"
     if not all(score.complete for score in planned):
-        return f"{sum(s.finished for s in planned)} of {sum(s.planned for s in planned)} runs are finished"
+        done, total = sum(s.finished for s in planned), sum(s.planned for s in planned)
+        return "not decided", f"{done} of {total} runs are finished"
     return None
 
 
@@ -135,6 +133,8 @@ def _significant_sign(low: _Estimate, high: _Estimate, level: float) -> int:
     """Return +1 or -1 if `high` is significantly above or below `low` (Welch's two-sided t-test), else 0."""
     difference = high.mean - low.mean
     variance = low.variance + high.variance
+    if variance == 0 and math.isfinite(min(low.freedom, high.freedom)):
+        return 0  # equal repeats, such as repeats of one seed, show no spread and prove nothing
     if variance > 0:
         freedom = variance**2 / sum(e.variance**2 / e.freedom for e in (low, high))
         if abs(difference) <= stdtrit(freedom, 1 - level / 2) * math.sqrt(variance):

@@ -106,7 +106,7 @@ def _plus_minus(percent: float, std: float | None) -> str:
 def details_table(rows: Sequence[Row]) -> str:
     """Return further measures of every cell that has a finished run."""
     own = [metric for metric in METRICS.values() if metric.name not in ("uar", "accuracy")]
-    header = ("model", "augmentation", "condition", "corpus", "UAR", "std over folds", "pooled UAR", "accuracy")
+    header = ("model", "augmentation", "condition", "corpus", "UAR", "std over folds", "pooled UAR", "pooled accuracy")
     return markdown_table(
         (*header, *(metric.title for metric in own)),
         [
@@ -137,7 +137,7 @@ def side_by_side(rows: Sequence[Row]) -> str:
     if not measured:
         return ""
     lowest = min((row.level for row in measured if row.level is not None), default=None)
-    measured = [row for row in measured if row.level == lowest]
+    measured = [row for row in measured if row.level in (None, lowest)]
     titles = {row.condition: row.title for row in measured}
     cells = {(row.model, row.augmentation, row.condition): row for row in measured}
     systems = list(dict.fromkeys((model, augmentation) for model, augmentation, _ in cells))

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from fastser.experiment.tables import TABLES, Table
 from fastser.report.aggregation import Scores
-from fastser.report.claims import NOT_PLANNED, judge
+from fastser.report.claims import judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
 from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, side_by_side
@@ -164,7 +164,7 @@ def _recalls(context: ReportContext) -> list[tuple[str, str]]:
 
 def _claims(context: ReportContext) -> str:
     """Return the claims whose comparisons are in the plan, in Markdown; empty if there is none."""
-    judged = [judgement for judgement in judge(context) if judgement.because != NOT_PLANNED]
+    judged = [judgement for judgement in judge(context) if judgement.verdict != "not planned"]
     if not judged:
         return ""
     lines = [(j.claim, j.source, j.where, f"**{j.verdict}**", j.because) for j in judged]

@@ -57,6 +57,8 @@ class Published(_Entry):
     citation: str
     unknown: str
     corpora: Mapping[str, str]
+    models: Sequence[str]
+    augmentations: Sequence[str]
     number: Sequence[Number]
     study: Sequence[Study]
     claim: Sequence[Claim]

@@ -70,7 +70,7 @@ def build_tables(context: ReportContext) -> dict[str, list[Row]]:
     """Return the rows of every requested table and of its supplements."""
     scores = Scores(context.expected, context.runs)
     return {
-        table.name: _measured_rows(context, scores, table) + _study_rows(context, table.name)
+        table.name: _measured_rows(context, scores, table) + _study_rows(context, table)
         for table in TABLES.values()
         if (table.part_of or table.name) in context.parts
     }
@@ -144,13 +144,13 @@ def _columns(context: ReportContext, table: Table) -> Sequence[Condition]:
     return [condition for condition in columns if table.part_of is None or condition.name in tested]
 
 
-def _study_rows(context: ReportContext, table: str) -> list[Row]:
+def _study_rows(context: ReportContext, table: Table) -> list[Row]:
     """Return the studies that the paper quotes in a table, beside the corpora that they are about."""
     titles = published().corpora
     return [
         Row(study.name, "", study.condition, "", None, study.task, titles[study.task], None, study.uar, None)
         for study in published().study
-        if study.table == table and (context.on_paper_corpora(study.task) or table == "table4")
+        if study.table == table.name and (table.quotes_studies or context.on_paper_corpora(study.task))
     ]
 
 

@@ -72,11 +72,11 @@ _record: list[Launch] | None = None
 def recorded() -> Iterator[list[Launch]]:
     """List the launches inside the block instead of running them; launchers then also take meta tensors."""
     global _record
-    _record = []
+    outer, _record = _record, []
     try:
         yield _record
     finally:
-        _record = None
+        _record = outer
 
 
 def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_stages: int = 2, **arguments: Any) -> None:

@@ -175,7 +175,7 @@ def test_table_1_of_one_corpus_is_half_filled(
     half, none = (
         next(line for line in ended.out.splitlines() if f"  {table}: " in line) for table in ("table1", "table4")
     )
-    assert "half filled" in half
+    assert "partly filled" in half
     assert f"no --{absent}" in half
     assert "not filled" in none
     rows = read_csv(tmp_path / "table1.csv")

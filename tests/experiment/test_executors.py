@@ -16,7 +16,7 @@ from small_runs import SMALL, stand_in_experiment
 from fastser.cli.console import Display
 from fastser.experiment.executors import EXECUTORS, Outcome, RunOptions
 from fastser.experiment.executors.order import longest_first
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfig, WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import ResultStore

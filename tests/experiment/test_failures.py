@@ -14,9 +14,9 @@ from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 from torch import Tensor, nn
 
 from fastser.experiment import experiment as experiment_module
-from fastser.experiment.executors import run_one
+from fastser.experiment.executors import runner as run_one
 from fastser.experiment.executors.failures import device_is_lost, in_one_sentence
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint

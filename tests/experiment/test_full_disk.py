@@ -12,7 +12,7 @@ import pytest
 from processes import Command, tables
 from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint

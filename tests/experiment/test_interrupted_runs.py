@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 from torch import Tensor
 
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore

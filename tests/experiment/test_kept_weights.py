@@ -11,7 +11,7 @@ from small_runs import SMALL, SilentListener, stand_in_experiment
 
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.inference import posteriors, result_of
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import ResultStore
 from fastser.models import build_model

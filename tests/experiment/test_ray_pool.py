@@ -12,7 +12,7 @@ from invented_results import identity, save
 from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 
 from fastser.experiment.executors import ExecutorError, Outcome, RunOptions, Work, ray_pool
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfig
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore

@@ -80,7 +80,7 @@ def test_partly_finished_plan(tmp_path: Path) -> None:
     for heading in ("Figure 2", "Table 4"):
         assert "Not run: " in section(page, heading)
     failures = section(page, "Failed runs")
-    for part in (failed.label, "the loss is not finite | epoch 3", f"runs/{failed.key}.failed.json", "--retry-failed"):
+    for part in (failed.label, "the loss is not finite | epoch 3", f"key {failed.key}", "--retry-failed"):
         assert part in failures
     counts = {
         (row["corpus"], row["model"]): (row["n_repeats"], row["n_folds"]) for row in read_csv(tmp_path / "table1.csv")

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
-from fastser.experiment.executors.base import ExecutorError
+from fastser.experiment.executors.outcomes import ExecutorError
 from fastser.experiment.options import RunOptions
 from fastser.runtime.device import DeviceError, named_device
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import torch
 
-from fastser.experiment.executors.base import Listener, Outcome
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.outcomes import Listener, Outcome
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId
 from fastser.experiment.options import RunOptions
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from fastser.experiment.executors.base import ExecutorError, Outcome
 from fastser.experiment.executors.cluster import first_line, require_extra, worker_device
 from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.outcomes import ExecutorError, Outcome
 from fastser.experiment.options import RunOptions
 
 _ANSWER_SECONDS = 10.0
@@ -25,7 +25,7 @@ _OBJECT_STORE_BYTES = 100 * 2**20  # nothing large goes through it
 
 
 class RayExecutor:
-    """Runs on the workers of a Ray cluster."""
+    """Executor of runs on the workers of a Ray cluster."""
 
     name = "ray"
     in_this_process = False
@@ -35,7 +35,7 @@ class RayExecutor:
         """Check that Ray is installed and that `--gpus-per-run` is a number that Ray can count."""
         require_extra("ray", "ray")
         gpus = options.gpus_per_run
-        if gpus is not None and (0 < gpus < 0.001 or (gpus > 1 and gpus % 1)):
+        if gpus is not None and not (gpus == 0 or 0.001 <= gpus <= 1 or (gpus > 1 and gpus % 1 == 0)):
             raise ExecutorError(f"--gpus-per-run {gpus:g}: expected 0, a share from 0.001 to 1, or a whole number")
 
     def device(self, options: RunOptions) -> torch.device:
@@ -59,9 +59,11 @@ class RayExecutor:
 def _connected(address: str | None, dashboard: bool) -> Iterator[Any]:
     """Connect to a cluster, or start one whose processes end with this process.
 
-    A cluster that is started here listens on loopback only.
+    A cluster that is started here listens on loopback only. The environment and the handler of SIGTERM, which Ray
+    changes, are restored.
     """
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
+    environment, on_sigterm = dict(os.environ), signal.getsignal(signal.SIGTERM)
     if address is None:
         os.environ |= {
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's name for: every server binds to loopback
@@ -73,19 +75,22 @@ def _connected(address: str | None, dashboard: bool) -> Iterator[Any]:
     else:
         _check_answers(address)
         options["address"] = address
-    import ray  # the settings above are read at import
+    import ray  # reads the environment at import
 
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"--ray-address {address}" if address else "Ray does not start here"
-        raise ExecutorError(f"{where}: {first_line(error)}") from error
-    signal.signal(signal.SIGTERM, on_sigterm)  # ray.init has replaced the handler
-    try:
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = f"--ray-address {address}" if address else "Ray does not start here"
+            raise ExecutorError(f"{where}: {first_line(error)}") from error
+        finally:
+            if on_sigterm is not None:
+                signal.signal(signal.SIGTERM, on_sigterm)
         yield ray
     finally:
         ray.shutdown()
+        os.environ.clear()
+        os.environ |= environment
 
 
 def _check_answers(address: str) -> None:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastser.experiment.executors.base import ExecutorError, Listener, Outcome
 from fastser.experiment.executors.cluster import first_line
 from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.outcomes import ExecutorError, Listener, Outcome
 from fastser.experiment.executors.ray_worker import Worker
 from fastser.experiment.grid import RunId
 from fastser.runtime.provenance import environment
 from fastser.training.state import Epoch
 
 MAX_DEATHS = 3
-"""Number of workers that may die of one run before it counts as failed, or at their start before the grid ends."""
+"""Number of workers that may die during one run before it counts as failed.
+
+The grid ends when as many workers in a row die at their start.
+"""
 
 _POLL_SECONDS = 0.2
 _LOOK_AT_CLUSTER_SECONDS = 5.0
@@ -160,6 +163,8 @@ class Pool:
 
     def _take(self, slot: _Slot, how: str, what: Any) -> Iterator[Outcome]:
         run_id, slot.run_id = slot.run_id, None
+        if how == "ready":
+            self._deaths["starting"] = 0
         if how == "unusable" or (how == "failed" and run_id is None):
             raise ExecutorError(what)
         if how == "lost":
@@ -185,7 +190,7 @@ class Pool:
         if run_id is None and self._deaths[died_of] == MAX_DEATHS:
             raise ExecutorError(f"{MAX_DEATHS} workers died while they started: {first_line(error)}") from error
         if run_id is not None and self._deaths[died_of] == MAX_DEATHS:
-            reason = f"{MAX_DEATHS} workers died of it, the last one with: {first_line(error)}"
+            reason = f"{MAX_DEATHS} workers died during this run, the last one with: {first_line(error)}"
             with self._store.claim(run_id.key) as mine:
                 if mine:
                     self._store.fail(run_id, reason, str(error), environment("cpu"))

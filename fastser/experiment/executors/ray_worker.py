@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import ResultsError
@@ -16,7 +16,7 @@ from fastser.training.state import Epoch
 
 
 class Worker:
-    """Executes one run after another, and reports its progress when it is asked.
+    """Ray actor that executes one run after another, and reports its progress when it is asked.
 
     Methods answer with a word and its value: "ready"; "unusable" and the reason why it can execute no run; "done" and
     the seconds; "failed" and the reason; "lost" and the reason if its GPU is lost; "elsewhere" if another process has

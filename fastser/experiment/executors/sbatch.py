@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fastser.experiment.executors.base import ExecutorError
+from fastser.experiment.executors.outcomes import ExecutorError
 
 RESERVED = (
     *("array", "output", "error", "open-mode", "signal", "ntasks", "ntasks-per-node", "nodes", "requeue", "wrap"),

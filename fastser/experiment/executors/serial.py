@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from fastser.experiment.executors.base import Listener, Outcome
 from fastser.experiment.executors.executor import Work
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.outcomes import Listener, Outcome
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.options import RunOptions
 from fastser.runtime.device import named_device
@@ -16,7 +16,7 @@ _WAIT_SECONDS = 1.0
 
 
 class SerialExecutor:
-    """One run after another in this process."""
+    """Executor of one run after another in this process."""
 
     name = "serial"
     in_this_process = True

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import torch
 
-from fastser.experiment.executors.base import ExecutorError, Outcome
 from fastser.experiment.executors.cluster import require_extra, worker_device
 from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.outcomes import ExecutorError, Outcome
 from fastser.experiment.executors.sbatch import sbatch_options, wants_gpu
 from fastser.experiment.options import RunOptions
 
 
 class SlurmExecutor:
-    """Runs as Slurm jobs."""
+    """Executor of runs as Slurm jobs."""
 
     name = "slurm"
     in_this_process = False

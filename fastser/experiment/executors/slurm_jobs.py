@@ -9,8 +9,8 @@ from pathlib import Path
 import submitit
 from submitit.core.utils import FailedJobError, JobPaths
 
-from fastser.experiment.executors.base import ExecutorError, Outcome
 from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.outcomes import ExecutorError, Outcome
 from fastser.experiment.executors.sbatch import minutes, sbatch_options
 from fastser.experiment.executors.slurm_worker import Chunk
 from fastser.experiment.executors.worker_config import WorkerConfig

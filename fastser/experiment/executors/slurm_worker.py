@@ -15,7 +15,7 @@ _POLL_SECONDS = 0.2
 
 
 class Chunk(Checkpointable):
-    """Executes runs in a thread, so that the main thread is free to take Slurm's signal.
+    """Some runs of one job, executed in a thread, so that the main thread is free to take Slurm's signal.
 
     Args:
         config: Path of a file from `WorkerConfig.write`.

@@ -18,7 +18,7 @@ from fastser.data.dataset import Dataset
 from fastser.data.noise import NoiseBank
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.segments import build_bank
-from fastser.experiment.executors.run_one import Runner
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.store import ResultStore
 from fastser.runtime.device import named_device

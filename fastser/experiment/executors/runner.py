@@ -9,8 +9,8 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from fastser.experiment.executors.base import Listener, Outcome
 from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, out_of_gpu_memory
+from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import Failure, ResultsError, ResultStore, writing
@@ -22,7 +22,7 @@ from fastser.training.checkpoint import Checkpoint, CheckpointError, TrainingSto
 
 @dataclass(frozen=True)
 class Runner:
-    """Executes runs one after another in this process.
+    """Execution of runs, one after another, in this process.
 
     Attributes:
         experiment: Data and settings.
@@ -61,13 +61,13 @@ class Runner:
         if self.stop.is_set():
             raise TrainingStopped
         run_id = self.experiment.identify(point)
-        before = self._failed_before.setdefault(run_id.key, self.store.failure(run_id.key))
+        before = self._failed_before.setdefault(run_id.key, self.store.failure(run_id.key, again=self.retrain))
         with self.store.claim(run_id.key, again=self.retrain) as claimed:
             if self.done(run_id.key):
                 return Outcome(run_id, None, {})
             if not claimed:
                 return None
-            failure = self.store.failure(run_id.key)
+            failure = self.store.failure(run_id.key, again=self.retrain)
             if failure is not None and not (self.retry_failed and failure == before):
                 return Outcome(run_id, None, {}, failure.reason)
             return self._run(run_id, listener)
@@ -103,7 +103,8 @@ class Runner:
             return Outcome(run_id, seconds, dict(trained.results))
         free_memory()  # here, after the except block, nothing refers to the tensors of the failed run any more
         if memory_is_full:
-            reason = out_of_gpu_memory(self.experiment, run_id.point.model, tested[-1] if tested else None)
+            with self.experiment.kernels():
+                reason = out_of_gpu_memory(self.experiment, run_id.point.model, tested[-1] if tested else None)
         self.store.fail(run_id, reason, trace, self.experiment.environment())
         self.store.note("failed", run_id.key)
         if device_is_lost(self.experiment.device):
