@@ -41,7 +41,7 @@ class CliOptions(RunOptions):
     )
     scale: str | None = option(
         None,
-        "paper: the published sizes. quick: smaller models, fewer runs. Default: quick for stand-ins, paper for corpora.",
+        "paper: the published sizes. quick: smaller models, fewer runs. Default: quick for stand-ins, else paper.",
     )
     models: str | None = option(None, "Only these models.", metavar="A,B")
     augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")

@@ -11,7 +11,7 @@ LossFunction = Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None
 """Signature of `batch_loss`."""
 
 _MAX_GRAPHS = 64
-"""Limit of compiled variants: three times the 20 variants of five models, with and without mixup, at two batch sizes."""
+"""Limit of compiled variants: three times the 20 of five models, with and without mixup, at two batch sizes."""
 
 
 def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, lam: Tensor | None) -> Tensor:

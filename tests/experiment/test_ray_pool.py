@@ -114,7 +114,7 @@ def test_a_run_of_which_three_workers_die_has_failed(
     deaths = [RayError(f"death {number}\ndetails") for number in (1, 2, 3)]
     outcomes = outcomes_of(monkeypatch, store, answers(store, RUNS[0].key, *deaths))
     failures = {outcome.run_id: outcome.failure for outcome in outcomes}
-    reason = "3 workers died of it, the last one with: death 3"
+    reason = "3 workers died during this run, the last one with: death 3"
     assert failures == dict.fromkeys(RUNS) | {RUNS[0]: reason}
     failure = store.failure(RUNS[0].key)
     assert failure is not None
