@@ -1,0 +1,160 @@
+"""Checks of FLAC files (RFC 9639) that libsndfile leaves out: sample rate, number of samples, MD5, further streams."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastser.data.container import AudioStream, ContainerError
+from fastser.data.file_kind import another_stream
+
+_RATES = (88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
+_BLOCK_SIZES = {1: 192, **{code: 576 << code - 2 for code in (2, 3, 4, 5)}, **{c: 256 << c - 8 for c in range(8, 16)}}
+_LARGEST_FRAME = 1 << 20
+"""Bytes from the end of a file in which the last frame is looked for, where the header does not declare its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamInfo:
+    """The STREAMINFO block."""
+
+    block_size: int
+    largest_frame: int
+    rate: int
+    samples: int
+    md5: bytes
+
+    @classmethod
+    def parse(cls, block: bytes) -> "_StreamInfo":
+        """Read the fields of the block."""
+        return cls(
+            int.from_bytes(block[2:4]),
+            int.from_bytes(block[7:10]),
+            int.from_bytes(block[10:13]) >> 4,
+            int.from_bytes(block[13:18]) & (1 << 36) - 1,
+            block[18:34],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame header. `rate` is None where it refers to the STREAMINFO block."""
+
+    rate: int | None
+    first_sample: int
+    samples: int
+
+
+def flac_streams(content: bytes) -> list[AudioStream]:
+    """Return the stream of a FLAC file after checking it.
+
+    Raises:
+        ContainerError: If the first frame has another sample rate than the header, if another stream follows, or if a
+            file without MD5 does not end with the last of the declared samples.
+    """
+    info = None
+    place = 4
+    last = False
+    while not last and len(header := content[place : place + 4]) == 4:
+        last, kind, length = bool(header[0] & 0x80), header[0] & 0x7F, int.from_bytes(header[1:])
+        if kind == 0 and length >= 34:
+            info = _StreamInfo.parse(content[place + 4 : place + 4 + length])
+        place += 4 + length
+    if info is not None:
+        _check_frames(content, place, info)
+    return [AudioStream(content, ("FLAC",))]
+
+
+def flac_checksum(content: bytes) -> tuple[bytes, int] | None:
+    """Return the MD5 of the samples that a FLAC file declares, and the bits per sample.
+
+    Returns:
+        None if this is no FLAC file, if the encoder left the MD5 out, or if the samples do not have 8, 16 or 24 bits.
+    """
+    head = content[:42]
+    if not head.startswith(b"fLaC") or len(head) < 42 or not any(head[26:]):
+        return None
+    bits = (int.from_bytes(head[18:26]) >> 36 & 31) + 1
+    return (head[26:], bits) if bits in (8, 16, 24) else None
+
+
+def samples_checksum(frames: npt.NDArray[np.float32], bits: int) -> bytes:
+    """Return the MD5 of samples as FLAC defines it.
+
+    Args:
+        frames: Samples, float32 [samples, channels], full scale is 1.
+        bits: Bits per sample: 8, 16 or 24.
+    """
+    integers = np.rint(frames * np.float32(2 ** (bits - 1))).astype("<i4")
+    return hashlib.md5(integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes(), usedforsecurity=False).digest()
+
+
+def _check_frames(content: bytes, start: int, info: _StreamInfo) -> None:
+    first = _frame(content, start, info)
+    if first is not None and first.rate is not None and first.rate != info.rate:
+        raise ContainerError(
+            f"has a header that contradicts itself: {info.rate} Hz, but {first.rate} Hz in its first frame"
+        )
+    if second := another_stream(content, start):
+        raise ContainerError(f"is followed by another {second} stream in the same file; save each as a file of its own")
+    if any(info.md5) or not info.samples:
+        return
+    ends = [frame.first_sample + frame.samples for frame in _last_frames(content, start, info)]
+    if ends and info.samples not in ends:
+        raise ContainerError(
+            f"has a header that contradicts itself: {info.samples} samples, but its last frame ends at sample {ends[0]}"
+        )
+
+
+def _last_frames(content: bytes, start: int, info: _StreamInfo) -> Iterator[_Frame]:
+    """Yield what may be the last frame, from the end of the file on. Samples can look like a frame header."""
+    lowest = max(start, len(content) - (info.largest_frame or _LARGEST_FRAME))
+    place = len(content)
+    while (place := content.rfind(b"\xff", lowest, place)) >= 0:
+        if (frame := _frame(content, place, info)) is not None:
+            yield frame
+
+
+def _frame(content: bytes, place: int, info: _StreamInfo) -> _Frame | None:
+    """Return the frame header at a place, or None if there is none."""
+    head = content[place : place + 16]
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
+        return None
+    block, code = head[2] >> 4, head[2] & 15
+    number_bytes = _number_bytes(head[4])
+    explicit_block = {6: 1, 7: 2}.get(block, 0)
+    explicit_rate = {12: 1, 13: 2, 14: 2}.get(code, 0)
+    end = 4 + number_bytes + explicit_block + explicit_rate
+    if not number_bytes or code == 15 or block == 0 or len(head) <= end or _crc8(head[:end]) != head[end]:
+        return None
+    after_number = head[4 + number_bytes :]
+    samples = int.from_bytes(after_number[:explicit_block]) + 1 if explicit_block else _BLOCK_SIZES[block]
+    number = _number(head[4 : 4 + number_bytes])
+    first = number if head[1] & 1 else number * info.block_size
+    rate_field = int.from_bytes(after_number[explicit_block : explicit_block + explicit_rate])
+    rate = rate_field * {12: 1000, 13: 1, 14: 10}[code] if explicit_rate else _RATES[code - 1] if code else None
+    return _Frame(rate, first, samples)
+
+
+def _number_bytes(first: int) -> int:
+    """Return the length of a number in the coding of UTF-8, or 0 if this is none."""
+    ones = 8 - (~first & 0xFF).bit_length()
+    return {0: 1, 1: 0, 8: 0}.get(ones, ones)
+
+
+def _number(coded: bytes) -> int:
+    value = coded[0] if len(coded) == 1 else coded[0] & 0x7F >> len(coded)
+    for byte in coded[1:]:
+        value = value << 6 | byte & 0x3F
+    return value
+
+
+def _crc8(header: bytes) -> int:
+    value = 0
+    for byte in header:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF
+    return value
