@@ -115,7 +115,9 @@ def _check_after_data(content: bytes, order: str, end: int, riff_end: int) -> No
     while place is not None and place < riff_end:
         place = _next_place(content, order, place, riff_end)
     if place is None:
-        raise ContainerError(f"has a header that contradicts itself: its samples end at byte {end}, and no chunk follows")
+        raise ContainerError(
+            f"has a header that contradicts itself: its samples end at byte {end}, and no chunk follows"
+        )
     if second := another_stream(content, riff_end):
         raise ContainerError(_FOLLOWED.format(second))
     if not _holds_no_samples(content, order, riff_end):
@@ -140,10 +142,11 @@ def _next_place(content: bytes, order: str, place: int, riff_end: int) -> int | 
             return riff_end if is_padding(content[:riff_end], start) else None
         if len(rest) >= 8 and rest[:4].isascii() and rest[:4].decode().isprintable():
             (length,) = struct.unpack(f"{order}I", rest[4:8])
-            if start + 8 + length <= riff_end + 1:
+            following: int = start + 8 + length
+            if following <= riff_end + 1:
                 if rest[:4] == b"data":
                     raise ContainerError("holds a second chunk of samples; convert it to one")
-                return start + 8 + length
+                return following
     return None
 
 

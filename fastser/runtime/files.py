@@ -142,9 +142,10 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else None
         free = _free_bytes(path)
         if number in _FULL or (number is None and free is not None and free < _ALMOST_FULL_BYTES):
-            space = "" if free is None else f" ({free / 1e6:.1f} MB are free)"
-            reason = f"cannot be written, the disk or quota is full{space}; free some space and start again"
-            raise DiskFullError(number or errno.ENOSPC, reason, str(path)) from error
+            number = number or errno.ENOSPC
+            space = "" if free is None else f", {free / 1e6:.1f} MB are free"
+            reason = f"{os.strerror(number)} (cannot be written{space}); free some space and start again"
+            raise DiskFullError(number, reason, str(path)) from error
         raise
 
 
