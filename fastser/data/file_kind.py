@@ -12,15 +12,19 @@ _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff\xe0", "a JPEG picture"),
     (b"\xff\xd8\xff\xe1", "a JPEG picture"),
-    (b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
-    (b"0&\xb2u\x8ef\xcf\x11", "a Windows Media file"),
-    (b"#!AMR", "AMR audio"),
-    (b"\x00\x05\x16\x07", "an AppleDouble file, which holds no audio"),
+    (b"\x00\x05\x16\x07", "an AppleDouble file"),
 )
-_MP4_BRAND_PLACE = slice(4, 8)
+_OTHER_AUDIO = (
+    (0, b"#!AMR", "AMR audio"),
+    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "a Windows Media file"),
+    (4, b"ftyp", "an MP4 or M4A file"),
+)
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _BEGINNING_SHOWN = 40
-_TEXT_ENCODINGS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"), (b"", "utf-8"))
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks of text in UTF-16."""
+_TEXT_ENCODINGS = (*((mark, "utf-16") for mark in UTF16_MARKS), (b"\xef\xbb\xbf", "utf-8-sig"), (b"", "utf-8"))
 
 
 def non_audio(head: bytes) -> str | None:
@@ -34,20 +38,28 @@ def non_audio(head: bytes) -> str | None:
     """
     if not head:
         return "is an empty file"
-    if head.startswith(_LFS_POINTER):
-        return "is a Git LFS pointer, not audio: run `git lfs pull` where it came from"
-    if _HTML.match(head):
-        return "is an HTML page, not audio: a server answered with it; download the file again"
-    for signature, name in _SIGNATURES:
-        if head.startswith(signature):
-            return f"is {name}; give WAV or FLAC"
-    if head[_MP4_BRAND_PLACE] == b"ftyp":
-        return "is an MP4 or M4A file; convert it to WAV or FLAC"
+    if reason := other_file(head):
+        return reason
+    for place, signature, name in _OTHER_AUDIO:
+        if head.startswith(signature, place):
+            return f"is {name}; convert it to WAV or FLAC"
     if not any(head):
         return "is not audio, it begins with zero bytes only, as an interrupted copy does"
     if (text := _as_text(head)) is not None:
         beginning = " ".join(text.split())[:_BEGINNING_SHOWN]
         return f"is a text file, not audio; it begins with {beginning!r}"
+    return None
+
+
+def other_file(head: bytes) -> str | None:
+    """Name a content that is neither audio nor a table, or return None. The arguments are those of `non_audio`."""
+    if head.startswith(_LFS_POINTER):
+        return "is a git-lfs pointer, not audio: run `git lfs pull` where it came from"
+    if _HTML.match(head):
+        return "is an HTML page, not audio: a server answered with it; download the file again"
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature):
+            return f"is {name}, not audio"
     return None
 
 

@@ -35,6 +35,16 @@ def expanded(path: Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises where there is no home)
 
 
+def storable(text: str) -> str:
+    """Return a text that can be stored as UTF-8, with escapes for the bytes of a file name that is not UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no file name holds
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def printable(value: str | Path) -> str:
     r"""Return a text that can be printed and stored as UTF-8, with escapes for bytes and signs that cannot.
 
@@ -45,8 +55,7 @@ def printable(value: str | Path) -> str:
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
-    decoded = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in decoded)
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in storable(text))
 
 
 def cache_dir() -> Path:

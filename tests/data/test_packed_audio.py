@@ -87,7 +87,7 @@ def test_unusable_files_are_named_and_have_no_samples(files: list[Path]) -> None
     files[3].unlink()
     packed = pack(files, RATE)
     assert sorted(packed.bad) == [0, 3]
-    assert packed.bad[0].startswith(f"{files[0]}: is a Git LFS pointer")
+    assert packed.bad[0].startswith(f"{files[0]}: is a git-lfs pointer")
     assert packed.bad[3].startswith(f"{files[3]}: cannot be read")
     usable = packed.without_bad()
     assert usable.bad == {}
