@@ -48,29 +48,31 @@ def generate(folder: Path, seed: int = 0, utterances_per_class: int = 4) -> Stan
     target = folder / f"seed{seed}-x{utterances_per_class}-{_code_version()}"
     damaged = _damaged_file(target)
     if damaged is not None:
-        replaced = target.is_dir()
-        if replaced:
+        if target.is_dir():
             _LOG.warning("%s is missing or damaged; the stand-ins are made again", damaged)
         with naming_full_disk(target):
-            folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".generating-") as temporary:
-            unfinished = Path(temporary) / target.name
-            with naming_full_disk(unfinished):
-                unfinished.mkdir()
-            stand_ins = _stand_ins(unfinished)
-            write_iemocap(stand_ins.iemocap, seed, utterances_per_class)
-            write_msp_improv(stand_ins.msp_improv, seed, utterances_per_class)
-            write_demand(stand_ins.demand, seed)
-            with naming_full_disk(unfinished / _CHECKSUMS):
-                (unfinished / _CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
-            try:
-                if replaced:
-                    target.rename(Path(temporary) / "damaged")
-                unfinished.rename(target)
-            except OSError:
-                if not target.is_dir():
-                    raise
+            _generate(target, seed, utterances_per_class, replace=target.is_dir())
     return _stand_ins(target)
+
+
+def _generate(target: Path, seed: int, utterances_per_class: int, *, replace: bool) -> None:
+    """Generate the stand-ins in a temporary folder and rename it to `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".generating-") as temporary:
+        unfinished = Path(temporary) / target.name
+        unfinished.mkdir()
+        stand_ins = _stand_ins(unfinished)
+        write_iemocap(stand_ins.iemocap, seed, utterances_per_class)
+        write_msp_improv(stand_ins.msp_improv, seed, utterances_per_class)
+        write_demand(stand_ins.demand, seed)
+        (unfinished / _CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
+        try:
+            if replace:
+                target.rename(Path(temporary) / "damaged")
+            unfinished.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
 
 
 def _stand_ins(root: Path) -> StandIns:
