@@ -19,7 +19,7 @@ import soxr
 from fastser.data.audio_headers import audio_streams
 from fastser.data.container import AudioStream, ContainerError
 from fastser.data.file_kind import non_audio
-from fastser.data.flac_stream import flac_checksum, samples_checksum
+from fastser.data.flac_stream import check_flac_end, flac_checksum, samples_checksum
 from fastser.runtime.files import expanded, printable
 
 Waveform = npt.NDArray[np.float32]
@@ -257,6 +257,8 @@ def _check_samples(content: bytes, frames: npt.NDArray[np.float32]) -> None:
         raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
     if not loudest:
         raise ContainerError("is digital silence, every sample is zero")
+    if content.startswith(b"fLaC"):
+        check_flac_end(content)
     checksum = flac_checksum(content)
     if checksum and samples_checksum(frames, checksum[1]) != checksum[0]:
         raise ContainerError("is damaged, the checksum of its samples differs")

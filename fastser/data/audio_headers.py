@@ -36,7 +36,6 @@ _AIFC_SAMPLE_BYTES = {
 """Bytes of a sample in codings whose field of bits may hold those of the decoded samples."""
 _AIFC_LINEAR = (b"NONE", b"twos", b"sowt", b"in24", b"in32")
 _MOST_CHUNKS = 10_000  # a gigabyte of zeros would be parsed as a hundred million empty chunks
-_TEXT_BYTES = 4096  # a longer text is not looked at further
 _NO_SAMPLES = "is not audio, or its header is damaged (no chunk of samples at the declared position)"
 _FOLLOWED = "is followed by another {} stream in the same file; save each as a file of its own"
 
@@ -126,11 +125,6 @@ def _check_after_data(content: bytes, order: str, end: int, riff_end: int) -> No
         )
 
 
-def _is_text(rest: bytes) -> bool:
-    """Return whether bytes are ASCII text, such as the line break that a web form adds."""
-    return rest.isascii() and all(character.isprintable() or character.isspace() for character in rest.decode())
-
-
 def _next_place(content: bytes, order: str, place: int, riff_end: int) -> int | None:
     """Return the end of the chunk after a place, or the end of the file if only padding follows, or None.
 
@@ -160,7 +154,7 @@ def _holds_no_samples(content: bytes, order: str, riff_end: int) -> bool:
     place: int | None = riff_end
     while place is not None:
         place = after_tags(content, first_nonzero(content, place))
-        if _is_text(content[place : place + _TEXT_BYTES]):
+        if is_padding(content, place):
             return True
         place = _next_place(content, order, place, len(content))
     return False

@@ -22,6 +22,8 @@ _OTHER_AUDIO = (
 )
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _BEGINNING_SHOWN = 40
+_TEXT_BYTES = 4096
+"""Bytes that tell whether text follows."""
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """Byte-order marks of text in UTF-16."""
 _TEXT_ENCODINGS = (*((mark, "utf-16") for mark in UTF16_MARKS), (b"\xef\xbb\xbf", "utf-8-sig"), (b"", "utf-8"))
@@ -107,12 +109,33 @@ def after_tags(content: bytes, start: int = 0) -> int:
 
 
 def is_padding(content: bytes, start: int) -> bool:
-    """Return whether only zeros and tags follow a place."""
-    while start < len(content):
-        start = after_tags(content, first_nonzero(content, start))
-        if start < len(content) and content[start]:
+    """Return whether only zeros, tags and text follow a place, such as the line break that a web form adds."""
+    while start < len(content) and not _is_text(content[start : start + _TEXT_BYTES]):
+        place = after_tags(content, first_nonzero(content, start))
+        if place == start:
             return False
+        start = place
     return True
+
+
+def without_padding(content: bytes) -> int:
+    """Return the end of a content without the zeros, line breaks and tags at its end."""
+    end = len(content)
+    while True:
+        shorter = len(content[max(end - _TEXT_BYTES, 0) : end].rstrip(b"\0\r\n")) + max(end - _TEXT_BYTES, 0)
+        footer = content[shorter - 32 : shorter]
+        if content.startswith(b"TAG", max(shorter - 128, 0)):
+            shorter -= 128
+        elif footer.startswith(b"APETAGEX"):
+            size, flags = int.from_bytes(footer[12:16], "little"), int.from_bytes(footer[20:24], "little")
+            shorter -= size + (32 if flags & 0x80000000 else 0)
+        if shorter == end or shorter <= 0:
+            return max(end, 0)
+        end = shorter
+
+
+def _is_text(rest: bytes) -> bool:
+    return rest.isascii() and all(character.isprintable() or character.isspace() for character in rest.decode())
 
 
 def first_nonzero(content: bytes, start: int) -> int:

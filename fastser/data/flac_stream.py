@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastser.data.container import AudioStream, ContainerError
-from fastser.data.file_kind import another_stream
+from fastser.data.file_kind import another_stream, without_padding
 
 _RATES = (88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _BLOCK_SIZES = {1: 192, **{code: 576 << code - 2 for code in (2, 3, 4, 5)}, **{c: 256 << c - 8 for c in range(8, 16)}}
@@ -51,9 +51,43 @@ def flac_streams(content: bytes) -> list[AudioStream]:
     """Return the stream of a FLAC file after checking it.
 
     Raises:
-        ContainerError: If the first frame has another sample rate than the header, if another stream follows, or if a
-            file without MD5 does not end with the last of the declared samples.
+        ContainerError: If the first frame has another sample rate than the header, or if another stream follows.
     """
+    info, start = _metadata(content)
+    if info is not None:
+        first = _frame(content, start, info)
+        if first is not None and first.rate is not None and first.rate != info.rate:
+            raise ContainerError(
+                f"has a header that contradicts itself: {info.rate} Hz, but {first.rate} Hz in its first frame"
+            )
+        if second := another_stream(content, start):
+            raise ContainerError(
+                f"is followed by another {second} stream in the same file; save each as a file of its own"
+            )
+    return [AudioStream(content, ("FLAC",))]
+
+
+def check_flac_end(content: bytes) -> None:
+    """Check that a FLAC file whose samples were decoded ends with the last of its declared samples.
+
+    Raises:
+        ContainerError: If further frames or other bytes follow.
+    """
+    info, start = _metadata(content)
+    if info is None or not info.samples:
+        return
+    ends = [frame.first_sample + frame.samples for frame in _last_frames(content, start, info)]
+    if info.samples in ends:
+        return
+    if ends:
+        raise ContainerError(
+            f"has a header that contradicts itself: {info.samples} samples, but its last frame ends at sample {ends[0]}"
+        )
+    raise ContainerError("is followed by bytes that are not FLAC audio; save the FLAC stream as a file of its own")
+
+
+def _metadata(content: bytes) -> tuple[_StreamInfo | None, int]:
+    """Return the STREAMINFO block, if there is one, and the place of the first frame."""
     info = None
     place = 4
     last = False
@@ -62,9 +96,7 @@ def flac_streams(content: bytes) -> list[AudioStream]:
         if kind == 0 and length >= 34:
             info = _StreamInfo.parse(content[place + 4 : place + 4 + length])
         place += 4 + length
-    if info is not None:
-        _check_frames(content, place, info)
-    return [AudioStream(content, ("FLAC",))]
+    return info, place
 
 
 def flac_checksum(content: bytes) -> tuple[bytes, int] | None:
@@ -91,28 +123,12 @@ def samples_checksum(frames: npt.NDArray[np.float32], bits: int) -> bytes:
     return hashlib.md5(integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes(), usedforsecurity=False).digest()
 
 
-def _check_frames(content: bytes, start: int, info: _StreamInfo) -> None:
-    first = _frame(content, start, info)
-    if first is not None and first.rate is not None and first.rate != info.rate:
-        raise ContainerError(
-            f"has a header that contradicts itself: {info.rate} Hz, but {first.rate} Hz in its first frame"
-        )
-    if second := another_stream(content, start):
-        raise ContainerError(f"is followed by another {second} stream in the same file; save each as a file of its own")
-    if any(info.md5) or not info.samples:
-        return
-    ends = [frame.first_sample + frame.samples for frame in _last_frames(content, start, info)]
-    if ends and info.samples not in ends:
-        raise ContainerError(
-            f"has a header that contradicts itself: {info.samples} samples, but its last frame ends at sample {ends[0]}"
-        )
-
-
 def _last_frames(content: bytes, start: int, info: _StreamInfo) -> Iterator[_Frame]:
     """Yield what may be the last frame, from the end of the file on. Samples can look like a frame header."""
-    lowest = max(start, len(content) - (info.largest_frame or _LARGEST_FRAME))
-    place = len(content)
-    while (place := content.rfind(b"\xff", lowest, place)) >= 0:
+    place = without_padding(content)
+    lowest = max(start, place - (info.largest_frame or _LARGEST_FRAME))
+    sync = content[start : start + 2]  # the second byte tells whether all frames have one size
+    while (place := content.rfind(sync, lowest, place)) >= 0:
         if (frame := _frame(content, place, info)) is not None:
             yield frame
 

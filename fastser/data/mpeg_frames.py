@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fastser.data.container import AudioStream, ContainerError
-from fastser.data.file_kind import first_nonzero, tag_length
+from fastser.data.file_kind import first_nonzero, is_padding, tag_length
 
 _MPEG_1, _RESERVED_VERSION = 3, 1
 _LAYER_III = 1
@@ -130,10 +130,7 @@ def mpeg_streams(content: bytes) -> list[AudioStream]:
             raise ContainerError(f"is truncated, it has 0 of {segment.declared} MPEG frames")
     if not segments:
         raise ContainerError("is not audio, or its header is damaged (no MPEG frame)")
-    streams = [segment.stream(content) for segment in segments]
-    if len(segments) == 1 and segments[0].declared == segments[0].frames and len(segments[0].pieces) == 1:
-        streams = [content]
-    return [AudioStream(stream, ("MP3",)) for stream in streams]
+    return [AudioStream(segment.stream(content), ("MP3",)) for segment in segments]
 
 
 def _segments(content: bytes) -> Iterator[_Segment]:
@@ -171,6 +168,8 @@ def _segments(content: bytes) -> Iterator[_Segment]:
 
 def _after_zeros(content: bytes, place: int, after_frame: bool) -> int:
     """Return the end of the zeros at a place. They may pad a tag or the end of the file, but not replace frames."""
+    if is_padding(content, place):
+        return len(content)
     end = first_nonzero(content, place)
     if end == place or (after_frame and end < len(content) and not tag_length(content, end)):
         raise ContainerError(f"is damaged, at byte {place} begins neither an MPEG frame nor a tag")
