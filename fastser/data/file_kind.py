@@ -122,15 +122,17 @@ def without_padding(content: bytes) -> int:
     """Return the end of a content without the zeros, line breaks and tags at its end."""
     end = len(content)
     while True:
-        shorter = len(content[max(end - _TEXT_BYTES, 0) : end].rstrip(b"\0\r\n")) + max(end - _TEXT_BYTES, 0)
-        footer = content[shorter - 32 : shorter]
-        if content.startswith(b"TAG", max(shorter - 128, 0)):
-            shorter -= 128
-        elif footer.startswith(b"APETAGEX"):
-            size, flags = int.from_bytes(footer[12:16], "little"), int.from_bytes(footer[20:24], "little")
-            shorter -= size + (32 if flags & 0x80000000 else 0)
-        if shorter == end or shorter <= 0:
-            return max(end, 0)
+        tail = max(end - _TEXT_BYTES, 0)
+        shorter = tail + len(content[tail:end].rstrip(b"\0\r\n"))  # a tag may end with zeros too
+        tag = content.rfind(b"TAG", max(shorter - 128, 0), shorter)
+        footer = content.rfind(b"APETAGEX", max(shorter - 32, 0), shorter)
+        if tag >= 0 and tag + 128 <= end:
+            shorter = tag
+        elif footer >= 0 and footer + 32 <= end:
+            size, flags = (int.from_bytes(content[footer + at : footer + at + 4], "little") for at in (12, 20))
+            shorter = max(footer + 32 - size - (32 if flags & 0x80000000 else 0), 0)
+        if shorter >= end:
+            return end
         end = shorter
 
 

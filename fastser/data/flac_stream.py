@@ -1,5 +1,6 @@
 """Checks of FLAC files (RFC 9639) that libsndfile leaves out: sample rate, number of samples, MD5, further streams."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from fastser.data.file_kind import another_stream, without_padding
 
 _RATES = (88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _BLOCK_SIZES = {1: 192, **{code: 576 << code - 2 for code in (2, 3, 4, 5)}, **{c: 256 << c - 8 for c in range(8, 16)}}
+_NOT_LARGE = 1.5
+"""Size, relative to the average, up to which a last frame is taken to reach the end of the file."""
 _LARGEST_FRAME = 1 << 20
 """Bytes from the end of a file in which the last frame is looked for, where the header does not declare its size."""
 
@@ -51,7 +54,7 @@ def flac_streams(content: bytes) -> list[AudioStream]:
     """Return the stream of a FLAC file after checking it.
 
     Raises:
-        ContainerError: If the first frame has another sample rate than the header, or if another stream follows.
+        ContainerError: If the first frame has another sample rate than the header.
     """
     info, start = _metadata(content)
     if info is not None:
@@ -59,10 +62,6 @@ def flac_streams(content: bytes) -> list[AudioStream]:
         if first is not None and first.rate is not None and first.rate != info.rate:
             raise ContainerError(
                 f"has a header that contradicts itself: {info.rate} Hz, but {first.rate} Hz in its first frame"
-            )
-        if second := another_stream(content, start):
-            raise ContainerError(
-                f"is followed by another {second} stream in the same file; save each as a file of its own"
             )
     return [AudioStream(content, ("FLAC",))]
 
@@ -76,14 +75,20 @@ def check_flac_end(content: bytes) -> None:
     info, start = _metadata(content)
     if info is None or not info.samples:
         return
-    ends = [frame.first_sample + frame.samples for frame in _last_frames(content, start, info)]
-    if info.samples in ends:
+    average = (len(content) - start) / info.samples
+    last = next((f for at, f in _last_frames(content, start, info) if _is_last(content, at, f.samples * average)), None)
+    end = last.first_sample + last.samples if last is not None else None
+    if end == info.samples and content.find(b"fLaC", start) < 0:
         return
-    if ends:
+    if (second := another_stream(content, start)) or end is None:
         raise ContainerError(
-            f"has a header that contradicts itself: {info.samples} samples, but its last frame ends at sample {ends[0]}"
+            f"is followed by {f'another {second} stream' if second else 'bytes that are not FLAC audio'} in the same"
+            " file; save each as a file of its own"
         )
-    raise ContainerError("is followed by bytes that are not FLAC audio; save the FLAC stream as a file of its own")
+    if end != info.samples:
+        raise ContainerError(
+            f"has a header that contradicts itself: {info.samples} samples, but its last frame ends at sample {end}"
+        )
 
 
 def _metadata(content: bytes) -> tuple[_StreamInfo | None, int]:
@@ -123,14 +128,32 @@ def samples_checksum(frames: npt.NDArray[np.float32], bits: int) -> bytes:
     return hashlib.md5(integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes(), usedforsecurity=False).digest()
 
 
-def _last_frames(content: bytes, start: int, info: _StreamInfo) -> Iterator[_Frame]:
-    """Yield what may be the last frame, from the end of the file on. Samples can look like a frame header."""
+def _last_frames(content: bytes, start: int, info: _StreamInfo) -> Iterator[tuple[int, _Frame]]:
+    """Yield place and header of what may be the last frame, from the end of the file on.
+
+    Samples can look like a frame header.
+    """
     place = without_padding(content)
     lowest = max(start, place - (info.largest_frame or _LARGEST_FRAME))
     sync = content[start : start + 2]  # the second byte tells whether all frames have one size
     while (place := content.rfind(sync, lowest, place)) >= 0:
         if (frame := _frame(content, place, info)) is not None:
-            yield frame
+            yield place, frame
+
+
+def _is_last(content: bytes, place: int, average: float) -> bool:
+    """Return whether the frame at a place ends the content, but for padding.
+
+    Args:
+        content: The file.
+        place: Place of the frame.
+        average: Bytes of a frame of this length on average. Only in a larger one, which other bytes may follow, is the
+            CRC-16 computed, because that takes long.
+    """
+    end = without_padding(content)  # the checksum may end with bytes that look like padding
+    if end - place <= _NOT_LARGE * average:
+        return True
+    return any(_crc16(content[place : end + extra]) == 0 for extra in range(min(len(content) - end, 2) + 1))
 
 
 def _frame(content: bytes, place: int, info: _StreamInfo) -> _Frame | None:
@@ -165,6 +188,24 @@ def _number(coded: bytes) -> int:
     for byte in coded[1:]:
         value = value << 6 | byte & 0x3F
     return value
+
+
+def _crc16(frame: bytes) -> int:
+    """Return the CRC-16 of a frame, which is 0 for a frame with its checksum."""
+    table, value = _crc16_table(), 0
+    for word in np.frombuffer(frame.rjust(len(frame) + len(frame) % 2, b"\0"), ">u2").tolist():
+        value = table[value ^ word]
+    return value
+
+
+@functools.cache
+def _crc16_table() -> list[int]:
+    """Return the CRC-16 of each word of two bytes, with the polynomial 0x8005."""
+    values = np.arange(1 << 16)
+    for _ in range(16):
+        values = (values << 1 ^ (values >> 15) * 0x8005) & 0xFFFF
+    table: list[int] = values.tolist()
+    return table
 
 
 def _crc8(header: bytes) -> int:
