@@ -67,8 +67,8 @@ def cache_dir() -> Path:
     Raises:
         OSError: If the folder cannot be created, or if the home folder is not known.
     """
-    named = os.environ.get("FASTSER_CACHE") or platformdirs.user_cache_dir("fastser")
-    folder = expanded(_cache_folder.get() or Path(named))
+    named = _cache_folder.get() or os.environ.get("FASTSER_CACHE") or _user_cache_folder()
+    folder = expanded(Path(named))
     if folder.parts[:1] == ("~",):
         raise OSError(f"cannot use the cache folder {folder}: no home folder is known. Set $FASTSER_CACHE to a folder")
     try:
@@ -78,6 +78,13 @@ def cache_dir() -> Path:
             f"cannot create the cache folder {folder}: {error.strerror}. Set $FASTSER_CACHE to a writable folder"
         ) from None
     return folder
+
+
+def _user_cache_folder() -> str:
+    try:
+        return platformdirs.user_cache_dir("fastser")
+    except RuntimeError:  # no home folder
+        return "~/.cache/fastser"
 
 
 @contextmanager
