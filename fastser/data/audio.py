@@ -62,6 +62,10 @@ channel does.
 """
 
 
+_INAUDIBLE = 1e-12
+"""Share of the power of a channel that rounding leaves of channels that cancel completely."""
+
+
 class AudioError(ValueError):
     """An unusable audio file. The message is one sentence that starts with the path of the file.
 
@@ -281,4 +285,6 @@ def _mono(frames: npt.NDArray[np.float32]) -> Waveform:
 
 def _level_below(mean: Waveform, loudest_power: float) -> str:
     power = float(mean.var(dtype=np.float64))
-    return f"{10 * np.log10(loudest_power / power):.0f} dB below" if power else "silent, unlike"
+    if power <= _INAUDIBLE * loudest_power:
+        return "silent, unlike"
+    return f"{10 * np.log10(loudest_power / power):.0f} dB below"
