@@ -15,7 +15,7 @@ from fastser.report.figures import draw_bars
 from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, side_by_side
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables, write_csv, write_metrics
-from fastser.runtime.files import atomic_write, storable
+from fastser.runtime.files import atomic_write
 from fastser.settings import PAPER, PAPER_CLASSES
 
 WRITTEN = ("table*.csv", "figure*.csv", "figure*.png", "metrics.csv")
@@ -89,7 +89,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
         settings=_settings(context),
     )
     with atomic_write(out / "report.md") as part:
-        part.write_text(storable(page), encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
     return out / "report.md"
 
 
