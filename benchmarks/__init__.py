@@ -1,1 +1,4 @@
-"""How fast fastser's operations are, beside eager PyTorch, torch.compile, other libraries and the machine's limits."""
+"""Benchmarks of fastser against eager PyTorch, torch.compile, other libraries and the limits of the machine.
+
+`README.md` in this folder says how to run them and how to add a case.
+"""

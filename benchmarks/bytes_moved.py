@@ -1,10 +1,13 @@
-"""Bytes per pixel that a DenseBlock moves: eager PyTorch, torch.compile and our kernels, counted without a GPU.
+"""Bytes per pixel that a dense block moves: eager PyTorch, torch.compile and fastser's kernels, counted without a GPU.
 
-`TRITON_INTERPRET=1 python -m benchmarks.bytes_moved` prints them as JSON. Eager: inputs and results of every ATen
-operation, with the second passes that batch normalisation and convolution make. Compiled: Inductor's own count for its
-kernels. Ours: every address that a kernel reads or writes in Triton's interpreter, once per launch, which is what comes
-from memory where the cache serves each launch ideally, and the ATen operations of the launchers counted as for eager.
-Each is counted for two sizes of maps and divided by the difference in pixels: parameters drop out.
+`TRITON_INTERPRET=1 python -m benchmarks.bytes_moved` prints them as JSON. The counts are:
+
+- eager: inputs and results of every ATen operation, and the second passes of batch normalisation and convolution;
+- compile: Inductor's own count for its kernels;
+- fastser: every address that a kernel reads or writes in Triton's interpreter, once per launch, and the ATen operations
+  of the launchers. This is the traffic to memory if the cache serves each launch ideally.
+
+Each count is made for maps of two sizes and divided by the difference in pixels, so that parameters drop out.
 """
 
 import json
@@ -28,11 +31,11 @@ SMALL, LARGE = (1, CHANNELS, 8, 16), (1, CHANNELS, 16, 16)
 DTYPE = torch.float16  # the interpreter cannot store bfloat16, which has as many bytes
 
 Bytes = tuple[float, float]
-"""Of the forward and of the backward pass."""
+"""Bytes of the forward and of the backward pass."""
 
 
 class AtenBytes(TorchDispatchMode):
-    """Sums the bytes of inputs and results of the ATen operations inside."""
+    """Counter of the bytes of inputs and results of ATen operations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class AtenBytes(TorchDispatchMode):
 
 @contextmanager
 def kernel_bytes() -> Iterator[list[int]]:
-    """Count what the interpreted kernels inside touch; the one item of the list grows with each launch."""
+    """Count the bytes that interpreted kernels touch. The one item of the list grows with each launch."""
     total, touched = [0], {"read": [], "written": []}  # type: ignore[var-annotated]
     builder, executor = interpreter.InterpreterBuilder, interpreter.GridExecutor
     load, store, run = builder.create_masked_load, builder.create_masked_store, executor.__call__
@@ -91,7 +94,7 @@ def kernel_bytes() -> Iterator[list[int]]:
 
 
 def _parameters() -> list[list[Tensor]]:
-    """bn_weight, bn_bias, running_mean, running_var, conv_weight."""
+    """Return bn_weight, bn_bias, running_mean, running_var and conv_weight."""
     sizes = [CHANNELS + i * GROWTH_RATE for i in range(LAYERS)]
     ones, zeros = ([make(c) for c in sizes] for make in (torch.ones, torch.zeros))
     kernels = [torch.randn(GROWTH_RATE, c, 3, 3).div_(9 * c).to(DTYPE) for c in sizes]
@@ -111,7 +114,7 @@ def _per_pixel(count: Callable[[tuple[int, ...]], Bytes]) -> Bytes:
 
 
 def eager(shape: tuple[int, ...]) -> Bytes:
-    """What the eager reference moves in training."""
+    """Count the bytes of the eager reference in training."""
     lists = _parameters()
     learned = [tensor.requires_grad_() for place in (0, 1, 4) for tensor in lists[place]]
     n = LAYERS
@@ -135,7 +138,7 @@ def eager(shape: tuple[int, ...]) -> Bytes:
 
 
 def compiled(shape: tuple[int, ...]) -> Bytes:
-    """What Inductor says that its kernels move."""
+    """Return the bytes that Inductor counts for its kernels in training."""
     counts: list[int] = []
     lower = GraphLowering.compile_to_module
 
@@ -165,10 +168,11 @@ def compiled(shape: tuple[int, ...]) -> Bytes:
 
 
 def fused(shape: tuple[int, ...], *, training: bool = True) -> Bytes:
-    """What our kernels move; in eval mode the backward pass is that of an attack, for the input alone."""
+    """Count the bytes of fastser's kernels. In eval mode the backward pass is that of an attack: to the input only."""
     lists = _parameters()
     x = _maps(shape, CHANNELS)
-    programs, backward_kernels.PROGRAMS = backward_kernels.PROGRAMS, 1  # as many partial sums for any number of pixels
+    programs = backward_kernels.PROGRAMS
+    backward_kernels.PROGRAMS = 1  # the number of partial sums must not depend on the pixels
     try:
         with kernel_bytes() as forward, AtenBytes() as around_forward:
             maps, mean, var = forward_kernels.forward(x, *lists, training, 1e-5)
@@ -182,7 +186,8 @@ def fused(shape: tuple[int, ...], *, training: bool = True) -> Bytes:
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    ways = {"eager": eager, "compile": compiled, "fastser": fused}
-    counted = {name: dict(zip(("forward", "backward"), _per_pixel(way), strict=True)) for name, way in ways.items()}
+    providers = {"eager": eager, "compile": compiled, "fastser": fused}
+    passes = "forward", "backward"
+    counted = {name: dict(zip(passes, _per_pixel(count), strict=True)) for name, count in providers.items()}
     counted["fastser"]["input gradient"] = _per_pixel(lambda shape: fused(shape, training=False))[1]
     print(json.dumps(counted, indent=1))

@@ -1,4 +1,4 @@
-"""The providers that torch.compile makes of an eager function."""
+"""Providers that torch.compile makes of an eager function."""
 
 import shutil
 from collections.abc import Callable
@@ -16,12 +16,15 @@ torch._functorch.config.donated_buffer = False  # a backward pass that is timed 
 def compiled(
     eager: Callable[..., Any], provider: Callable[[Callable[..., Any]], Any], device: torch.device
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Providers of the compiled forms of an eager function, and why some are missing.
+    """Return the compiled forms of an eager function as providers.
 
     Args:
-        eager: The function.
+        eager: Eager function.
         provider: Makes a provider of a function.
-        device: Where it will run.
+        device: Device on which the providers run.
+
+    Returns:
+        Providers by name, and the reason by name for those that this device cannot have.
     """
     if device.type == "cuda":
         modes = {"compile": "default", "compile-max-autotune": "max-autotune-no-cudagraphs"}

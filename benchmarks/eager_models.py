@@ -1,4 +1,4 @@
-"""The five architectures from plain PyTorch modules, with the weights of a model made of fastser's layers."""
+"""Models of plain PyTorch modules, with the weights of a model that is made of fastser's layers."""
 
 import copy
 
@@ -9,7 +9,7 @@ from fastser.layers import LSTM, DenseBlock, Highway, Transition
 
 
 class EagerDenseBlock(nn.Module):
-    """BN, ReLU, 3x3 convolution, cat."""
+    """A dense block of batch normalisation, ReLU, 3x3 convolution and concatenation."""
 
     def __init__(self, block: DenseBlock) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class EagerDenseBlock(nn.Module):
 
 
 class EagerHighway(nn.Module):
-    """Linear layers, ReLU, sigmoid."""
+    """A highway network of linear layers, ReLU and sigmoid."""
 
     def __init__(self, highway: Highway) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class EagerHighway(nn.Module):
 
 
 class EagerLSTM(nn.LSTM):
-    """nn.LSTM that can be asked for its last states alone."""
+    """nn.LSTM with a method for its last states."""
 
     def last(self, x: Tensor) -> Tensor:
         return self.forward(x)[1][0].transpose(0, 1).flatten(1)
 
 
 def eager_model(model: nn.Module) -> nn.Module:
-    """A copy of `model`, an architecture of `fastser.models`, without any of our operations.
+    """Return a copy of a model from `fastser.models` in which plain PyTorch modules replace fastser's layers.
 
-    Transitions pool before their 1x1 convolution, as ours do: the arithmetic is the same.
+    Transitions pool before their 1x1 convolution, as fastser's do, so the arithmetic is the same.
     """
     eager = copy.deepcopy(model)
     for name, module in list(eager.named_modules()):

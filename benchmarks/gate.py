@@ -1,4 +1,4 @@
-"""No time for a wrong result: every provider is compared with float64 at the very shape that is timed."""
+"""Accuracy gate: every provider is compared with float64 at the shape that is timed. A wrong result gets no time."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,22 @@ import torch
 from torch import Tensor
 
 FLOORS = {torch.float64: 1e-14, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-"""Relative error that every provider may have: a few roundings of the dtype."""
+"""Relative error allowed to every provider: a few roundings of the dtype."""
 
 FLIPS = 5e-4
-"""The same for gradients that passed through ReLUs: of tens of millions of values, some lie so near to zero that
-rounding decides whether they pass. Each such flip is an error of about 5e-5, in whoever's result."""
+"""Relative error allowed to gradients through ReLUs.
+
+Of tens of millions of values, some are so near to zero that rounding decides whether they pass a ReLU. Each such flip
+is an error of about 5e-5, for every provider.
+"""
 
 
 class WrongResultError(AssertionError):
-    """A provider's result is not what float64 says."""
+    """A provider's result that is further from float64 than allowed."""
 
 
 def relative_error(result: Tensor, exact: Tensor) -> float:
-    """`|result - exact| / |exact|` in float64; infinite where the result is not finite or has another shape."""
+    """Return `|result - exact| / |exact|` in float64, or infinity if the result is not finite or has another shape."""
     result, exact = result.detach(), exact.detach()
     if result.shape != exact.shape or not torch.isfinite(result).all():
         return float("inf")
@@ -36,14 +39,14 @@ def check_accuracy(
     """Compare a provider's results with float64.
 
     Args:
-        provider: Its name.
-        results: What it computed.
-        eager: What eager PyTorch computed in the same dtype.
-        exact: The same in float64.
-        gradients_from: Number of the first result that is a gradient through ReLUs; None if there is none.
+        provider: Name of the provider.
+        results: Its results.
+        eager: Results of eager PyTorch in the same dtype.
+        exact: Results in float64.
+        gradients_from: Index of the first result that is a gradient through ReLUs, or None.
 
     Raises:
-        WrongResultError: If an error is larger than twice eager PyTorch's plus the floor.
+        WrongResultError: If an error exceeds twice the error of eager PyTorch plus the floor of the dtype.
     """
     for number, (result, by_eager, truth) in enumerate(zip(results, eager, exact, strict=True)):
         through_relu = gradients_from is not None and number >= gradients_from
@@ -55,6 +58,7 @@ def check_accuracy(
 
 
 ALLOWED_DECIBELS, BELOW_PEAK = 0.01, 80.0
+"""Largest error of a spectrogram in dB, and the depth below a frame's peak to which it holds."""
 
 
 def check_decibels(
@@ -65,20 +69,21 @@ def check_decibels(
     *,
     scale: float,
 ) -> None:
-    """Compare log-spectrograms `[..., frames, bins]` with float64: 0.01 dB, down to 80 dB below each frame's peak.
+    """Compare log-spectrograms `[..., frames, bins]` with float64, down to 80 dB below the peak of each frame.
 
     Args:
-        provider: Its name.
-        results: One tensor, which it computed.
-        eager: Not looked at.
-        exact: The same in float64.
+        provider: Name of the provider.
+        results: Its result, one tensor.
+        eager: Results of eager PyTorch, which are not used.
+        exact: Result in float64.
         scale: Decibels in one unit of the tensors.
 
     Raises:
-        WrongResultError: If a value is further away.
+        WrongResultError: If a value is more than 0.01 dB from float64, or the shape is another.
     """
     if results[0].shape != exact[0].shape:
-        raise WrongResultError(f"{provider}: {list(results[0].shape)} is not {list(exact[0].shape)}: not timed")
+        shapes = f"the result has shape {list(results[0].shape)}, expected {list(exact[0].shape)}"
+        raise WrongResultError(f"{provider}: {shapes}: not timed")
     decibels = exact[0] * scale
     audible = decibels > decibels.amax(-1, keepdim=True) - BELOW_PEAK
     error = float(((results[0].double() * scale - decibels).abs() * audible).max())

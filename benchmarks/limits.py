@@ -1,7 +1,7 @@
-"""What the machine can do at best, measured in the same run: copy a large tensor, multiply large matrices.
+"""Limits of the machine, measured in the same run: the speed of a large copy and of a large matrix product.
 
-The product is the faster of the two forms in which PyTorch has one, `@` and a 1x1 convolution: on a CPU they come from
-different libraries.
+PyTorch offers a matrix product as `@` and as a 1x1 convolution. On a CPU the two come from different libraries, so the
+faster one is the limit.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,12 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes per second (read and written) of a copy; operations per second of a matrix product, by dtype."""
+    """Limits for one device and dtype.
+
+    Attributes:
+        bytes_per_second: Bytes that a large copy reads and writes per second.
+        flops_per_second: FLOPs per second of a large matrix product.
+    """
 
     bytes_per_second: float
     flops_per_second: float
@@ -28,7 +33,7 @@ class Limits:
 
 @cache
 def limits(device_type: str, dtype: torch.dtype) -> Limits:
-    """Measure both; once per process."""
+    """Measure the limits, once per process."""
     device = torch.device(device_type)
     n = COPY_BYTES[device_type] // 4
     source, target = torch.ones(n, device=device), torch.empty(n, device=device)

@@ -1,4 +1,4 @@
-"""Memory of a call, and what a forward pass keeps for the backward pass."""
+"""Peak memory and kernel launches of a call, and tensors that a forward pass saves for the backward pass."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.work import Call
+from benchmarks.case import Call
 
 
 def peak_bytes(call: Call, device: torch.device) -> int:
-    """Largest sum of what a call has allocated and not yet freed."""
+    """Return the largest number of bytes that a call holds at one time."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -29,7 +29,7 @@ def peak_bytes(call: Call, device: torch.device) -> int:
 
 
 def kernel_launches(call: Call, device: torch.device) -> int | None:
-    """GPU kernels that a call launches; None on a CPU, where nothing is launched."""
+    """Return the number of GPU kernels that a call launches, or None on a CPU."""
     if device.type != "cuda":
         return None
     with profile(activities=[ProfilerActivity.CUDA]) as trace:
@@ -39,7 +39,7 @@ def kernel_launches(call: Call, device: torch.device) -> int | None:
 
 
 def saved_for_backward(forward: Callable[[], object], parameters: Sequence[Tensor]) -> int:
-    """Bytes of the different storages that autograd keeps from a forward pass, parameters not counted."""
+    """Return the bytes of the distinct storages that autograd saves in a forward pass, without those of parameters."""
     known = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     saved: dict[int, int] = {}
 

@@ -1,4 +1,4 @@
-"""Other libraries that a user would otherwise take: imported if they are there, named if they are not."""
+"""Other libraries that compute the same. They are optional: a missing one is named on the page with the reason."""
 
 import importlib
 import sys
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def peer(name: str) -> tuple[ModuleType | None, dict[str, str]]:
-    """A library, or None and the reason under its name."""
+    """Import a module of another library. If that fails, return None and the reason by the name of the library."""
     try:
         return importlib.import_module(name), {}
     except (ImportError, OSError, RuntimeError) as error:
@@ -16,7 +16,7 @@ def peer(name: str) -> tuple[ModuleType | None, dict[str, str]]:
 
 
 def torchaudio_functional() -> tuple[ModuleType | None, dict[str, str]]:
-    """torchaudio.functional, also where torchaudio's native library does not fit the installed torch."""
+    """Import torchaudio.functional, also if torchaudio's native library does not fit the installed torch."""
     module, missing = peer("torchaudio.functional")
     if module is not None:
         return module, missing

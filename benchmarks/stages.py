@@ -1,19 +1,21 @@
-"""Where the time of a training step and of an attack goes: `python -m benchmarks.stages [--kernels eager]`.
+"""Time shares of a training step and of an attack: `python -m benchmarks.stages [--kernels reference]`.
 
-Prints the share of each kind of work in the wall time, from PyTorch's profiler, and the two floors: the arithmetic of
-the convolutions and matrix products at the speed of a large product, and the blocks' bytes at that of a large copy.
+The command prints, from PyTorch's profiler, the share of each kind of work in the wall time. Beside it stand two lower
+bounds of the time: the arithmetic of the convolutions and matrix products at the speed of a large matrix product, and
+the bytes of the dense blocks and transitions at the speed of a large copy.
 """
 
 import argparse
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from statistics import median
 from typing import Any
 
 import torch
+from fastser_kernels import reference_kernels
 from fastser_kernels.dense_block.op import ideal_bytes as dense_block_bytes
-from fastser_kernels.registration import use_reference
 from fastser_kernels.transition.op import ideal_bytes as transition_bytes
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -22,9 +24,9 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.limits import limits
 from fastser.attacks import BIM
-from fastser.experiment.grid import MODELS
+from fastser.cli.options import KERNELS
 from fastser.layers import DenseBlock, Transition
-from fastser.models import build_model
+from fastser.models import MODELS, build_model
 from fastser.runtime.malloc import keep_freed_memory
 from fastser.settings import SCALES, Settings
 from fastser.training.loss import loss_function
@@ -38,9 +40,9 @@ KINDS = {
     "optimiser": ("_foreach", "_fused", "Optimizer"),
     "copies and concatenation": ("copy", "cat", "contiguous", "clone", "zero", "fill", "empty"),
 }
-"""Kinds of work by what an operation's name contains; the first that fits. All others work value by value."""
+"""Kinds of work and the parts of operation names that belong to them. The first kind that matches counts."""
 
-ELEMENTWISE = "normalisation, ReLU, sums: value by value"
+ELEMENTWISE = "normalisation, ReLU, sums (elementwise)"
 OUTSIDE = "Python, autograd, waiting"
 
 
@@ -49,7 +51,7 @@ def _kind(name: str) -> str:
 
 
 def shares(call: Callable[[], object]) -> tuple[float, dict[str, float]]:
-    """Median wall seconds of a call, and the share of each kind of work in one."""
+    """Return the median wall time of a call in seconds, and the share of each kind of work in one profiled call."""
     call()
     seconds = []
     for _ in range(ROUNDS):
@@ -69,7 +71,7 @@ def shares(call: Callable[[], object]) -> tuple[float, dict[str, float]]:
 
 
 def block_bytes(model: nn.Module, x: Tensor, *, training: bool) -> int:
-    """Bytes that the dense blocks and transitions of a model must move, forward and backward."""
+    """Return the bytes that the dense blocks and transitions of a model must move, forward and backward."""
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
@@ -90,11 +92,11 @@ def block_bytes(model: nn.Module, x: Tensor, *, training: bool) -> int:
 
 
 class Flops(TorchDispatchMode):
-    """Sums the operations of the convolutions and matrix products inside, by PyTorch's formulas."""
+    """Counter of the FLOPs of convolutions and matrix products, by PyTorch's formulas."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        self.total: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -104,18 +106,25 @@ class Flops(TorchDispatchMode):
 
 
 def flops(call: Callable[[], object]) -> int:
-    """What a call must compute; counted on the references, whose operations are not opaque."""
-    use_reference(True)
-    try:
-        with Flops() as counter:
-            call()
-    finally:
-        use_reference(False)
-    return counter.total
+    """Return the FLOPs of a call, counted on the references: fastser's operations are opaque to the counter."""
+    with reference_kernels(), Flops() as counter:
+        call()
+    total: int = counter.total
+    return total
 
 
-def report(settings: Settings, name: str, batch: int, *, eager: bool) -> list[str]:
-    """Lines about one model: a training step, and a step of BIM."""
+def report(settings: Settings, name: str, batch: int, *, reference: bool) -> list[str]:
+    """Measure a training step of one model and an attack on it.
+
+    Args:
+        settings: Settings of one scale.
+        name: Name of the model.
+        batch: Number of segments.
+        reference: Time the eager references instead of fastser's operations.
+
+    Returns:
+        Lines to print.
+    """
     size = settings.spectrogram.segment_frames, settings.spectrogram.num_bins
     torch.manual_seed(0)
     model = build_model(name, settings=settings.model, segment_frames=size[0], num_bins=size[1])
@@ -132,17 +141,21 @@ def report(settings: Settings, name: str, batch: int, *, eager: bool) -> list[st
 
     lines = []
     limit = limits("cpu", torch.float32)
-    for what, call in (("training step", training_step), (f"BIM, {STEPS} steps", lambda: attack(x, y))):
+    stages: dict[str, Callable[[], object]] = {
+        "training step": training_step,
+        f"BIM, {STEPS} steps": lambda: attack(x, y),
+    }
+    for title, call in stages.items():
         training = call is training_step
         model.train(training)
         moved = block_bytes(model, x, training=training) * (1 if training else STEPS)
         arithmetic = flops(call)
-        use_reference(eager)
-        seconds, by_kind = shares(call)
-        use_reference(False)
+        with reference_kernels() if reference else nullcontext():
+            seconds, by_kind = shares(call)
         floors = arithmetic / limit.flops_per_second, moved / limit.bytes_per_second
+        kernels = "reference" if reference else "fused"
         lines.append(
-            f"{what}, {MODELS[name]}, {settings.scale} scale, {batch} segments, {'eager' if eager else 'fused'}: "
+            f"{title}, {MODELS[name].title}, {settings.scale} scale, {batch} segments, {kernels}: "
             f"{1000 * seconds:.0f} ms; floors: arithmetic {1000 * floors[0]:.0f} ms ({arithmetic / 1e9:.1f} GFLOP), "
             f"bytes of the blocks {1000 * floors[1]:.0f} ms ({moved / 1e6:.0f} MB)"
         )
@@ -151,14 +164,16 @@ def report(settings: Settings, name: str, batch: int, *, eager: bool) -> list[st
 
 
 def main() -> None:
-    """Print the shares of Proposed at both scales."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kernels", choices=("fused", "eager"), default="fused", help="our operations, or references")
+    """Print the time shares of a model at both scales."""
+    parser = argparse.ArgumentParser("python -m benchmarks.stages", description=__doc__)
+    parser.add_argument(
+        "--kernels", choices=KERNELS, default="fused", help="fastser's operations, or the eager references"
+    )
     parser.add_argument("--model", choices=tuple(MODELS), default="proposed")
     arguments = parser.parse_args()
     keep_freed_memory()
     for scale, batch in (("paper", 8), ("quick", 16)):
-        for line in report(SCALES[scale], arguments.model, batch, eager=arguments.kernels == "eager"):
+        for line in report(SCALES[scale], arguments.model, batch, reference=arguments.kernels == "reference"):
             print(line)
 
 

@@ -1,6 +1,6 @@
-"""Saved runs as one page of Markdown tables.
+"""Page of Markdown tables from saved runs: `python -m benchmarks.table RUN.json [--repeats RUN.json ...]`.
 
-Make the run with `pytest benchmarks --benchmark-only --benchmark-json=RUN.json`, and others for `--again`.
+`pytest benchmarks --benchmark-only --benchmark-json=RUN.json` saves a run.
 """
 
 import argparse
@@ -11,16 +11,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from benchmarks.confirmation import confirmation
+from benchmarks.repeatability import repeatability
 
 COMMAND = "pytest benchmarks --benchmark-only --benchmark-json=RUN.json && python -m benchmarks.table RUN.json"
 
 Row = dict[str, Any]
-"""One benchmark of a saved run, as pytest-benchmark writes it."""
+"""Benchmark of a saved run, as pytest-benchmark writes it."""
 
 
 def _scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
-    """A number of at least one unit, with three digits: 0.00234 s is "2.34 ms"."""
+    """Return a value with three digits in the largest unit that it reaches: 0.00234 s is "2.34 ms"."""
     if value is None:
         return ""
     size, unit = next(((size, unit) for size, unit in units if value >= size), units[-1])
@@ -28,20 +28,20 @@ def _scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration as it is read in a table."""
+    """Return a duration as text."""
     if value >= 100:
         return f"{value / 60:.1f} min"
     return _scaled(value, [(1.0, "s"), (1e-3, "ms"), (1e-6, "us")])
 
 
 def megabytes(value: int | None) -> str:
-    """A size in MB; nothing for None."""
+    """Return a size in MB, or an empty text for None."""
     return "" if value is None else f"{value / 1e6:.3g}"
 
 
 def _time(row: Row) -> str:
-    facts, stats = row["extra_info"], row["stats"]
-    spread = f" [{seconds(facts['p20'])}, {seconds(facts['p80'])}]" if "p20" in facts else ""
+    info, stats = row["extra_info"], row["stats"]
+    spread = f" [{seconds(info['p20'])}, {seconds(info['p80'])}]" if "p20" in info else ""
     return f"{seconds(stats['median'])}{spread}, {stats['rounds']}"
 
 
@@ -61,8 +61,8 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "provider": lambda row: row["extra_info"].get("provider", row["name"].removeprefix("test_").replace("_", " ")),
     "median [p20, p80], rounds": _time,
     "x eager": _number("times_eager", ".2f"),
-    "in further runs": lambda row: ", ".join(
-        "-" if times is None else format(times, ".2f") for times in row["extra_info"].get("again", [])
+    "x eager, repeated runs": lambda row: ", ".join(
+        "-" if times is None else format(times, ".2f") for times in row["extra_info"].get("repeats", [])
     ),
     "x compile": _number("times_compile", ".2f"),
     "GB/s": _per_second("bytes_per_second"),
@@ -75,42 +75,47 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
         seconds(row["extra_info"]["first_call_seconds"]) if "first_call_seconds" in row["extra_info"] else ""
     ),
 }
-"""Every column and what it shows of a row. A column that is empty for a whole table is left out."""
+"""Columns by title, each with the function that makes its cell. A column without any content is left out of a table."""
 
 NOTES = """
-Times are medians over rounds in which all providers take turns; `x eager` and `x compile` are medians, over the rounds,
-of how many times faster than these a provider was in the same round (above 1: faster); `in further runs` are those to
-eager in other runs of the same commit. GB/s and GFLOP/s are what the operation *must* move and do (functions
-`ideal_bytes`, `ideal_flops` beside each kernel) over the median; `% of limit` is the larger of both shares of what a
-large copy and a large matrix product reached in the same process. `peak MB` is what a call allocates at once; `saved
-MB` what its forward pass keeps for the backward pass; `first call` includes compilation. A provider whose result is
-further from float64 than allowed gets no time. On a CPU all processes keep the memory that they free, as the main job
-does.
+- Times are medians over rounds. In each round all providers take turns.
+- `x eager` and `x compile` are speedups over eager and compiled PyTorch: medians of the ratios of all rounds. Above
+  1, the provider is faster.
+- `x eager, repeated runs` are the speedups over eager in repeated runs of the same commit.
+- `GB/s` and `GFLOP/s` are the bytes and FLOPs that the operation *must* move and do (`ideal_bytes` and `ideal_flops`
+  beside each kernel), divided by the median.
+- `% of limit` compares the operation with a large copy (by bytes) and a large matrix product (by FLOPs) that were
+  measured in the same process. The larger share is shown.
+- `peak MB` is the most memory that a call holds at one time. `saved MB` is the size of the tensors that its forward
+  pass saves for the backward pass.
+- `first call` includes compilation.
+- A provider whose result is further from float64 than allowed gets no time.
+- On a CPU all processes keep the memory that they free, as the main job does.
 """
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """The rows of one case as a Markdown table, without empty columns."""
+    """Return the rows of one case as a Markdown table, without empty columns."""
     cells = {title: [cell(row) for row in rows] for title, cell in COLUMNS.items()}
     shown = {title: column for title, column in cells.items() if any(column)}
     lines = [f"| {' | '.join(shown)} |", f"| --- {'| ---: ' * (len(shown) - 1)}|"]
     return lines + [f"| {' | '.join(row)} |" for row in zip(*shown.values(), strict=True)]
 
 
-def _with_further_runs(row: Row, again: Sequence[dict[str, Any]]) -> Row:
-    """The row with its ratio to eager in other runs."""
+def _with_repeats(row: Row, repeats: Sequence[dict[str, Any]]) -> Row:
+    """Return the row with its speedups over eager in repeated runs."""
     if "times_eager" not in row["extra_info"]:
         return row
     times = [
         next((of["extra_info"]["times_eager"] for of in run["benchmarks"] if of["name"] == row["name"]), None)
-        for run in again
+        for run in repeats
     ]
-    return {**row, "extra_info": {**row["extra_info"], "again": times}}
+    return {**row, "extra_info": {**row["extra_info"], "repeats": times}}
 
 
 def _shape(row: Row) -> str:
-    facts = row["extra_info"]
-    return f"{facts['shape']}, {facts['device']}" if "shape" in facts else ""
+    info = row["extra_info"]
+    return f"{info['shape']}, {info['device']}" if "shape" in info else ""
 
 
 def _without(rows: Iterable[Row]) -> list[str]:
@@ -118,31 +123,31 @@ def _without(rows: Iterable[Row]) -> list[str]:
     return [f"Without {name}: {reason}." for name, reason in reasons.items()]
 
 
-def page(runs: Sequence[dict[str, Any]], again: Sequence[dict[str, Any]] = ()) -> str:
-    """One page for several runs of the same machine and commit.
+def page(runs: Sequence[dict[str, Any]], repeats: Sequence[dict[str, Any]] = ()) -> str:
+    """Return a page for runs of one machine and commit.
 
     Args:
-        runs: What was measured, each case once.
-        again: Further runs of the same cases, of which the page says how far they confirm it.
+        runs: Saved runs that together hold each case once.
+        repeats: Repeated runs of the same cases, with which the page compares them.
 
     Raises:
         ValueError: If the runs were not made on the same machine and commit.
     """
     machine, commit = runs[0]["machine_info"], runs[0]["commit_info"]
-    for run in [*runs[1:], *again]:
+    for run in [*runs[1:], *repeats]:
         if run["machine_info"] != machine:
-            raise ValueError("the runs were made on different machines, versions or commits: make one page of each")
+            raise ValueError("the runs are from different machines, versions or commits, which need a page each")
     lines = [
         f"# {machine['machine']}, {runs[0]['datetime'][:10]}",
         "",
         *(f"- {name}: {text}" for name, text in machine.items() if name != "machine"),
         f"- date of the commit: {str(commit.get('time'))[:10]}",
-        f"- command: `{COMMAND}{' --again OTHER.json ...' if again else ''}`",
+        f"- command: `{COMMAND}{' --repeats REPEAT.json ...' if repeats else ''}`",
         NOTES,
     ]
-    rows = [_with_further_runs(row, again) for run in runs for row in run["benchmarks"]]
+    rows = [_with_repeats(row, repeats) for run in runs for row in run["benchmarks"]]
     lines += _limits(rows)
-    lines += ["", *confirmation(rows, [run["benchmarks"] for run in again])] if again else []
+    lines += ["", *repeatability(rows, [run["benchmarks"] for run in repeats])] if repeats else []
     rows.sort(key=lambda row: not row["extra_info"].get("operation"))
     for operation, of_operation in groupby(rows, key=lambda row: row["extra_info"].get("operation", "other")):
         lines += ["", f"## {operation[0].upper()}{operation[1:]}"]
@@ -154,30 +159,32 @@ def page(runs: Sequence[dict[str, Any]], again: Sequence[dict[str, Any]] = ()) -
 
 
 def _limits(rows: Iterable[Row]) -> list[str]:
-    """The limits that the rows were held against: smallest and largest, since each case measures its own."""
+    """Return the smallest and the largest of each limit. Every case measures its own."""
     lines = []
     for title, name in (("copy", "limit_bytes_per_second"), ("matrix product", "limit_flops_per_second")):
         values = sorted({row["extra_info"][name] for row in rows if name in row["extra_info"]})
         if values:
             unit = "GB/s" if title == "copy" else "GFLOP/s"
-            lines.append(f"Limits, {title}: {values[0] / 1e9:.3g} to {values[-1] / 1e9:.3g} {unit} over the cases.")
+            lines.append(f"Limit, {title}: {values[0] / 1e9:.3g} to {values[-1] / 1e9:.3g} {unit} over all cases.")
     return lines
 
 
 def main() -> int:
-    """Print the page of the runs named on the command line."""
+    """Print the page of the runs on the command line. Return the exit status."""
     parser = argparse.ArgumentParser("python -m benchmarks.table", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN.json", help="saved runs of one machine and commit")
     parser.add_argument(
-        "--again", nargs="+", default=[], metavar="RUN.json", help="further runs: say what they confirm"
+        "--repeats", nargs="+", default=[], metavar="RUN.json", help="repeated runs, to compare the speedups"
     )
     arguments = parser.parse_args()
-    paths = [*arguments.runs, *arguments.again]
+    paths = [*arguments.runs, *arguments.repeats]
     try:
-        runs, again = ([json.loads(Path(path).read_text()) for path in of] for of in (arguments.runs, arguments.again))
-        print(page(runs, again), end="")
+        runs = [json.loads(Path(path).read_text()) for path in paths]
+        count = len(arguments.runs)
+        print(page(runs[:count], runs[count:]), end="")
     except (OSError, ValueError, KeyError) as error:
-        print(f"{' '.join(paths)}: not runs that a page can be made of ({error})", file=sys.stderr)
+        advice = "give files that pytest --benchmark-json wrote"
+        print(f"cannot make a page of {' '.join(paths)}: {error}; {advice}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,4 +1,7 @@
-"""Every case and provider as one row; the times are those of `measurement.py`, in which providers take turns."""
+"""Benchmarks of all cases in `cases/`, one row per case, device and provider.
+
+In `measurement.py` the providers of a case take turns. This module passes their times to pytest-benchmark.
+"""
 
 from typing import Any
 
@@ -6,11 +9,11 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.case import Case
 from benchmarks.cases import all_cases
 from benchmarks.gate import WrongResultError
 from benchmarks.measurement import Measurement, measured
-from benchmarks.replay import CLOCK
-from benchmarks.work import Case
+from benchmarks.replay_clock import CLOCK
 
 
 def _rows() -> list[Any]:
@@ -26,7 +29,7 @@ def _rows() -> list[Any]:
 @pytest.mark.parametrize(("case", "provider", "device"), _rows())
 def test_operation(benchmark: BenchmarkFixture, case: Case, provider: str, device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
+        pytest.skip("there is no CUDA device")
     rows = measured(case, torch.device(device))
     if isinstance(rows, Exception):
         raise rows
@@ -38,6 +41,6 @@ def test_operation(benchmark: BenchmarkFixture, case: Case, provider: str, devic
     benchmark.group = f"{case.group}, {case.shape}, {device}"
     CLOCK.times = list(row.seconds)
     benchmark.pedantic(CLOCK.target, rounds=len(row.seconds))
-    benchmark.extra_info |= row.facts | {"provider": provider, "shape": case.shape, "operation": case.group}
+    benchmark.extra_info |= row.extra_info | {"provider": provider, "shape": case.shape, "operation": case.group}
     without = {name: str(other) for name, other in rows.items() if not isinstance(other, Measurement)}
     benchmark.extra_info |= {"device": device, "threads": torch.get_num_threads(), "without": without}

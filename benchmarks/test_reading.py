@@ -1,4 +1,4 @@
-"""Two open corpora, from files to packed segments: the first time, and the second time from the cache."""
+"""Benchmarks of reading two open corpora into packed segments, first from their files and then from the cache."""
 
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,7 @@ from fastser.settings import PAPER
 
 
 def read(shared_corpora: Path) -> int:
-    """EMO-DB and RAVDESS to banks of paper-scale segments; returns their number."""
+    """Read EMO-DB and RAVDESS into banks of paper-scale segments. Return the number of segments."""
     corpora = read_corpus("emodb", shared_corpora / "emodb"), read_corpus("ravdess", shared_corpora / "ravdess_speech")
     return sum(len(prepare(corpus, PAPER).bank.start) for corpus in corpora)
 

@@ -1,9 +1,8 @@
-"""Times that can be compared: all providers of a case in turn, round by round, in one process.
+"""Comparable times: all providers of a case take turns, round by round, in one process.
 
-On a CPU a round is one call of each provider, in an order that rotates; a short call is made twice, the second timed.
-On a GPU a round is one replay of a CUDA graph that calls the provider once for each of several sets of inputs, which
-together exceed three times the L2 cache; events time the replay. Clocks and all other settings of the machine are left
-alone.
+On a CPU a round is one call of each provider, in rotating order. A short call is made twice, and the second one is
+timed. On a GPU a round is one replay of a CUDA graph, timed by events. The graph calls the provider once for each of
+several sets of inputs, which together exceed three times the L2 cache. No setting of the machine is changed.
 """
 
 import gc
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.work import Call
+from benchmarks.case import Call
 
 SECONDS_PER_CASE = 1.0
 MIN_ROUNDS, MAX_ROUNDS = 7, 100
@@ -26,7 +25,7 @@ def first_call(prepare: Callable[..., Call], inputs: tuple[Any, ...]) -> tuple[C
     """Prepare a provider on its inputs and call it once.
 
     Returns:
-        The call; its results; the seconds that both took, compilation included.
+        The call, its results, and the seconds of preparation and call, including compilation.
     """
     began = time.perf_counter()
     call = prepare(*inputs)
@@ -37,13 +36,13 @@ def first_call(prepare: Callable[..., Call], inputs: tuple[Any, ...]) -> tuple[C
 
 
 def interleaved(runs: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Call every run in turn, in a rotating order, until the time is up.
+    """Call all runs in turn, in rotating order, for about SECONDS_PER_CASE.
 
     Args:
-        runs: By provider: does one round and returns its seconds.
+        runs: By provider, a function that does one round and returns its seconds.
 
     Returns:
-        By provider the seconds of each round.
+        Seconds of each round by provider.
     """
     round_seconds = sum(run() for run in runs.values())
     rounds = min(max(int(SECONDS_PER_CASE / max(round_seconds, 1e-9)), MIN_ROUNDS), MAX_ROUNDS)
@@ -62,7 +61,10 @@ def interleaved(runs: Mapping[str, Callable[[], float]]) -> dict[str, list[float
 
 
 def on_cpu(call: Call) -> Callable[[], float]:
-    """One call, timed; a short one is made once before, so as not to pay for memory that its neighbour gave back."""
+    """Return a run that times one call.
+
+    A short call is made once before, so that it does not pay for memory that another provider returned to the system.
+    """
     last = 0.0
 
     def run() -> float:
@@ -78,7 +80,7 @@ def on_cpu(call: Call) -> Callable[[], float]:
 
 
 def on_gpu(prepare: Callable[..., Call], inputs: Callable[[], tuple[Any, ...]]) -> Callable[[], float]:
-    """One call on each of several sets of inputs, captured in a CUDA graph; the mean seconds of a call."""
+    """Return a run that replays a CUDA graph with a call on each of several sets of inputs: mean seconds of a call."""
     first = inputs()
     l2 = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
     size = sum(t.numel() * t.element_size() for t in first if isinstance(t, torch.Tensor))
@@ -107,7 +109,7 @@ def on_gpu(prepare: Callable[..., Call], inputs: Callable[[], tuple[Any, ...]]) 
 
 
 def on_gpu_without_graph(call: Call) -> Callable[[], float]:
-    """One call between two events, where it cannot be captured."""
+    """Return a run that times one call between two events, for calls that cannot be captured."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def run() -> float:

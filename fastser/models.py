@@ -53,7 +53,7 @@ def build_model(
     Args:
         name: Name of a model in `MODELS`.
         num_classes: Number of emotions.
-        settings: InputShape of the layers.
+        settings: Sizes of the layers.
         segment_frames: Frames of a segment, at least 16.
         num_bins: Frequency bins of a segment, at least 16.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from fastser.cli.command import command_of
+from fastser.cli.command import RepeatedOptionError, command_of, refuse_repeated
 from fastser.cli.options import CliOptions
 
 HELP = """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
@@ -41,14 +41,19 @@ def reproduce(options: CliOptions) -> int:
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(command_of(CliOptions, reproduce, HELP))
     try:
+        refuse_repeated(CliOptions, sys.argv[1:])
         status = app(standalone_mode=False)
     except typer.TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
+        status = 2
+    except RepeatedOptionError as error:
+        print(f"error: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
 

@@ -131,6 +131,7 @@ class ProtocolSettings(_Frozen):
 
     folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
     repeats: int = _from("paper 4.4: 10", 10, gt=0)
+    min_validation_utterances: int = _from("open 37", 10, gt=0)
     cross_corpus_validation: float = _from("paper 5.4: 30 % of the target", 0.3, gt=0, lt=1)
 
 
@@ -167,7 +168,7 @@ class Settings(_Frozen):
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'{hint}")
             value = _parse(text.strip())
-            is_list = isinstance(tree[section][leaf], tuple)
+            is_list = isinstance(tree[section][leaf], tuple | list)  # a list after an earlier assignment
             tree[section][leaf] = [value] if is_list and not isinstance(value, list) else value
         try:
             return Settings.model_validate(tree)

@@ -3,6 +3,7 @@
 import importlib
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
 from fastser_kernels.transition import op as transition
 from hypothesis import settings
-from running import SMALL_GRID, finish, starter, tables
+from processes import Command, Start, finish, small_grid, starter, tables, wait_until_gone
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -29,12 +30,55 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The tables that one process makes of the small grid, for all other executors to equal."""
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the smallest stand-in corpora and of their cache, for `small_runs.stand_in_experiment`."""
+    return tmp_path_factory.mktemp("stand-ins")
+
+
+@pytest.fixture(scope="session")
+def start(stand_ins: Path) -> Start:
+    """A function that starts the command with a cache that the session shares."""
+    return starter(stand_ins / "cache")
+
+
+@pytest.fixture
+def command(stand_ins: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """A function that runs the command in this process, with the cache that the session shares."""
+    from fastser.reproduce import main
+
+    monkeypatch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        return int(str(exit_.value.code)), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def grid(stand_ins: Path) -> list[str]:
+    """Arguments of a grid of `processes.SMALL_RUNS` runs."""
+    return small_grid(stand_ins)
+
+
+@pytest.fixture(scope="session")
+def serial(start: Start, grid: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tables that one process makes of the small grid. Every other executor must make the same."""
     out = tmp_path_factory.mktemp("serial")
-    status, _, err = finish(starter(tmp_path_factory.mktemp("cache"))(*SMALL_GRID, "--out", out))
+    status, _, err = finish(start(*grid, "--out", out))
     assert (status, err) == (0, "")
     return tables(out)
+
+
+@pytest.fixture(scope="session")
+def must_be_gone() -> Iterator[set[int]]:
+    """Processes that no test may leave behind. Two agents of Ray need a minute to notice that its driver was killed."""
+    pids: set[int] = set()
+    yield pids
+    wait_until_gone(pids)
 
 
 @pytest.fixture

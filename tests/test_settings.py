@@ -1,3 +1,5 @@
+"""Settings: published values, overrides, digests."""
+
 from typing import Any
 
 import pytest
@@ -44,9 +46,10 @@ DEFAULTS: dict[str, Any] = {
     "attack.bim_relative_step": 1 / 20.4,
     "protocol.folds": None,
     "protocol.repeats": 10,
+    "protocol.min_validation_utterances": 10,
     "protocol.cross_corpus_validation": 0.3,
 }
-"""The published protocol, and the defaults for what the paper leaves open."""
+"""The published protocol, and the defaults of the settings that the paper leaves open."""
 
 SIZES = {
     "scale",
@@ -71,9 +74,10 @@ SIZES = {
     "protocol.folds",
     "protocol.repeats",
 }
-"""All that the quick scale changes; fewer bins are mel bands, so that they still span all frequencies."""
+"""All settings that the quick scale changes. Its fewer bins are mel bands, so that they span all frequencies."""
 
 
+@pytest.mark.fast
 def test_every_default_is_the_papers_or_the_stated_one() -> None:
     assert {name: value for name, (value, _) in PAPER.describe().items()} == DEFAULTS
 
@@ -111,7 +115,7 @@ def test_quick_differs_in_sizes_only() -> None:
         ("noise.scenes=park", "noise", "scenes", ("park",)),
         ("noise.scenes=park,kitchen", "noise", "scenes", ("park", "kitchen")),
         ("augmentation.speed_factors=[]", "augmentation", "speed_factors", ()),
-        ("model.cnn_kernels=[[1,2],[3,4],[5,6]]", "widths", "cnn_kernels", ((1, 2), (3, 4), (5, 6))),
+        ("model.cnn_kernels=[[1,2],[3,4],[5,6]]", "model", "cnn_kernels", ((1, 2), (3, 4), (5, 6))),
         ("spectrogram.kind=log-mel", "spectrogram", "kind", "log-mel"),
     ],
 )
@@ -122,11 +126,13 @@ def test_override(assignment: str, section: str, name: str, value: object) -> No
     assert {key for key in DEFAULTS if changed.describe()[key] != QUICK.describe()[key]} == expected
 
 
-def test_overrides_add_up_and_the_last_one_holds() -> None:
+def test_overrides_add_up_and_the_last_one_wins() -> None:
     changed = PAPER.override(["training.batch_size=8", "attack.eps=0.1", "training.batch_size=16"])
     assert (changed.training.batch_size, changed.attack.eps) == (16, 0.1)
     assert PAPER.training.batch_size == 64
     assert PAPER.override([]) == PAPER
+    scenes = PAPER.override(["noise.scenes=park,kitchen", "noise.scenes=traffic"])
+    assert scenes.noise.scenes == ("traffic",)
 
 
 @pytest.mark.parametrize(

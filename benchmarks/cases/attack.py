@@ -1,7 +1,7 @@
-"""The basic iterative method on the proposed model at the paper's size, whole: foolbox and a plain loop, against ours.
+"""The basic iterative method (BIM) on the proposed model: a plain loop, foolbox and fastser.
 
-"eager" and "foolbox" attack the same weights in plain PyTorch modules; they are frozen, so that nobody computes weight
-gradients.
+"eager" and "foolbox" attack the same weights in plain PyTorch modules. All weights are frozen, so that no provider
+computes weight gradients.
 """
 
 from collections.abc import Sequence
@@ -12,37 +12,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.case import Case, Workload, once
 from benchmarks.eager_models import eager_model
 from benchmarks.gate import WrongResultError
 from benchmarks.peers import peer
-from benchmarks.work import Case, Work, once
 from fastser.attacks import BIM
 from fastser.models import build_model
-from fastser.settings import PAPER
+from fastser.settings import PAPER, Settings
 
 EPS = PAPER.attack.eps
 ALPHA = EPS * PAPER.attack.bim_relative_step
 BOUNDS = (-100.0, 100.0)
 ALLOWED_SHARE = 1e-3
+"""Share of values that may differ from eager PyTorch, where the sign of a gradient near zero differs."""
 
 
 def _check(provider: str, results: Sequence[Tensor], eager: Sequence[Tensor], exact: Sequence[Tensor]) -> None:  # noqa: ARG001
-    """The same adversarial examples as eager PyTorch's, but where the sign of a gradient near zero differs."""
+    """Compare adversarial examples with those of eager PyTorch."""
     share = float(((results[0] - eager[0]).abs() > 1e-6).double().mean())
     if not share <= ALLOWED_SHARE:
-        raise WrongResultError(f"{provider}: {share:.1e} of all values differ, allowed {ALLOWED_SHARE}: not timed")
+        sentence = f"{share:.1e} of all values differ from eager PyTorch, allowed {ALLOWED_SHARE}: not timed"
+        raise WrongResultError(f"{provider}: {sentence}")
 
 
-def _work(device: torch.device, batch: int, steps: int) -> Work:
-    shape = batch, PAPER.spectrogram.segment_frames, PAPER.spectrogram.num_bins
+def workload(device: torch.device, batch: int, steps: int, settings: Settings = PAPER) -> Workload:
+    shape = batch, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
     torch.manual_seed(0)
-    model = build_model("proposed").to(device)
+    model = build_model("proposed", settings=settings.model, segment_frames=shape[1], num_bins=shape[2]).to(device)
     with torch.no_grad():
         for _ in range(3):
             model(torch.randn(shape, device=device))
     model = model.eval().requires_grad_(False)
     plain = eager_model(model).requires_grad_(False)
-    ours = BIM(model, EPS, ALPHA, steps, BOUNDS)
+    fused = BIM(model, EPS, ALPHA, steps, BOUNDS)
 
     def loop(x: Tensor, y: Tensor) -> Tensor:
         adversarial = x.clone()
@@ -53,12 +55,12 @@ def _work(device: torch.device, batch: int, steps: int) -> Work:
             adversarial = torch.clamp(x + torch.clamp(moved - x, -EPS, EPS), *BOUNDS)
         return adversarial
 
-    providers = {"eager": once(loop), "fastser": once(ours)}
+    providers = {"eager": once(loop), "fastser": once(fused)}
     foolbox, missing = peer("foolbox")
     if foolbox is not None:
 
         def by_foolbox(x: Tensor, y: Tensor) -> Tensor:
-            """The attack alone, without foolbox's check of who was fooled."""
+            """Run the attack without foolbox's check of its success."""
             attack = foolbox.attacks.LinfBasicIterativeAttack(abs_stepsize=ALPHA, steps=steps, random_start=False)
             wrapped = foolbox.PyTorchModel(plain, bounds=BOUNDS, device=device)
             adversarial: Tensor = attack.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=EPS)
@@ -70,7 +72,7 @@ def _work(device: torch.device, batch: int, steps: int) -> Work:
         return torch.randn(shape, device=device), torch.randint(4, (batch,), device=device)
 
     parameters = [*_tensors(model), *_tensors(plain)]
-    return Work(
+    return Workload(
         dtype=torch.float32,
         inputs=inputs,
         providers=providers,
@@ -87,7 +89,7 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 
 
 def _case(batch: int, steps: int, device: str) -> Case:
-    build = partial(_work, batch=batch, steps=steps)
+    build = partial(workload, batch=batch, steps=steps)
     return Case("BIM, proposed", f"{batch} segments, {steps} steps", ("eager", "fastser", "foolbox"), build, (device,))
 
 

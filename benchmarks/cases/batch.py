@@ -1,4 +1,4 @@
-"""Training batches from a bank of frames: indexing, normalising, padding and lerp, against one operation."""
+"""Training batches from a bank of frames: indexing, normalisation, padding and lerp against one operation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,9 +10,9 @@ from fastser_kernels.gather import reference
 from fastser_kernels.gather.op import ideal_bytes
 from torch import Tensor
 
+from benchmarks.case import Call, Case, Workload, once
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.peers import peer
-from benchmarks.work import Call, Case, Work, once
 from fastser.settings import PAPER, QUICK, SpectrogramSettings
 
 BANK_SEGMENTS, MEAN, STD = 5_000, -40.0, 15.0
@@ -22,13 +22,19 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], int]] =
 }
 
 
-def _work(device: torch.device, batch: int, settings: SpectrogramSettings, operation: str) -> Work:
+def workload(
+    device: torch.device,
+    batch: int,
+    settings: SpectrogramSettings,
+    operation: str,
+    bank_segments: int = BANK_SEGMENTS,
+) -> Workload:
     frames, bins = settings.segment_frames, settings.num_bins
-    eager, ours, windows = FUNCTIONS[operation]
-    bank = torch.randn(BANK_SEGMENTS * frames, bins, device=device).mul_(STD).add_(MEAN)
+    eager, fused, windows = FUNCTIONS[operation]
+    bank = torch.randn(bank_segments * frames, bins, device=device).mul_(STD).add_(MEAN)
 
     def inputs() -> tuple[Any, ...]:
-        """Random starts, every fourth segment of either window padded."""
+        """Draw random starts. Every fourth segment of each window is padded."""
         drawn: list[Tensor] = []
         for first_padded in range(windows):
             start = torch.randint(len(bank) - frames, (batch,), device=device)
@@ -41,7 +47,7 @@ def _work(device: torch.device, batch: int, settings: SpectrogramSettings, opera
         return once(lambda *drawn: function(bank, *drawn, MEAN, STD, frames))
 
     more, missing = compiled(eager, provider, device)
-    providers: dict[str, Callable[..., Call]] = {"eager": provider(eager), **more, "fastser": provider(ours)}
+    providers: dict[str, Callable[..., Call]] = {"eager": provider(eager), **more, "fastser": provider(fused)}
     mixup, without = peer("kornia.augmentation")
     if windows == 2:
         missing |= without
@@ -52,7 +58,7 @@ def _work(device: torch.device, batch: int, settings: SpectrogramSettings, opera
         wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in drawn]
         return [eager(bank.double(), *wide, MEAN, STD, frames)]
 
-    return Work(
+    return Workload(
         dtype=torch.float32,
         inputs=inputs,
         providers=providers,
@@ -63,7 +69,7 @@ def _work(device: torch.device, batch: int, settings: SpectrogramSettings, opera
 
 
 def _kornia(bank: Tensor, frames: int) -> Callable[..., Call]:
-    """kornia's mixing of two batches that are gathered first; partners and weights are given to it."""
+    """Return kornia's mixup of two gathered batches as a provider. Partners and weights are given to kornia."""
     functional, _ = peer("kornia.augmentation")
     assert functional is not None
     layer = functional.RandomMixUpV2(p=1.0, data_keys=["input"])
@@ -90,7 +96,7 @@ def _case(batch: int, settings: SpectrogramSettings, operation: str, devices: tu
     providers = ("eager", *COMPILED, "fastser", *(["kornia"] if operation == "gather and mixup" else []))
     shape = f"{batch} of {BANK_SEGMENTS} x {settings.segment_frames} x {settings.num_bins}"
     return Case(
-        operation, shape, providers, partial(_work, batch=batch, settings=settings, operation=operation), devices
+        operation, shape, providers, partial(workload, batch=batch, settings=settings, operation=operation), devices
     )
 
 

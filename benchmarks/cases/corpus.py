@@ -1,10 +1,10 @@
-"""From audio files to log-spectrograms, end to end: one file after the other, or ours.
+"""Log-spectrograms from audio files, end to end: one file after another, librosa and fastser.
 
-Ours also hashes the files and writes the result to the cache, from which it is read the second time.
+"fastser" also hashes the files and writes the result to the cache.
 """
 
-import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.case import Call, Case, Workload
 from benchmarks.gate import check_decibels
 from benchmarks.peers import peer
-from benchmarks.work import Call, Case, Work
 from fastser.data.dataset import prepare
 from fastser.experiment.roles import read_roles
-from fastser.settings import PAPER
+from fastser.runtime.files import cache_at
+from fastser.settings import PAPER, PAPER_CLASSES
 
 RATE, ANALYSIS = PAPER.audio.sample_rate, PAPER.spectrogram
 
@@ -33,7 +34,7 @@ def _decode(path: Path) -> Tensor:
 
 
 def _decibels(waveform: Tensor, window: Tensor) -> Tensor:
-    """`[frames, bins]` of one utterance."""
+    """Return the log-spectrogram of one utterance in decibels, `[frames, bins]`."""
     missing = max(ANALYSIS.win_length - len(waveform), 0)
     padded = F.pad(waveform, (0, missing + ANALYSIS.n_fft - ANALYSIS.win_length))
     long_window = F.pad(window, (0, ANALYSIS.n_fft - ANALYSIS.win_length)).to(waveform.dtype)
@@ -44,28 +45,21 @@ def _decibels(waveform: Tensor, window: Tensor) -> Tensor:
     return (power + ANALYSIS.power_floor).log10() * 10.0
 
 
-def _work(device: torch.device, utterances: int) -> Work:  # noqa: ARG001
-    roles = read_roles(None, None, None)
-    assert roles.target is not None
-    corpus = roles.target
-    paths = [utterance.path for utterance in corpus.utterances[:utterances]]
+def workload(device: torch.device, utterances: int) -> Workload:  # noqa: ARG001
+    target = read_roles(None, None, None, PAPER_CLASSES).target
+    assert target is not None
+    corpus = replace(target, utterances=target.utterances[:utterances])
+    paths = [utterance.path for utterance in corpus.utterances]
     window = torch.hamming_window(ANALYSIS.win_length)
 
     def eager() -> Sequence[Tensor]:
         return [torch.cat([_decibels(_decode(path), window) for path in paths])]
 
-    def ours() -> Sequence[Tensor]:
-        before = os.environ.get("FASTSER_CACHE")
-        with TemporaryDirectory() as folder:
-            os.environ["FASTSER_CACHE"] = folder
-            try:
-                return [prepare(corpus, PAPER).bank.frames.clone()]
-            finally:
-                del os.environ["FASTSER_CACHE"]
-                if before is not None:
-                    os.environ["FASTSER_CACHE"] = before
+    def by_fastser() -> Sequence[Tensor]:
+        with TemporaryDirectory() as folder, cache_at(Path(folder)):
+            return [prepare(corpus, PAPER).bank.frames.clone()]
 
-    providers: dict[str, Callable[..., Call]] = {"eager": lambda: eager, "fastser": lambda: ours}
+    providers: dict[str, Callable[..., Call]] = {"eager": lambda: eager, "fastser": lambda: by_fastser}
     librosa, missing = peer("librosa")
     if librosa is not None:
 
@@ -83,7 +77,7 @@ def _work(device: torch.device, utterances: int) -> Work:  # noqa: ARG001
             return [torch.from_numpy(np.concatenate(frames))]
 
         providers["librosa"] = lambda: by_librosa
-    return Work(
+    return Workload(
         dtype=torch.float32,
         inputs=tuple,
         providers=providers,
@@ -100,7 +94,7 @@ CASES = [
         "corpus to spectrograms",
         f"{UTTERANCES} synthetic utterances, WAV, nothing cached",
         ("eager", "fastser", "librosa"),
-        partial(_work, utterances=UTTERANCES),
+        partial(workload, utterances=UTTERANCES),
         ("cpu",),
     )
 ]

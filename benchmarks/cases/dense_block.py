@@ -1,4 +1,4 @@
-"""DenseBlocks of the proposed model: BN, ReLU, convolution and cat, against one operation."""
+"""Dense blocks of the proposed model: batch norm, ReLU, convolution and concatenation against one operation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,26 +10,26 @@ from fastser_kernels.dense_block import reference
 from fastser_kernels.dense_block.op import ideal_bytes, ideal_flops
 from torch import Tensor
 
+from benchmarks.case import Case, Workload, backward, forward_and_backward
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.gate import check_accuracy
-from benchmarks.work import Case, Work, backward, forward_and_backward
 
 Shape = tuple[int, int, int, int]
 PARAMETERS = (0, 1, 4)
-"""Of the five lists: scales, shifts and kernels; the others are running statistics."""
+"""Indices of the learned lists (scales, shifts and kernels). The other two are running statistics."""
 
 
 def _lists(channels: int, growth_rate: int, layers: int, device: torch.device) -> list[list[Tensor]]:
-    """bn_weight, bn_bias, running_mean, running_var, conv_weight, as after some training."""
+    """Draw bn_weight, bn_bias, running_mean, running_var and conv_weight as after some training."""
     sizes = [channels + i * growth_rate for i in range(layers)]
     weight, bias, mean, var = ([torch.rand(c, device=device) + low for c in sizes] for low in (0.5, -0.5, -0.5, 0.5))
     kernels = [torch.randn(growth_rate, c, 3, 3, device=device).div_((9 * c) ** 0.5) for c in sizes]
     return [weight, bias, mean, var, [k.contiguous(memory_format=torch.channels_last) for k in kernels]]
 
 
-def _work(
+def workload(
     device: torch.device, shape: Shape, growth_rate: int, layers: int, mode: str, dtype: torch.dtype | None = None
-) -> Work:
+) -> Workload:
     n, channels, t, f = shape
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     lists = _lists(channels, growth_rate, layers, device)
@@ -39,7 +39,7 @@ def _work(
             tensor.requires_grad_(training)
 
     def inputs() -> tuple[Any, ...]:
-        """The gradient of the result has a sign, so that the sums over pixels do not cancel."""
+        """Draw maps, and a positive gradient of the result, whose sums over pixels do not cancel."""
         x, cotangent = (
             draw(n, c, t, f, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
             for draw, c in ((torch.randn, channels), (torch.rand, channels + layers * growth_rate))
@@ -47,7 +47,7 @@ def _work(
         return (x.requires_grad_(), cotangent)
 
     def with_own_statistics(function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
-        """The block, with running statistics that no other provider changes."""
+        """Return the block with running statistics of its own, which no other provider changes."""
         own = [[tensor.clone() for tensor in part] for part in lists[2:4]]
         return lambda x: function(x, *lists[:2], *own, lists[4], training=training, momentum=0.1, eps=1e-5)
 
@@ -75,7 +75,7 @@ def _work(
     weights = {"forward": (1, 0), "backward": (0, 1), "forward + backward": (1, 1), "input gradient": (1, 0.5)}[mode]
     more, missing = compiled(reference.dense_block, provider, device)
     blocks = {name: with_own_statistics(f) for name, f in (("eager", reference.dense_block), ("fastser", dense_block))}
-    return Work(
+    return Workload(
         dtype=dtype,
         inputs=inputs,
         providers={"eager": provider(reference.dense_block), **more, "fastser": provider(dense_block)},
@@ -96,7 +96,7 @@ def _cases(shape: Shape, growth_rate: int, layers: int, modes: Sequence[str], de
             f"dense block, {mode}",
             text,
             ("eager", *COMPILED, "fastser"),
-            partial(_work, shape=shape, growth_rate=growth_rate, layers=layers, mode=mode),
+            partial(workload, shape=shape, growth_rate=growth_rate, layers=layers, mode=mode),
             devices,
         )
         for mode in modes

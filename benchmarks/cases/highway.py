@@ -1,4 +1,4 @@
-"""The proposed model's highway network: linear layers, ReLU, sigmoid and lerp, against one operation."""
+"""Highway network of the proposed model: linear layers, ReLU, sigmoid and lerp against one operation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,12 +10,12 @@ from fastser_kernels.highway import reference
 from fastser_kernels.highway.op import ideal_bytes, ideal_flops
 from torch import Tensor
 
+from benchmarks.case import Case, Workload, forward_and_backward
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.gate import check_accuracy
-from benchmarks.work import Case, Work, forward_and_backward
 
 
-def _work(device: torch.device, rows: int, units: int, layers: int) -> Work:
+def workload(device: torch.device, rows: int, units: int, layers: int) -> Workload:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     shapes = [[units, units], [units], [units, units], [units]]
     lists = [[torch.randn(s, device=device).div_(units**0.5).requires_grad_() for _ in range(layers)] for s in shapes]
@@ -35,7 +35,7 @@ def _work(device: torch.device, rows: int, units: int, layers: int) -> Work:
         return [y, *torch.autograd.grad(y, [leaf, *(t for part in wide for t in part)], cotangent.double())]
 
     more, missing = compiled(reference.highway, provider, device)
-    return Work(
+    return Workload(
         dtype=dtype,
         inputs=inputs,
         providers={"eager": provider(reference.highway), **more, "fastser": provider(highway)},
@@ -53,6 +53,6 @@ CASES = [
         "highway, forward + backward",
         "[64, 128], 3 layers",
         ("eager", *COMPILED, "fastser"),
-        partial(_work, rows=64, units=128, layers=3),
+        partial(workload, rows=64, units=128, layers=3),
     )
 ]

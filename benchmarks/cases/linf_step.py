@@ -1,4 +1,4 @@
-"""The step of an attack: sign, clip and clamp, against one operation in place."""
+"""Step of an attack: sign, clip and clamp against one operation in place."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,13 +10,13 @@ from fastser_kernels.linf_step import reference
 from fastser_kernels.linf_step.op import ideal_bytes
 from torch import Tensor
 
+from benchmarks.case import Call, Case, Workload, once
 from benchmarks.compiled import COMPILED, compiled
-from benchmarks.work import Call, Case, Work, once
 
 ALPHA, EPS, BOUNDS = 0.004, 0.08, (-3.0, 3.0)
 
 
-def _work(device: torch.device, shape: tuple[int, ...]) -> Work:
+def workload(device: torch.device, shape: tuple[int, ...]) -> Workload:
     def inputs() -> tuple[Any, ...]:
         clean, gradient = torch.randn(2, *shape, device=device)
         return clean + EPS * (2 * torch.rand_like(clean) - 1), clean, gradient
@@ -24,11 +24,11 @@ def _work(device: torch.device, shape: tuple[int, ...]) -> Work:
     def provider(function: Callable[..., Tensor]) -> Callable[..., Call]:
         return once(lambda adv, clean, gradient: function(adv, clean, gradient, ALPHA, EPS, BOUNDS))
 
-    def ours(adv: Tensor, clean: Tensor, gradient: Tensor) -> Call:
+    def fused(adv: Tensor, clean: Tensor, gradient: Tensor) -> Call:
         moved, first = adv.clone(), True
 
         def call() -> list[Tensor]:
-            """The first call is the one that is compared: later ones go on from where they are."""
+            """Move the batch one step. The first result is copied for the gate, because later calls overwrite it."""
             nonlocal first
             linf_step(moved, clean, gradient, ALPHA, EPS, BOUNDS)
             result = [moved.clone()] if first else [moved]
@@ -39,10 +39,10 @@ def _work(device: torch.device, shape: tuple[int, ...]) -> Work:
 
     more, missing = compiled(reference.linf_step, provider, device)
     count = torch.Size(shape).numel()
-    return Work(
+    return Workload(
         dtype=torch.float32,
         inputs=inputs,
-        providers={"eager": provider(reference.linf_step), **more, "fastser": ours},
+        providers={"eager": provider(reference.linf_step), **more, "fastser": fused},
         exact=lambda *given: [reference.linf_step(*(t.double() for t in given), ALPHA, EPS, BOUNDS)],
         ideal_bytes=ideal_bytes(count, 4),
         missing=missing,
@@ -50,6 +50,6 @@ def _work(device: torch.device, shape: tuple[int, ...]) -> Work:
 
 
 CASES = [
-    Case("L-infinity step", str(list(shape)), ("eager", *COMPILED, "fastser"), partial(_work, shape=shape), devices)
+    Case("L-infinity step", str(list(shape)), ("eager", *COMPILED, "fastser"), partial(workload, shape=shape), devices)
     for shape, devices in (((64, 256, 128), ("cpu", "cuda")), ((1024, 256, 128), ("cuda",)))
 ]

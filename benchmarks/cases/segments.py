@@ -1,4 +1,4 @@
-"""Log-spectrogram segments from waveforms: torch.stft, power, decibels and crop, against one operation."""
+"""Log-spectrogram segments from waveforms: torch.stft, power, decibels and crop against one operation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,18 +10,18 @@ from fastser_kernels import log_spectrogram
 from fastser_kernels.log_spectrogram.op import ideal_bytes, ideal_flops
 from torch import Tensor
 
+from benchmarks.case import Call, Case, Workload, once
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.gate import check_decibels
 from benchmarks.peers import peer, torchaudio_functional
-from benchmarks.work import Call, Case, Work, once
-from fastser.data.segments import mel_filterbank
+from fastser.data.features import mel_filterbank
 from fastser.settings import PAPER, QUICK, SpectrogramSettings
 
 RATE, MEAN, STD = PAPER.audio.sample_rate, -40.0, 15.0
 MEL_64 = PAPER.spectrogram.model_copy(update={"kind": "log-mel", "num_bins": 64})
 
 
-def _work(device: torch.device, segments: int, settings: SpectrogramSettings, noisy: bool) -> Work:
+def workload(device: torch.device, segments: int, settings: SpectrogramSettings, noisy: bool) -> Workload:
     frames, hop, n_fft, win = settings.segment_frames, settings.hop_length, settings.n_fft, settings.win_length
     samples, padding = (frames - 1) * hop + win, n_fft - win
     start = torch.arange(segments, device=device) * samples
@@ -52,7 +52,7 @@ def _work(device: torch.device, segments: int, settings: SpectrogramSettings, no
         )
         return decibels(torch.view_as_real(spectrum.transpose(1, 2)).square().sum(-1))
 
-    def ours(waveforms: Tensor, noise: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
+    def fused(waveforms: Tensor, noise: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
         return log_spectrogram(
             waveforms, start, counts, window, hop_length=hop, n_fft=n_fft, num_bins=settings.num_bins,
             segment_frames=frames, power_floor=settings.power_floor, mean=MEAN, std=STD, filterbank=filterbank,
@@ -61,7 +61,7 @@ def _work(device: torch.device, segments: int, settings: SpectrogramSettings, no
 
     providers: dict[str, Callable[..., Call]] = {"eager": once(eager)}
     more, missing = compiled(eager, once, device)
-    providers |= more | {"fastser": once(ours)}
+    providers |= more | {"fastser": once(fused)}
     torchaudio, without = torchaudio_functional()
     missing |= without
     if torchaudio is not None:
@@ -83,7 +83,7 @@ def _work(device: torch.device, segments: int, settings: SpectrogramSettings, no
 
         providers["librosa"] = once(by_librosa)
     dft_bins = settings.num_bins if filterbank is None else n_fft // 2 + 1
-    return Work(
+    return Workload(
         dtype=torch.float32,
         inputs=inputs,
         providers=providers,
@@ -96,12 +96,12 @@ def _work(device: torch.device, segments: int, settings: SpectrogramSettings, no
 
 
 def _case(
-    segments: int, settings: SpectrogramSettings, what: str, *, noisy: bool = False, devices: tuple[str, ...]
+    segments: int, settings: SpectrogramSettings, title: str, *, noisy: bool = False, devices: tuple[str, ...]
 ) -> Case:
     providers = ("eager", *COMPILED, "fastser", "torchaudio", "librosa")
-    build = partial(_work, segments=segments, settings=settings, noisy=noisy)
+    build = partial(workload, segments=segments, settings=settings, noisy=noisy)
     return Case(
-        "segments from waveforms", f"{segments} x {settings.segment_frames} frames, {what}", providers, build, devices
+        "segments from waveforms", f"{segments} x {settings.segment_frames} frames, {title}", providers, build, devices
     )
 
 

@@ -1,7 +1,7 @@
 """One training step of each model: forward, backward and Adam on a batch with mixup.
 
-"eager" is the same architecture of plain PyTorch modules. On a GPU all run with bfloat16 activations, and "fastser" is
-compiled, as the main job does it. Dropout is off, so that all compute the same.
+"eager" is the same architecture of plain PyTorch modules. On a GPU all providers use bfloat16 activations, and
+"fastser" is compiled, as in the main job. Dropout is off, so that all providers compute the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.case import Call, Case, Workload
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.eager_models import eager_model
 from benchmarks.gate import check_accuracy
-from benchmarks.work import Call, Case, Work
-from fastser.experiment.grid import MODELS
-from fastser.models import build_model
+from fastser.models import MODELS, build_model
 from fastser.settings import SCALES
 from fastser.training.loss import batch_loss, loss_function
 
 
-def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:
+def workload(device: torch.device, name: str, scale: str, batch: int) -> Workload:
     settings = SCALES[scale]
     sizes = settings.model.model_copy(update={"dropout": 0.0})
     shape = batch, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
@@ -41,7 +40,7 @@ def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:
             first = True
 
             def call() -> Sequence[Tensor]:
-                """The first call also returns the gradients, for the gate."""
+                """Do one step. The first call also returns the gradients, for the gate."""
                 nonlocal first
                 value = loss(of, *given)
                 value.backward()
@@ -72,7 +71,7 @@ def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:
     else:
         more, missing = {}, dict.fromkeys(COMPILED, "compiling a whole model takes a minute on a CPU")
     providers |= more | {"fastser": step(model, loss_function(device))}
-    return Work(
+    return Workload(
         dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
         inputs=inputs,
         providers=providers,
@@ -84,14 +83,14 @@ def _work(device: torch.device, name: str, scale: str, batch: int) -> Work:
 
 
 def _gradients(model: nn.Module) -> list[Tensor]:
-    """All of them as one vector; the order of parameters differs between a model and its plain twin, their norm not."""
+    """Return the sorted norms of all gradients as one tensor. The order of parameters differs in the plain model."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     return [torch.stack([gradient.norm() for gradient in gradients]).sort().values]
 
 
 def _case(name: str, scale: str, batch: int, device: str) -> Case:
-    build = partial(_work, name=name, scale=scale, batch=batch)
-    shape = f"{MODELS[name]}, {scale} scale, {batch} segments"
+    build = partial(workload, name=name, scale=scale, batch=batch)
+    shape = f"{MODELS[name].title}, {scale} scale, {batch} segments"
     return Case("training step", shape, ("eager", *COMPILED, "fastser"), build, (device,))
 
 

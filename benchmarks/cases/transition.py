@@ -1,4 +1,4 @@
-"""Transitions of the proposed model: BN, ReLU, pool and 1x1 convolution, against the fused pass."""
+"""Transitions of the proposed model: batch norm, ReLU, pooling and 1x1 convolution against one operation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,15 +10,16 @@ from fastser_kernels.transition import reference
 from fastser_kernels.transition.op import ideal_bytes, ideal_flops
 from torch import Tensor
 
+from benchmarks.case import Case, Workload, forward_and_backward
 from benchmarks.compiled import COMPILED, compiled
 from benchmarks.gate import check_accuracy
-from benchmarks.work import Case, Work, forward_and_backward
 
 Shape = tuple[int, int, int, int]
 LEARNED = (0, 1, 4)
+"""Indices of the learned parameters. The other two are running statistics."""
 
 
-def _work(device: torch.device, shape: Shape, mode: str) -> Work:
+def workload(device: torch.device, shape: Shape, mode: str) -> Workload:
     n, channels, t, f = shape
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     weight, bias, mean, var = (torch.rand(channels, device=device) + low for low in (0.5, -0.5, -0.5, 0.5))
@@ -52,7 +53,7 @@ def _work(device: torch.device, shape: Shape, mode: str) -> Work:
 
     more, missing = compiled(reference.transition, provider, device)
     passes = [False] if mode == "forward" else [False, True]
-    return Work(
+    return Workload(
         dtype=dtype,
         inputs=inputs,
         providers={"eager": provider(reference.transition), **more, "fastser": provider(transition)},
@@ -67,7 +68,9 @@ def _work(device: torch.device, shape: Shape, mode: str) -> Work:
 
 def _case(shape: Shape, mode: str, device: str) -> Case:
     providers = ("eager", *COMPILED, "fastser")
-    return Case(f"transition, {mode}", str(list(shape)), providers, partial(_work, shape=shape, mode=mode), (device,))
+    return Case(
+        f"transition, {mode}", str(list(shape)), providers, partial(workload, shape=shape, mode=mode), (device,)
+    )
 
 
 CASES = [

@@ -1,7 +1,8 @@
 """Command lines made from dataclasses: each field with an `OptionInfo` is one option."""
 
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -35,6 +36,29 @@ def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
     return command
+
+
+class RepeatedOptionError(ValueError):
+    """An option that is given twice although it takes one value."""
+
+
+def refuse_repeated(options: type, arguments: Sequence[str]) -> None:
+    """Check that no option with a single value is given twice. Otherwise the last one would silently win.
+
+    Args:
+        options: As in `command_of`.
+        arguments: Arguments of the command line.
+
+    Raises:
+        RepeatedOptionError: If there is such an option.
+    """
+    hints = get_type_hints(options)
+    single = [field for field in fields(options) if get_origin(hints[field.name]) is not tuple]
+    given = Counter(argument.partition("=")[0] for argument in arguments)
+    for field in single:
+        flag = flag_of(field.name, field.metadata["option"])
+        if given[flag] > 1:
+            raise RepeatedOptionError(f"{flag} is given {given[flag]} times; give it once")
 
 
 def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:

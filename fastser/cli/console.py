@@ -2,14 +2,16 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from fastser.cli.output import Output
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors import Outcome
 from fastser.experiment.grid import RunId
@@ -52,10 +54,12 @@ class Display:
             yield self
             return
         columns = (
-            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            ),
             BarColumn(12),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", table_column=Column(min_width=22, no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(min_width=22, no_wrap=True)),
         )
         with Progress(*columns, console=self._console, transient=True, expand=True) as self._bars:
             self._overall = self._bars.add_task("all runs", total=self._total, completed=self._done, note="")
@@ -170,7 +174,7 @@ class FileCounter:
         if self._console.is_terminal:
             if self._bar is None:
                 self._bar = Progress(console=self._console, transient=True)
-                self._bar.add_task(f"decoding {self._title}", total=self._total)
+                self._bar.add_task(escape(f"decoding {self._title}"), total=self._total)
                 self._bar.start()
             self._bar.update(TaskID(0), completed=self._count)
 
@@ -180,12 +184,19 @@ class FileCounter:
             self._bar.stop()
         if self._count:
             seconds = time.perf_counter() - self._began
-            self._console.print(f"{self._title}: {self._count} files decoded in {seconds:.1f} s", highlight=False)
+            say(self._console, f"{self._title}: {self._count} files decoded in {seconds:.1f} s")
+
+
+def some_of(sentences: Sequence[str], noun: str, examples: int = 3) -> str:
+    """Return the number of sentences and the first three, such as "2 unusable files: ...; ..."."""
+    count = f"{len(sentences)} {noun}{'' if len(sentences) == 1 else 's'}"
+    more = f"; and {len(sentences) - examples} more" if len(sentences) > examples else ""
+    return f"{count}: {'; '.join(sentences[:examples])}{more}"
 
 
 def make_console() -> Console:
     """Return the console for standard output, without line wrapping where it is not a terminal."""
-    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    return Console(file=cast(TextIO, Output(sys.stdout)), soft_wrap=not sys.stdout.isatty())
 
 
 def say(console: Console, *lines: str) -> None:

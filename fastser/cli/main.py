@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from fastser.experiment.grid import RunId, plan
 from fastser.experiment.roles import RoleError, read_roles
 from fastser.experiment.store import ResultsError, ResultStore
 from fastser.experiment.tables import TABLES, wanted_by
+from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report import write_report
 from fastser.report.collect import report_context
@@ -57,6 +59,7 @@ def run(options: CliOptions, command: str) -> int:
     Raises:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
     """
+    options = replace(options, out=options.out.expanduser())
     console = make_console()
     remove_stale_parts(cache_dir())
     tables = options.tables()
@@ -66,7 +69,8 @@ def run(options: CliOptions, command: str) -> int:
     settings, _ = options.settings(), options.use_reference()
     device = executor.device(options)
     data_device = device if executor.in_this_process else torch.device("cpu")
-    store = None if options.dry_run else ResultStore(options.out)
+    looks_only = options.dry_run and not (options.out / "runs").is_dir()
+    store = None if looks_only else ResultStore(options.out)
 
     if options.uses_stand_ins:
         say(console, "no corpus given: using the synthetic stand-ins (made once, then cached)")
@@ -77,7 +81,10 @@ def run(options: CliOptions, command: str) -> int:
     missing = roles.missing(tables)
     possible = [name for name in tables if TABLES[name].can_be_filled(present)]
     experiment = prepared_experiment(roles, settings, options, augmentations, device, data_device, console)
-    fold_names = {task: tuple(of_task) for task, of_task in experiment.folds.items()}
+    shown = {task for name in possible for task in TABLES[name].tasks}
+    tasks = [task for task in TASKS if task in shown and experiment.has_corpora_for(task)]
+    fold_names = {task: tuple(experiment.folds(task)) for task in tasks}
+    say(console, *(f"warning: {warning}" for warning in experiment.check(tasks)))
     repeats = settings.protocol.repeats
     points = plan(fold_names, models, augmentations, repeats, lambda point: wanted_by(possible, point))
     if not points:
@@ -85,6 +92,11 @@ def run(options: CliOptions, command: str) -> int:
 
     runs = [experiment.identify(point) for point in points]
     reused = set() if store is None else {run_id for run_id in runs if store.finished(run_id.key)}
+    if store is not None and options.keep_models:
+        without = {run_id for run_id in reused if not store.weights(run_id.key).exists()}
+        if without and not options.retrain:
+            say(console, f"{len(without)} finished runs have no kept weights; --retrain makes these runs again")
+        reused -= without if options.retrain else set()
     given_up = set() if store is None or options.retry_failed else {f.id for f in store.failures(runs)}
     todo = [run_id for run_id in runs if run_id not in reused | given_up]
     cost = CostModel.measure(sorted({run_id.point.model for run_id in todo}), experiment, data_device)
@@ -93,7 +105,7 @@ def run(options: CliOptions, command: str) -> int:
     say(console, *plan_lines(experiment, points, missing, half_filled))
     total = sum(seconds.values())
     say(console, *remaining_lines(experiment, len(reused), len(given_up), len(todo), total, cost.device))
-    if store is None:
+    if store is None or options.dry_run:
         say(console, *cost_lines(experiment, tables, seconds, cost))
         return 0
 
@@ -107,9 +119,15 @@ def run(options: CliOptions, command: str) -> int:
     display = Display(len(runs), costs, settings.training.max_epochs, headline_names(settings), console)
     failures: list[tuple[RunId, str]] = []
     with first_signal_stops(lambda: say(console, executor.stop_message)) as stop, display.shown():
-        keep_models_in = options.out if options.keep_models else None
-        checkpoint_seconds = 60 * options.checkpoint_minutes
-        runner = Runner(experiment, store, keep_models_in, stop, checkpoint_seconds, options.retry_failed)
+        runner = Runner(
+            experiment,
+            store,
+            keep_models=options.keep_models,
+            retrain=options.retrain,
+            stop=stop,
+            checkpoint_seconds=60 * options.checkpoint_minutes,
+            retry_failed=options.retry_failed,
+        )
         for outcome in executor.run(Work(runner, longest_first(runs, seconds), options, display.lane)):
             display.finished(outcome)
             if outcome.failure is not None:
@@ -146,6 +164,8 @@ def _executor(options: CliOptions) -> Executor:
         raise UsageError(f"--executor: {error}") from None
     for flag, owners in options.foreign_options():
         raise UsageError(f"{flag} is for --executor {' or '.join(owners)}, this is --executor {executor.name}")
+    if options.retrain and not options.keep_models:
+        raise UsageError("--retrain makes finished runs again to keep their weights: give --keep-models too")
     executor.check(options)
     return executor
 

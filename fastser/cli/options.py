@@ -5,6 +5,7 @@ Torch is not imported here, so that `--help` is quick.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastser.experiment.options import RunOptions
 from fastser.runtime.options import option
@@ -107,15 +108,19 @@ class CliOptions(RunOptions):
         return self.kernels == "reference"
 
 
-def chosen(option_name: str, text: str | None, known: Mapping[str, object]) -> tuple[str, ...]:
+def chosen(option_name: str, text: str | None, known: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names in a comma-separated option in the order of `known`, or all names if it was not given.
+
+    Titles as reports print them ("DenseNet-LSTM") are accepted too.
 
     Raises:
         UsageError: If a name is not known.
     """
     if text is None:
         return tuple(known)
-    names = [name.strip() for name in text.split(",")]
+    by_title = {str(getattr(item, "title", name)).lower(): name for name, item in known.items()}
+    given = [name.strip() for name in text.split(",")]
+    names = [name if name in known else by_title.get(name.lower(), name) for name in given]
     for name in names:
         try:
             known[name]

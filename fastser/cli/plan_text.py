@@ -33,10 +33,24 @@ def plan_lines(
                 _count(max(point.repeat for point in of_task), "repeat"),
             ]
             corpus = experiment.identify(of_task[0]).corpus
-            lines += [f"  {task.title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'run')}"]
+            title = "own split of" if [*experiment.folds(task.name)] == ["split"] else task.title
+            lines += [f"  {title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'run')}"]
+    lines += _too_many_folds(experiment, points)
     for table, reason in missing.items():
         lines.append(f"  {table}: {'half filled' if table in half_filled else 'not filled'}, {reason}")
     return lines
+
+
+def _too_many_folds(experiment: Experiment, points: Sequence[GridPoint]) -> list[str]:
+    """Return a line for each task that has fewer folds than the settings ask for."""
+    asked = experiment.settings.protocol.folds
+    tasks = dict.fromkeys(point.task for point in points if TASKS[point.task].leaves_one_speaker_out)
+    return [
+        f"  {experiment.dataset(TASKS[task].tests_on).corpus.title} has {_count(len(experiment.folds(task)), 'fold')}, "
+        f"not {asked}"
+        for task in tasks
+        if asked is not None and asked > len(experiment.folds(task))
+    ]
 
 
 def remaining_lines(

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.cli.console import file_counter, say
+from fastser.cli.console import file_counter, say, some_of
 from fastser.cli.options import CliOptions
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset, prepare, prepare_noise
@@ -25,7 +25,7 @@ def prepared_experiment(
     data_device: torch.device,
     console: Console,
 ) -> Experiment:
-    """Prepare the corpora and print warnings.
+    """Prepare the corpora and print warnings about their files.
 
     Args:
         roles: Corpora by role.
@@ -53,16 +53,15 @@ def prepared_experiment(
                 allow_bad_files=options.allow_bad_files,
                 on_file=on_file,
             )
-        say(console, *(f"warning: {warning}" for warning in dataset.warnings))
+        if dataset.warnings:
+            say(console, f"warning: {corpus.title}: {some_of(dataset.warnings, 'unusable file')}")
         return dataset
 
     factors = settings.augmentation.speed_factors
     source = prepared(roles.source, factors if _needs_speeds("source", augmentations, options) else ())
     noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
     target = prepared(roles.target, factors if _needs_speeds("target", augmentations, options) else ())
-    experiment = Experiment(settings, options.seed, source, target, noise, device, options.use_reference())
-    say(console, *(f"warning: {warning}" for warning in experiment.check()))
-    return experiment
+    return Experiment(settings, options.seed, source, target, noise, device, options.use_reference())
 
 
 def _needs_speeds(role: str, augmentations: Sequence[str], options: CliOptions) -> bool:

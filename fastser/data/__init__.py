@@ -1,9 +1,10 @@
 """Data: corpora, audio, noise and segments.
 
 Example:
+    >>> from pathlib import Path
     >>> from fastser.data import prepare, read_corpus
     >>> from fastser.settings import PAPER
-    >>> dataset = prepare(read_corpus("emodb", "EMODB"), PAPER)  # doctest: +SKIP
+    >>> dataset = prepare(read_corpus("emodb", Path("EMODB")), PAPER)  # doctest: +SKIP
 """
 
 from fastser.data.corpora import (

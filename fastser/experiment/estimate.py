@@ -1,5 +1,6 @@
 """Estimate of the time that a plan takes: paces measured here and now, times numbers of segments."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
 from fastser.settings import Settings
 from fastser.training.loss import loss_function
+
+log = logging.getLogger(__name__)
 
 EXPECTED_SHARE_OF_EPOCHS = 0.6
 """Share of the epoch limit after which early stopping is assumed to end a training at paper scale."""
@@ -66,7 +69,7 @@ class CostModel:
         x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(0)).to(device)
         y = torch.zeros(batch, dtype=torch.int64, device=device)
         with experiment.kernels():
-            return cls({name: _pace(name, experiment, x, y) for name in models}, batch, str(device))
+            return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))
 
     def epochs(self, settings: Settings) -> float:
         """Return the number of epochs that a training is assumed to take."""
@@ -84,6 +87,15 @@ class CostModel:
         forward = sum(cost.forward_passes for cost in costs) * pace.forward
         attack = sum(cost.attack_steps for cost in costs) * pace.attack
         return self.epochs(settings) * epoch + test * (forward + attack)
+
+
+def _pace_or_nothing(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:
+    """Return the pace of a model, or zeros for a model that fails. Its runs will fail too, and be recorded."""
+    try:
+        return _pace(name, experiment, x, y)
+    except Exception as error:  # a registered model can be wrong in any way
+        log.warning("no estimate for %s: %s: %s", name, type(error).__name__, error)
+        return Pace(0.0, 0.0, 0.0)
 
 
 def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:

@@ -1,10 +1,9 @@
 """Experiments: the prepared data of one grid, and the way from a point of the grid to results."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from fastser.evaluation.conditions import conditions, evaluate
 from fastser.evaluation.inference import validation_score
 from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.trial import Trial
+from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import Fold, cross_corpus_split, folds, spread
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.keys import run_key
@@ -73,6 +73,7 @@ class Experiment:
     noise: NoiseBank | None
     device: torch.device
     use_reference: bool = False
+    _folds: dict[str, Mapping[str, Fold]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def kernels(self) -> AbstractContextManager[object]:
         """Return the context in which the experiment computes."""
@@ -83,55 +84,62 @@ class Experiment:
         with self.kernels():
             return environment(str(self.device))
 
-    @cached_property
-    def folds(self) -> Mapping[str, Mapping[str, Fold]]:
-        """Folds by task and name, as many as the settings ask for.
+    def folds(self, task: str) -> Mapping[str, Fold]:
+        """Return the folds of a task by name, as many as the settings ask for.
 
         The cross-corpus task has one fold, "all". Its validation and test utterances are drawn for each repeat.
-        """
-        found: dict[str, Mapping[str, Fold]] = {}
-        for task in TASKS.values():
-            if any(self.role(role) is None for role in task.roles):
-                continue
-            corpus = self.dataset(task.trains_on).corpus
-            if task.leaves_one_speaker_out:
-                found[task.name] = {f.name: f for f in spread(folds(corpus), self.settings.protocol.folds)}
-            else:
-                found[task.name] = {"all": Fold("all", tuple(range(len(corpus.utterances))), (), ())}
-        return found
 
-    def check(self) -> list[str]:
+        Raises:
+            CorpusError: If the corpus is missing, or a fold lacks something that it needs.
+        """
+        if task not in self._folds:
+            corpus, protocol = self.dataset(TASKS[task].trains_on).corpus, self.settings.protocol
+            if TASKS[task].leaves_one_speaker_out:
+                made = spread(folds(corpus, protocol.min_validation_utterances), protocol.folds)
+            else:
+                made = (Fold("all", tuple(range(len(corpus.utterances))), (), ()),)
+            self._folds[task] = {fold.name: fold for fold in made}
+        return self._folds[task]
+
+    def has_corpora_for(self, task: str) -> bool:
+        """Return whether there is a corpus for every role of a task."""
+        return all(self.role(role) is not None for role in TASKS[task].roles)
+
+    def check(self, tasks: Collection[str]) -> list[str]:
         """Check before the first run that every fold and every noisy test set can be made.
 
+        Args:
+            tasks: Names of the tasks of the plan.
+
         Returns:
-            A warning for every fold whose test speaker lacks a class.
+            Warnings about speakers who lack a class, and about small validation sets.
 
         Raises:
             CorpusError: If a fold lacks something that it needs.
             NoiseError: If a scene has no recording as long as the longest utterance.
         """
-        if "cross" in self.folds:
+        if "cross" in tasks:
             share = self.settings.protocol.cross_corpus_validation
             cross_corpus_split(self.dataset("target").corpus, share, self.seed)
         if self.noise is not None and self.source is not None:
             longest = int(np.diff(self.source.waveforms.offsets).max())
             for scene in self.settings.noise.scenes:
                 self.noise.draw(scene, longest, np.random.default_rng(self.seed))
+        min_validation = self.settings.protocol.min_validation_utterances
         return [
-            f"{corpus.title}: test speaker {fold.name} has no '{emotion}' utterance; "
-            "the UAR of this fold is the mean recall of the other classes"
-            for name, of_task in self.folds.items()
-            if TASKS[name].leaves_one_speaker_out
-            for corpus in [self.dataset(TASKS[name].tests_on).corpus]
-            for fold in of_task.values()
-            for emotion in corpus.classes
-            if emotion not in {corpus.utterances[i].emotion for i in fold.test}
+            warning
+            for task in tasks
+            if TASKS[task].leaves_one_speaker_out
+            for warning in fold_warnings(
+                self.dataset(TASKS[task].tests_on).corpus, [*self.folds(task).values()], min_validation
+            )
         ]
 
     def identify(self, point: GridPoint) -> RunId:
         """Return the identity of a run, with its key."""
         datasets = [self.dataset(role) for role in TASKS[point.task].roles]
-        key = run_key(point, self.settings, self.seed, datasets, self.noise, self.use_reference)
+        fold = self.folds(point.task)[point.fold]
+        key = run_key(point, fold, self.settings, self.seed, datasets, self.noise, self.use_reference)
         return RunId(point, " -> ".join(dataset.corpus.title for dataset in datasets), key)
 
     def subsets(self, point: GridPoint) -> tuple[Subset, Subset, Subset]:
@@ -140,7 +148,7 @@ class Experiment:
         Raises:
             ValueError: If the augmentation needs speeds that the source was not prepared with.
         """
-        task, fold = TASKS[point.task], self.folds[point.task][point.fold]
+        task, fold = TASKS[point.task], self.folds(point.task)[point.fold]
         trains_on, tests_on = self.dataset(task.trains_on), self.dataset(task.tests_on)
         speed = AUGMENTATIONS[point.augmentation].speed
         factors = self.settings.augmentation.speed_factors

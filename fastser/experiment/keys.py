@@ -11,6 +11,7 @@ from fastser.augmentation import AUGMENTATIONS
 from fastser.data.dataset import Dataset
 from fastser.data.noise import NoiseBank
 from fastser.evaluation.conditions import CONDITIONS, Attacked, conditions
+from fastser.experiment.folds import Fold
 from fastser.experiment.grid import GridPoint
 from fastser.models import MODELS, Architecture, build_model
 from fastser.runtime.code_digest import code_digest
@@ -24,6 +25,7 @@ RESULT_FORMAT = 3
 
 def run_key(
     point: GridPoint,
+    fold: Fold,
     settings: Settings,
     seed: int,
     datasets: Sequence[Dataset],
@@ -37,6 +39,7 @@ def run_key(
 
     Args:
         point: Point of the grid.
+        fold: Its fold.
         settings: All settings.
         seed: Seed of the whole grid.
         datasets: Datasets that the task trains and tests on.
@@ -51,6 +54,7 @@ def run_key(
         "point": asdict(point),
         "settings": [settings.audio, settings.spectrogram, settings.model, settings.training],
         "augmentation": [augmentation.speed, augmentation.mixup],
+        "fold": [fold.train, fold.validation, fold.test],
         "data": [dataset.key for dataset in datasets],
         "conditions": [condition.name for condition in tested],
         "code": _code(point, settings, len(datasets[0].corpus.classes)),
@@ -94,5 +98,5 @@ def _model_digest(architecture: Architecture, settings: Settings, num_classes: i
             architecture.name, num_classes, settings.model, spectrogram.segment_frames, spectrogram.num_bins
         )
     shapes = {name: [str(value.dtype), list(value.shape)] for name, value in model.state_dict().items()}
-    code = code_digest(architecture.build, *{type(module) for module in model.modules()})
+    code = code_digest(architecture.build, *dict.fromkeys(type(module) for module in model.modules()))
     return digest(code, str(model), shapes)

@@ -14,6 +14,7 @@ class RunOptions:
     out: Path = option(Path("results"), "Folder for tables, figure, report and finished runs.", metavar="DIR")
     dry_run: bool = option(False, "Print the grid and an estimate of the time, and stop.")
     keep_models: bool = option(False, "Keep every trained model's weights as OUT/models/KEY.safetensors.")
+    retrain: bool = option(False, "With --keep-models: make finished runs again whose weights were not kept.")
     retry_failed: bool = option(False, "Try failed runs of earlier calls again. Otherwise they are only listed.")
     checkpoint_minutes: float = option(3.0, "Shortest time between two checkpoints of a run.", metavar="MIN", minimum=0)
     executor: str = option(

@@ -223,6 +223,10 @@ class ResultStore:
         """Return the path of an unfinished run's checkpoint (`fastser.training.checkpoint`)."""
         return self._checkpoints / f"{key}.safetensors"
 
+    def weights(self, key: str) -> Path:
+        """Return the path of a run's trained weights, which exist if they were kept."""
+        return self._out / "models" / f"{key}.safetensors"
+
     def note(self, event: events.Event, key: str) -> None:
         """Add a line to `log.jsonl`.
 
@@ -233,8 +237,12 @@ class ResultStore:
             events.append(self._out / "log.jsonl", event, key)
 
     @contextmanager
-    def claim(self, key: str) -> Iterator[bool]:
+    def claim(self, key: str, *, again: bool = False) -> Iterator[bool]:
         """Claim a run for this process. Yield False if another process has claimed it, or if it is finished.
+
+        Args:
+            key: Key of the run.
+            again: Claim a finished run too.
 
         The claim ends with the block, or with the process. It is a lock of the kernel (`flock`) on `runs/<key>.lock`,
         so neither the existence of the file nor a clock matters. On NFS, Linux locks the file on the server, so that
@@ -255,7 +263,7 @@ class ResultStore:
         except OSError as error:
             raise ResultsError(f"{path} cannot be locked: {error.strerror}") from error
         try:
-            yield not self.finished(key)
+            yield again or not self.finished(key)
         finally:
             done = self.finished(key)
             lock.release()
@@ -268,8 +276,10 @@ class ResultStore:
         """Mark the folder with the format of its records, or refuse a folder with other records."""
         marker = self._runs / "format"
         try:
+            # in this order: another process writes the marker before its first record
+            has_records = any(self._runs.glob("*.json"))
             found = marker.read_text(encoding="utf-8").strip() if marker.exists() else None
-            if found is None and not any(self._runs.glob("*.json")):
+            if found is None and not has_records:
                 with atomic_write(marker) as part:
                     part.write_text(f"{RECORD_FORMAT}\n", encoding="utf-8")
                 return

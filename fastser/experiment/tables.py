@@ -28,6 +28,7 @@ class Table:
         augmentations: Names of the augmentations that it shows. None shows all.
         part_of: Name of the table that it supplements. It is made whenever that table is made.
         bars: Whether a bar chart is drawn as `NAME.png`.
+        in_paper: Whether the paper has this table, so that its numbers stand beside ours.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Table:
     augmentations: tuple[str, ...] | None = None
     part_of: str | None = None
     bars: bool = False
+    in_paper: bool = False
 
     def shows(self, point: GridPoint) -> bool:
         """Return whether a run at this point of the grid is part of the table."""
@@ -83,6 +85,7 @@ TABLES = Registry(
             tasks=("source", "target"),
             conditions=("clean",),
             augmentations=("none",),
+            in_paper=True,
         ),
         Table(
             name="table2",
@@ -90,6 +93,7 @@ TABLES = Registry(
             heading="UAR (%) on {source} with noise from {noise}",
             tasks=("source",),
             conditions=("noise",),
+            in_paper=True,
         ),
         Table(
             name="table2-scenes",
@@ -105,6 +109,7 @@ TABLES = Registry(
             heading="UAR (%) on {source} under adversarial attack",
             tasks=("source",),
             conditions=("attacks",),
+            in_paper=True,
         ),
         Table(
             name="table4",
@@ -113,6 +118,7 @@ TABLES = Registry(
             tasks=("cross",),
             conditions=("cross-corpus",),
             models=("proposed",),
+            in_paper=True,
         ),
         Table(
             name="figure2",
@@ -121,6 +127,7 @@ TABLES = Registry(
             tasks=("cross",),
             conditions=("cross-corpus",),
             bars=True,
+            in_paper=True,
         ),
     ],
 )

@@ -48,7 +48,7 @@ def draw_bars(path: Path, rows: Sequence[Row], title: str, chance: float) -> Non
     axes.set_xticks(range(len(models)), [model.title for model in models])
     repeated = any(score.std is not None for score in measured.values())
     axes.set_ylabel("UAR (%), ± std over repeats" if repeated else "UAR (%)")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$"), fontsize=11)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

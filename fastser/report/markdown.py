@@ -26,10 +26,14 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: i
     return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
 
 
-def paper_beside_ours(rows: Sequence[Row]) -> str:
+def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
     """Return a table with a line per model and augmentation.
 
     Columns are the paper's number and ours per condition, and the number of runs per task.
+
+    Args:
+        rows: Rows of the table.
+        in_paper: Whether the paper has this table.
     """
     cells = {(row.model, row.augmentation, row.task, row.condition): row for row in rows}
     systems = list(dict.fromkeys((row.model, row.augmentation) for row in rows))
@@ -41,7 +45,7 @@ def paper_beside_ours(rows: Sequence[Row]) -> str:
     if any(augmentation not in ("none", "") for _, augmentation in systems):
         columns.append(("augmentation", [augmentation for _, augmentation in systems]))
     left = len(columns)
-    if not paper_knows:
+    if in_paper and not paper_knows:
         columns.append((f"paper ({published().corpora.get(tasks[0], tasks[0])})", ["n/a"] * len(systems)))
     for task in tasks:
         for condition in (condition for of_task, condition in conditions if of_task == task):

@@ -18,9 +18,6 @@ from fastser.report.tables import Row, build_tables, write_csv, write_metrics
 from fastser.runtime.files import atomic_write
 from fastser.settings import PAPER, PAPER_CLASSES
 
-WRITTEN = ("table*.csv", "figure*.csv", "figure*.png", "metrics.csv")
-"""Patterns of the files that a report writes, besides those named by registered tables."""
-
 
 class Section(NamedTuple):
     """One table of the report.
@@ -45,7 +42,8 @@ class Section(NamedTuple):
 def write_report(out: Path, context: ReportContext) -> Path:
     """Write the CSV files of the requested tables, their charts and `report.md`, each file completely or not at all.
 
-    Tables of earlier reports are removed, so that the folder holds one plan. They can be made again from the runs.
+    Files of tables that were not requested stay as earlier reports wrote them. A chart that can no longer be drawn is
+    removed.
 
     Args:
         out: Results folder, which exists.
@@ -59,11 +57,8 @@ def write_report(out: Path, context: ReportContext) -> Path:
         write_csv(out / f"{name}.csv", rows)
     write_metrics(out / "metrics.csv", tables)
     charts = [name for name, rows in tables.items() if TABLES[name].bars and any(row.measured for row in rows)]
-    written = {"metrics.csv", *(f"{name}.csv" for name in tables), *(f"{name}.png" for name in charts)}
-    for pattern in (*WRITTEN, *(f"{name}.csv" for name in TABLES), *(f"{name}.png" for name in TABLES)):
-        for earlier in out.glob(pattern):
-            if earlier.name not in written:
-                earlier.unlink(missing_ok=True)
+    for name in tables.keys() - set(charts):
+        (out / f"{name}.png").unlink(missing_ok=True)
     for name in charts:
         draw_bars(out / f"{name}.png", tables[name], context.heading(name), context.chance)
     template = Environment(
@@ -89,7 +84,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
         settings=_settings(context),
     )
     with atomic_write(out / "report.md") as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out / "report.md"
 
 
@@ -139,10 +134,10 @@ def _section(table: Table, rows: Sequence[Row], context: ReportContext, picture:
     measured = any(row.measured for row in rows)
     notes = [context.missing[table.name]] if table.name in context.missing else []
     if table.name not in context.parts:
-        notes = ["it was not asked for."]
+        notes = ["not requested. Its files, if there are any, are of an earlier report."]
     elif not measured and not notes:
         notes = ["none of its runs is finished."]
-    text = paper_beside_ours(rows) if measured else ""
+    text = paper_beside_ours(rows, table.in_paper) if measured else ""
     if "n/a" in text:
         notes.append(f"n/a: {published().unknown}.")
     quoted = {study.name: study.reference for study in published().study if study.name in text}

@@ -81,7 +81,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
     `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean.
     """
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for row in rows:
@@ -104,7 +104,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 def write_metrics(path: Path, tables: dict[str, list[Row]]) -> None:
     """Write every registered metric of every measured cell, one line each, in percent with two decimals."""
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(METRIC_COLUMNS)
         for name, rows in tables.items():

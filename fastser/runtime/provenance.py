@@ -30,7 +30,7 @@ def environment(device: str) -> dict[str, str]:
         "soundfile": version("soundfile"),
         "soxr": version("soxr"),
         "fastser": __version__,
-        "kernels": "eager (references in plain PyTorch)" if reference_kernels_active() else "fused",
+        "kernels": "reference (plain PyTorch)" if reference_kernels_active() else "fused",
         "commit": _commit() or "unknown (not run from a git checkout)",
     }
     if device.startswith("cuda"):

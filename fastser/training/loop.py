@@ -55,7 +55,7 @@ def train(
         model: `[batch, frames, bins] -> [batch, classes]`, on the bank's device.
         training: Training set. It holds the speed-perturbed versions if the augmentation asks for them.
         validate: Computes the score that decides learning rate, end and best epoch
-            (`fastser.evaluation.validation_score`).
+            (`fastser.evaluation.inference.validation_score`).
         settings: Training and augmentation settings are used.
         augmentation: Training-set variant.
         seed: Seed of order, dropout and mixup.

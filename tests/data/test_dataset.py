@@ -1,3 +1,5 @@
+"""Datasets: preparation, unusable files, keys, subsets, noise."""
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +10,12 @@ import soundfile as sf
 import torch
 
 from fastser.data.corpora import read_corpus, read_noise
-from fastser.data.corpora.base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
+from fastser.data.corpora.base import Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
 from fastser.data.dataset import Dataset, prepare, prepare_noise, sample_places
+from fastser.data.features import FeatureExtractor
 from fastser.data.noise import draw_noise
-from fastser.data.segments import FeatureExtractor
-from fastser.settings import Settings
+from fastser.data.normalisation import IDENTITY, Normalisation
+from fastser.settings import PAPER_CLASSES, Settings
 
 SETTINGS = Settings().override(["spectrogram.segment_frames=40", "spectrogram.segment_hop=30", "noise.scenes=park"])
 RATE = 16_000
@@ -35,7 +38,7 @@ def corpus_of(tmp_path: Path, cache: Path) -> Callable[[int], Corpus]:
             Utterance(f"u{i}", write(tmp_path / f"u{i}.wav", seconds[i], i), f"s{i % 3}", PAPER_CLASSES[i % 4])
             for i in range(count)
         )
-        return Corpus("made-up", "Made-up", utterances, None, f"Made-up: {count} utterances")
+        return Corpus("made-up", "Made-up", tmp_path, utterances, PAPER_CLASSES)
 
     return make
 
@@ -61,7 +64,7 @@ def test_a_second_time_nothing_is_decoded(corpus_of: Callable[[int], Corpus], mo
     corpus = corpus_of(4)
     first = prepare(corpus, SETTINGS)
     monkeypatch.setattr("fastser.data.audio.decode", lambda *_: pytest.fail("decoded again"))
-    monkeypatch.setattr("fastser.data.segments.log_spectrogram", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("fastser.data.features.log_spectrogram", lambda *_: pytest.fail("computed again"))
     again = prepare(corpus, SETTINGS)
     assert again.key == first.key
     assert torch.equal(again.bank.frames, first.bank.frames)
@@ -77,8 +80,8 @@ def test_unusable_files_are_named_skipped_and_counted(corpus_of: Callable[[int],
     assert len(dataset.labels) == dataset.bank.num_utterances == 38
     assert dataset.key != whole.key
     for new, old in ((2, 2), (3, 4), (37, 38)):
-        ours = dataset.bank.gather(dataset.bank.segments([new]), 0.0, 1.0)
-        torch.testing.assert_close(ours, whole.bank.gather(whole.bank.segments([old]), 0.0, 1.0))
+        ours = dataset.bank.gather(dataset.bank.segments([new]), IDENTITY)
+        torch.testing.assert_close(ours, whole.bank.gather(whole.bank.segments([old]), IDENTITY))
 
 
 def test_more_than_5_percent_unusable_is_an_error_unless_allowed(corpus_of: Callable[[int], Corpus]) -> None:
@@ -100,13 +103,14 @@ def test_nothing_usable_is_an_error_even_if_allowed(corpus_of: Callable[[int], C
         prepare(corpus, SETTINGS, allow_bad_files=True)
 
 
-def test_the_key_follows_labels_and_speakers(corpus_of: Callable[[int], Corpus]) -> None:
+def test_the_key_follows_labels_speakers_and_the_order_of_classes(corpus_of: Callable[[int], Corpus]) -> None:
     corpus = corpus_of(4)
     keys = {prepare(corpus, SETTINGS).key}
     for change in ({"emotion": "sad"}, {"speaker": "s9"}, {"id": "v0"}, {"session": "1"}, {"split": "test"}):
         changed = (replace(corpus.utterances[0], **change), *corpus.utterances[1:])
         keys.add(prepare(replace(corpus, utterances=changed), SETTINGS).key)
-    assert len(keys) == 6
+    keys.add(prepare(replace(corpus, classes=PAPER_CLASSES[::-1]), SETTINGS).key)
+    assert len(keys) == 7
 
 
 @pytest.fixture
@@ -120,26 +124,26 @@ def test_a_subset_has_the_segments_and_labels_of_its_utterances(dataset: Dataset
     assert subset.utterances == (1, 3, 6)
     of_segment = dataset.bank.utterance[subset.segments].tolist()
     assert set(of_segment) == {1, 3, 6}
-    assert subset.labels.tolist() == [dataset.corpus.utterances[u].label for u in of_segment]
+    assert subset.labels.tolist() == [PAPER_CLASSES.index(dataset.corpus.utterances[u].emotion) for u in of_segment]
     assert [subset.utterances[row] for row in subset.rows.tolist()] == of_segment
     assert set(dataset.bank.recording[subset.segments].tolist()) == {1, 3, 6, *((9, 11, 14) if all_speeds else ())}
-    assert subset.statistics() == dataset.bank.statistics([1, 3, 6], all_speeds=all_speeds)
+    assert subset.normalisation() == dataset.bank.normalisation([1, 3, 6], all_speeds=all_speeds)
 
 
-def test_a_result_carries_the_truth(dataset: Dataset) -> None:
-    result = dataset.subset([1, 3, 6]).result(torch.eye(4, dtype=torch.float64)[[1, 3, 0]])
-    assert result.posteriors.dtype == np.float32
-    assert result.labels.tolist() == [1, 3, 2]
-    assert result.utterance_ids == ["u1", "u3", "u6"]
-    assert result.confusion.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+def test_a_dataset_without_other_speeds_has_no_subset_with_all_speeds(corpus_of: Callable[[int], Corpus]) -> None:
+    dataset = prepare(corpus_of(4), SETTINGS)
+    with pytest.raises(ValueError, match=r"no speed-perturbed versions.*speeds="):
+        dataset.subset([0, 1], all_speeds=True)
 
 
 def test_sample_places_are_where_the_banks_segments_come_from(dataset: Dataset) -> None:
     subset = dataset.subset([0, 2, 7])
     first, frames, row = sample_places(subset, SETTINGS)
     start = torch.from_numpy(dataset.waveforms.offsets[list(subset.utterances)])[row] + first
-    segments = FeatureExtractor.create(SETTINGS.spectrogram, RATE)(dataset.samples, start, frames, mean=-30.0, std=12.0)
-    torch.testing.assert_close(segments, dataset.bank.gather(subset.segments, -30.0, 12.0), rtol=0, atol=1e-3)
+    normalisation = Normalisation(-30.0, 12.0)
+    extract = FeatureExtractor.create(SETTINGS.spectrogram, RATE)
+    segments = extract(dataset.samples, start, frames, normalisation=normalisation)
+    torch.testing.assert_close(segments, dataset.bank.gather(subset.segments, normalisation), rtol=0, atol=1e-3)
     assert torch.equal(row, subset.rows)
 
 
@@ -150,7 +154,7 @@ def noise(tmp_path: Path, cache: Path) -> NoiseCorpus:
         NoiseRecording(scene, write(tmp_path / f"{scene}{i}.wav", 2.0, i))
         for i, scene in enumerate(("kitchen", "park", "park"))
     ]
-    return NoiseCorpus("folder", "Made-up noise", tuple(recordings), "3 noise recordings")
+    return NoiseCorpus("folder", "Made-up noise", tmp_path, tuple(recordings))
 
 
 def test_only_the_scenes_of_the_settings_are_decoded(noise: NoiseCorpus) -> None:
@@ -179,7 +183,7 @@ def test_an_unusable_noise_recording_is_refused_by_name(noise: NoiseCorpus) -> N
 
 
 @pytest.mark.usefixtures("cache")
-def test_real_noise_on_real_speech_stands_at_the_snr(shared_corpora: Path) -> None:
+def test_real_noise_on_real_speech_has_the_snr(shared_corpora: Path) -> None:
     corpus = read_corpus("ravdess", shared_corpora / "ravdess_speech")
     corpus = replace(corpus, utterances=tuple(u for u in corpus.utterances if u.speaker == "Actor_07"))
     dataset = prepare(corpus, SETTINGS)

@@ -134,3 +134,4 @@ def test_the_report_shows_all_of_it(results: Results) -> None:
     section = report[report.index("## Table 5") :]
     for text in ("Tiny", "low-pass", "random sign", "lowest recall", "speech"):
         assert text in section
+    assert "n/a" not in section[: section.index("More in")]

@@ -1,100 +1,127 @@
-"""What all executors share: order, what a worker is told, the display of several workers."""
+"""The parts that all executors share: order of the runs, configuration of workers, missing extras, display."""
 
 import io
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from small_runs import SMALL, stand_in_experiment
 
 from fastser.cli.console import Display
-from fastser.data.corpora import read_corpus, read_noise
-from fastser.data.corpora.synthetic import generate
-from fastser.data.dataset import prepare, prepare_noise
-from fastser.experiment.executors import Outcome, cell_of
+from fastser.experiment.executors import EXECUTORS, Outcome, RunOptions
 from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.executors.worker_config import WorkerConfig, WorkerConfigError, read_worker_config
-from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import GridPoint
-from fastser.experiment.store import ResultStore, RunId
-from fastser.runtime.device import named_device
-from fastser.settings import QUICK
-from fastser.training.loop import Epoch
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.store import ResultStore
+from fastser.experiment.tasks import TASKS
+from fastser.runtime.files import cache_at
+from fastser.training.state import Epoch
 
 
-def cell(model: str, repeat: int = 1, fold: str = "a") -> GridPoint:
-    return GridPoint("source", model, "none", fold, repeat)
+def invented(model: str, repeat: int = 1, fold: str = "a") -> RunId:
+    return RunId(GridPoint("source", model, "none", fold, repeat), "EMO-DB", f"{model}-{repeat}-{fold}")
 
 
-def test_longest_first_within_a_repeat_and_the_plans_order_among_equals() -> None:
-    cells = [cell("cnn"), cell("densenet"), cell("proposed"), cell("proposed", fold="b"), cell("cnn", 2)]
-    seconds = {cells[0]: 1.0, cells[1]: 3.0, cells[2]: 2.0, cells[3]: 2.0, cells[4]: 9.0}
-    assert longest_first(cells, seconds) == [cells[1], cells[2], cells[3], cells[0], cells[4]]
-    del seconds[cells[1]]
-    assert longest_first(cells, seconds) == [cells[2], cells[3], cells[0], cells[1], cells[4]]
+@pytest.mark.fast
+def test_the_longest_run_of_a_repeat_comes_first_and_equal_ones_keep_their_order() -> None:
+    runs = [invented("cnn"), invented("densenet"), invented("proposed"), invented("proposed", fold="b")]
+    runs.append(invented("cnn", 2))
+    seconds = {runs[0]: 1.0, runs[1]: 3.0, runs[2]: 2.0, runs[3]: 2.0, runs[4]: 9.0}
+    assert longest_first(runs, seconds) == [runs[1], runs[2], runs[3], runs[0], runs[4]]
+    del seconds[runs[1]]
+    assert longest_first(runs, seconds) == [runs[2], runs[3], runs[0], runs[1], runs[4]]
 
 
 @pytest.fixture
-def job(cache: Path, tmp_path: Path) -> Runner:
-    stand_ins = generate(cache / "stand-ins", utterances_per_class=2)
-    source = prepare(read_corpus("iemocap", stand_ins.iemocap), QUICK, speeds=(0.9, 1.1))
-    target = prepare(read_corpus("msp-improv", stand_ins.msp_improv), QUICK)
-    noise = prepare_noise(read_noise("demand", stand_ins.demand), QUICK)
-    experiment = Experiment(QUICK, 7, source, target, noise, named_device("cpu"))
-    (tmp_path / "out").mkdir()
+def runner(stand_ins: Path, tmp_path: Path) -> Runner:
+    experiment = replace(stand_in_experiment(stand_ins, SMALL, speeds=(0.9, 1.1)), seed=7, use_reference=True)
     return Runner(
-        experiment, ResultStore(tmp_path / "out"), tmp_path / "out", checkpoint_seconds=5.0, retry_failed=True
+        experiment,
+        ResultStore(tmp_path),
+        keep_models=True,
+        retrain=True,
+        checkpoint_seconds=5.0,
+        retry_failed=True,
     )
 
 
-def test_a_worker_maps_what_the_driver_decoded(job: Runner, cache: Path, tmp_path: Path) -> None:
-    path = WorkerConfig.of(job, tmp_path / "out", 1).write()
-    (cache / "stand-ins").rename(tmp_path / "gone")
-    files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
-    stop = threading.Event()
-    there = read_worker_config(path).job(stop)
-    assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files
+@contextmanager
+def moved(*folders: Path) -> Iterator[None]:
+    """Give folders other names for the duration of a block."""
+    away = {folder: folder.with_name(f"gone-{folder.name}") for folder in folders}
+    for folder, elsewhere in away.items():
+        folder.rename(elsewhere)
+    try:
+        yield
+    finally:
+        for folder, elsewhere in away.items():
+            elsewhere.rename(folder)
+
+
+def written_config(runner: Runner, cache: Path, out: Path) -> Path:
+    """Write the configuration of the runner's workers."""
+    with cache_at(cache):
+        return WorkerConfig.of(runner, out, 1).write()
+
+
+def test_a_worker_maps_the_data_that_the_driver_has_decoded(
+    runner: Runner, stand_ins: Path, cache: Path, tmp_path: Path
+) -> None:
+    """The worker's own cache stays unused."""
+    shared, stop = stand_ins / "cache", threading.Event()
+    path = written_config(runner, shared, tmp_path)
+    files = {file: file.stat().st_mtime_ns for file in shared.iterdir()}
+    with moved(*(folder for folder in stand_ins.iterdir() if folder != shared)):
+        there = read_worker_config(path).runner(stop)
+    assert {file: file.stat().st_mtime_ns for file in shared.iterdir()} == files
+    assert not cache.exists()
     assert (there.stop, there.checkpoint_seconds, there.retry_failed) == (stop, 5.0, True)
-    assert there.keep_models_in == tmp_path / "out"
-    here, other = job.experiment, there.experiment
-    for fold in ("source", "target"):
-        one = GridPoint(fold, "cnn", "speed" if fold == "source" else "none", next(iter(here.folds[fold])), 1)
-        assert other.identify(one) == here.identify(one)
-    assert here.source is not None
-    assert other.source is not None
+    assert (there.keep_models, there.retrain) == (True, True)
+    assert there.store.weights("key") == runner.store.weights("key")
+    here, other = runner.experiment, there.experiment
+    assert (other.settings, other.seed, other.device, other.use_reference) == (SMALL, 7, here.device, True)
+    for task in TASKS:
+        assert other.folds(task) == here.folds(task)
+        point = GridPoint(task, "cnn", "none" if task == "target" else "speed", next(iter(here.folds(task))), 1)
+        assert other.identify(point) == here.identify(point)
+    for dataset, mapped in ((here.source, other.source), (here.target, other.target)):
+        assert dataset is not None
+        assert mapped is not None
+        assert isinstance(mapped.waveforms.samples, np.memmap)
+        assert mapped.bank.frames.equal(dataset.bank.frames)
+        assert mapped.bank.sums.equal(dataset.bank.sums)
+        assert mapped.bank.speeds == dataset.bank.speeds
+        assert np.array_equal(mapped.waveforms.samples, dataset.waveforms.samples)
     assert here.noise is not None
     assert other.noise is not None
-    assert isinstance(other.source.waveforms.samples, np.memmap)
-    assert other.source.bank.frames.equal(here.source.bank.frames)
-    assert other.source.bank.sums.equal(here.source.bank.sums)
-    assert np.array_equal(other.source.waveforms.samples, here.source.waveforms.samples)
     assert np.array_equal(other.noise.waveforms.samples, here.noise.waveforms.samples)
-    assert other.folds == here.folds
 
 
-def test_storage_that_a_worker_does_not_see_is_named(job: Runner, cache: Path, tmp_path: Path) -> None:
-    path = WorkerConfig.of(job, tmp_path / "out", 1).write()
-    with pytest.raises(
-        WorkerConfigError, match=r"nowhere\.json is not there on .*: --out and \$FASTSER_CACHE must lie on"
-    ):
+def test_a_worker_names_the_storage_that_it_does_not_see(runner: Runner, stand_ins: Path, tmp_path: Path) -> None:
+    path = written_config(runner, stand_ins / "cache", tmp_path)
+    missing = r"nowhere\.json is not there on .*: --out and \$FASTSER_CACHE must lie on storage"
+    with pytest.raises(WorkerConfigError, match=missing):
         read_worker_config(path.with_name("nowhere.json"))
-    cache.rename(tmp_path / "unmounted")
-    with pytest.raises(WorkerConfigError, match=r"waveforms-\w+\.f32 is not there on"):
-        read_worker_config(path).job(threading.Event())
+    lost = pytest.raises(WorkerConfigError, match=r"waveforms-\w+\.f32 is not there on")
+    with moved(stand_ins / "cache"), lost:
+        read_worker_config(path).runner(threading.Event())
 
 
 @pytest.mark.parametrize(("executor", "library"), [("ray", "ray"), ("slurm", "submitit")])
 def test_a_missing_extra_is_one_sentence(
     executor: str, library: str, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fastser.cli import main as command
+    from fastser.experiment.executors import cluster
     from fastser.reproduce import main
 
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == library else object())
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None if name == library else object())
     monkeypatch.setattr(sys, "argv", ["fastser-reproduce", "--all", f"--executor={executor}", "--out=/nowhere"])
     with pytest.raises(SystemExit) as exit_:
         main()
@@ -104,27 +131,37 @@ def test_a_missing_extra_is_one_sentence(
     assert said.count("\n") == 1
 
 
-def test_the_display_shows_all_workers_and_counts_what_they_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_another_executor_are_found() -> None:
+    assert RunOptions(executor="ray", gpus_per_run=1.0, cpus_per_run=2).foreign_options() == []
+    assert RunOptions(executor="slurm", gpus_per_run=1.0).foreign_options() == [("--gpus-per-run", ("ray",))]
+    assert RunOptions(cpus_per_run=2).foreign_options() == [("--cpus-per-run", ("ray", "slurm"))]
+    assert {name: executor.in_this_process for name, executor in EXECUTORS.items()} == {
+        "serial": True,
+        "ray": False,
+        "slurm": False,
+    }
+
+
+def test_the_display_shows_all_workers_and_counts_the_runs_that_they_have_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = [0.0]
     monkeypatch.setattr("fastser.cli.console.time.monotonic", lambda: clock[0])
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120)
-    trainings = [RunId("source", name, "none", "a", 1, "EMO-DB", name) for name in ("proposed", "cnn", "densenet")]
-    display = Display(3, {training.key: 100.0 for training in trainings}, 10, console)
+    runs = [invented(name) for name in ("proposed", "cnn", "densenet")]
+    display = Display(3, {run_id.key: 100.0 for run_id in runs}, 10, {"clean"}, console)
     with display.shown():
         lanes = [display.lane(), display.lane()]
-        for lane, training in zip(lanes, trainings, strict=False):
-            lane.started(training)
+        for lane, run_id in zip(lanes, runs, strict=False):
+            lane.started(run_id)
         clock[0] = 50.0
-        time.sleep(0.5)  # the bars are drawn ten times a second
+        assert display._bars is not None
+        display._bars.refresh()  # instead of waiting until the bars are drawn again
         lanes[1].epoch(Epoch(5, 1.0, 0.5, 1e-3, True))
-        display.finished(Outcome(trainings[0], 50.0, {}))
+        display.finished(Outcome(runs[0], 50.0, {}))
         assert display.time_left() == "50 s"  # 150 estimated seconds took 50, and 150 are left
-        display.finished(Outcome(trainings[1], None, {}))
+        display.finished(Outcome(runs[1], None, {}))
     assert "proposed, none, a, repeat 1" in screen.getvalue()
     assert "cnn, none, a, repeat 1" in screen.getvalue()
     assert "[2/3] EMO-DB: cnn, none, fold a, repeat 1  finished by another process" in screen.getvalue()
-
-
-def test_cell_of_forgets_data_and_settings() -> None:
-    assert cell_of(RunId("source", "cnn", "none", "a", 1, "EMO-DB", "key")) == cell("cnn")

@@ -1,38 +1,38 @@
-"""That each cell of the grid trains and tests on what the protocol says, whatever ran before it."""
+"""The runs of an experiment: data of each part, seeds, normalisation, random generators."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from jobs import stand_in_experiment
+from fastser_kernels.registration import reference_kernels_active
+from small_runs import SMALL, stand_in_experiment
 from torch import Tensor, nn
 
-from fastser.augmentation import draw_mixup
+from fastser.augmentation import AUGMENTATIONS, draw_mixup
 from fastser.data.dataset import Subset
-from fastser.data.noise import NoiseBank
-from fastser.evaluation.inference import posteriors
+from fastser.evaluation.inference import posteriors, result_of, validation_score
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import AUGMENTATIONS, MODELS, GridPoint
-from fastser.settings import QUICK, Settings
-from fastser.training import loop as training
-
-SETTINGS = QUICK.override(
-    ["training.max_epochs=1", "training.batch_size=16", "attack.bim_steps=1", "noise.snr_db=0", "noise.scenes=park"]
-)
+from fastser.experiment.grid import GridPoint
+from fastser.models import MODELS
+from fastser.training import loop
+from fastser.training.state import Epoch
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    return stand_in_experiment(tmp_path_factory.mktemp("stand-ins"), SETTINGS, speeds=(0.9, 1.1))
+def experiment(stand_ins: Path) -> Experiment:
+    return stand_in_experiment(stand_ins, SMALL, speeds=(0.9, 1.1))
 
 
 def speakers(subset: Subset) -> set[str]:
     return {subset.dataset.corpus.utterances[i].speaker for i in subset.utterances}
 
 
-def test_leave_one_speaker_out_tests_the_fold_and_validates_on_the_other_speaker(experiment: Experiment) -> None:
+@pytest.mark.fast
+def test_a_fold_is_tested_on_one_speaker_and_validated_on_the_other_one_of_the_session(experiment: Experiment) -> None:
     train, validation, test = experiment.subsets(GridPoint("source", "cnn", "none", "Ses03M", 1))
     assert speakers(test) == {"Ses03M"}
     assert speakers(validation) == {"Ses03F"}
@@ -62,7 +62,7 @@ def test_cross_corpus_trains_on_all_of_the_source_and_divides_the_target(experim
     assert experiment.subsets(GridPoint("cross", "cnn", "none", "all", 2))[2].utterances != test.utterances
 
 
-def test_every_cell_and_repeat_has_a_seed_of_its_own(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_point_of_the_grid_has_a_seed_of_its_own(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = []
 
     class StoppedError(Exception):
@@ -73,34 +73,35 @@ def test_every_cell_and_repeat_has_a_seed_of_its_own(experiment: Experiment, mon
         raise StoppedError
 
     monkeypatch.setattr("fastser.experiment.experiment.train", note)
-    cells = [
-        GridPoint("source", m, a, f, r)
-        for m in MODELS
-        for a in AUGMENTATIONS
-        for f in ("Ses01F", "Ses03M")
-        for r in (1, 2)
+    points = [
+        GridPoint("source", model, augmentation, fold, repeat)
+        for model in MODELS
+        for augmentation in AUGMENTATIONS
+        for fold in ("Ses01F", "Ses03M")
+        for repeat in (1, 2)
     ]
-    for cell in cells:
+    for point in points:
         with pytest.raises(StoppedError):
-            experiment.run(cell)
-    assert len(set(seeds)) == len(cells)
+            experiment.run(point)
+    assert len(set(seeds)) == len(points)
 
 
-def test_normalisation_is_that_of_the_training_set(experiment: Experiment) -> None:
-    cell = GridPoint("source", "cnn", "speed", "Ses01F", 1)
-    _, facts, _ = experiment.run(cell)
-    train = experiment.subsets(cell)[0]
+def test_the_normalisation_is_that_of_the_training_set(experiment: Experiment) -> None:
+    point = GridPoint("source", "cnn", "speed", "Ses01F", 1)
+    trained = experiment.run(point)
+    train = experiment.subsets(point)[0]
     bank = train.dataset.bank
     inside = [
         bank.frames[s : s + n] for s, n in zip(bank.start[train.segments], bank.length[train.segments], strict=True)
     ]
     values = torch.cat(inside).double()
-    assert facts["normalisation"]["mean"] == pytest.approx(float(values.mean()), rel=1e-9)
-    assert facts["normalisation"]["std"] == pytest.approx(float(values.std(correction=0)), rel=1e-9)
+    assert trained.normalisation.mean == pytest.approx(float(values.mean()), rel=1e-9)
+    assert trained.normalisation.std == pytest.approx(float(values.std(correction=0)), rel=1e-9)
+    assert trained.metadata["normalisation"] == {"mean": trained.normalisation.mean, "std": trained.normalisation.std}
 
 
 class Bias(nn.Module):
-    """Logits that do not depend on the input: the loss of a batch can be worked out by hand."""
+    """Model whose logits do not depend on the input, so that the loss of a batch can be computed by hand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,18 +111,21 @@ class Bias(nn.Module):
         return self.bias.expand(len(x), 4)
 
 
-def test_mixup_loss_is_cross_entropy_with_mixed_labels(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_of_mixup_is_cross_entropy_with_mixed_labels(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, validation, _ = experiment.subsets(GridPoint("source", "cnn", "mixup", "Ses01F", 1))
-    settings = SETTINGS.override(["training.batch_size=1000"])
+    settings = SMALL.override(["training.batch_size=1000"])
     drawn: list[tuple[Tensor, Tensor]] = []
 
     def draw(batch: int, alpha: float, **options: torch.Generator) -> tuple[Tensor, Tensor]:
         drawn.append(draw_mixup(batch, 1.0, **options))  # type: ignore[arg-type]
         return drawn[-1]
 
-    monkeypatch.setattr(training, "draw_mixup", draw)
+    monkeypatch.setattr(loop, "draw_mixup", draw)
     model, before = Bias(), Bias()
-    history = training.train(model, train, validation, settings, "mixup", 3)
+    validate = validation_score(validation, "accuracy")
+    history = loop.train(model, train, validate, settings, AUGMENTATIONS["mixup"], 3)
     order = torch.randperm(len(train.segments), generator=torch.Generator().manual_seed(3))
     ((partner, lam),) = drawn
     own = F.one_hot(train.labels[order], 4)
@@ -132,57 +136,66 @@ def test_mixup_loss_is_cross_entropy_with_mixed_labels(experiment: Experiment, m
     assert torch.equal((model.bias - before.bias).sign(), -gradient.sign())
 
 
-def test_the_score_of_an_epoch_is_that_of_the_validation_set(experiment: Experiment) -> None:
+@pytest.mark.parametrize("metric", ["accuracy", "uar"])
+def test_the_score_of_an_epoch_is_that_of_the_validation_set(experiment: Experiment, metric: str) -> None:
     train, validation, _ = experiment.subsets(GridPoint("source", "cnn", "none", "Ses01F", 1))
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(128 * 64, 4))
-    settings = SETTINGS.override(["training.max_epochs=4", "training.learning_rate=0.01"])
-    mean, std = train.statistics()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64 * 32, 4))
+    settings = SMALL.override(["training.max_epochs=4", "training.learning_rate=0.01"])
+    normalisation, scores = train.normalisation(), []
 
-    def check(epoch: training.Epoch) -> None:
-        assert epoch.score == validation.result(posteriors(model, validation, mean, std)).accuracy
+    def check(epoch: Epoch) -> None:
+        found = result_of(validation, posteriors(model, validation, normalisation))
+        assert epoch.score == (found.accuracy if metric == "accuracy" else found.uar)
+        scores.append(epoch.score)
 
-    assert len(training.train(model, train, validation, settings, "none", 0, check).epochs) == 4
+    validate = validation_score(validation, metric)
+    loop.train(model, train, validate, settings, AUGMENTATIONS["none"], 0, check)
+    assert len(scores) == 4
 
 
-def test_result_does_not_depend_on_what_ran_before(experiment: Experiment) -> None:
-    cells = [
+def test_a_result_does_not_depend_on_the_runs_before_it(experiment: Experiment) -> None:
+    points = [
         GridPoint("source", "proposed", "speed+mixup", "Ses01F", 1),
         GridPoint("cross", "cnn-lstm", "mixup", "all", 1),
     ]
-    forth = {cell: experiment.run(cell) for cell in cells}
-    back = {cell: experiment.run(cell) for cell in reversed(cells)}
-    for cell in cells:
-        for name, result in forth[cell][0].items():
-            assert np.array_equal(result.posteriors, back[cell][0][name].posteriors), name
-        assert all(torch.equal(value, back[cell][2][name]) for name, value in forth[cell][2].items())
+    forth = {point: experiment.run(point) for point in points}
+    back = {point: experiment.run(point) for point in reversed(points)}
+    for point in points:
+        for name, result in forth[point].results.items():
+            assert np.array_equal(result.posteriors, back[point].results[name].posteriors), name
+        assert all(torch.equal(value, back[point].weights[name]) for name, value in forth[point].weights.items())
 
 
-def test_key_follows_noise_target_and_split(experiment: Experiment) -> None:
-    source, cross = GridPoint("source", "cnn", "none", "Ses01F", 1), GridPoint("cross", "cnn", "none", "all", 1)
+@pytest.mark.fast
+@pytest.mark.parametrize("augmentation", ["speed", "speed+mixup"])
+@pytest.mark.parametrize("speeds", [(), (0.9,), (1.1, 0.9)])
+def test_speed_augmentation_of_a_source_without_the_speeds_is_refused(
+    stand_ins: Path, augmentation: str, speeds: tuple[float, ...]
+) -> None:
+    experiment = stand_in_experiment(stand_ins, SMALL, speeds=speeds)
+    for task, fold in (("source", "Ses01F"), ("cross", "all")):
+        with pytest.raises(ValueError, match=rf"IEMOCAP.*: augmentation '{re.escape(augmentation)}' needs the speeds"):
+            experiment.run(GridPoint(task, "cnn", augmentation, fold, 1))
+    assert not experiment.subsets(GridPoint("source", "cnn", "mixup", "Ses01F", 1))[0].all_speeds
 
-    def keys(changed: Experiment) -> tuple[str, str]:
-        return changed.identify(source).key, changed.identify(cross).key
 
-    def with_settings(*changes: str) -> Experiment:
-        settings: Settings = SETTINGS.override(changes)
-        return replace(experiment, settings=settings)
+def test_a_run_leaves_torch_s_random_generator_as_it_was(experiment: Experiment) -> None:
+    train, validation, _ = experiment.subsets(GridPoint("target", "cnn", "mixup", "F01", 1))
+    model = experiment.model("cnn")
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    loop.train(model, train, validation_score(validation, "uar"), SMALL, AUGMENTATIONS["mixup"], 5)
+    assert torch.equal(torch.get_rng_state(), before)
+    experiment.run(GridPoint("target", "cnn", "mixup", "F01", 1))
+    assert torch.equal(torch.get_rng_state(), before)
 
-    here = keys(experiment)
-    assert experiment.noise is not None
-    assert experiment.target is not None
-    other_noise = NoiseBank(replace(experiment.noise.waveforms, key="other"), experiment.noise.scenes, 16_000)
-    for only_source in (
-        with_settings("noise.snr_db=5"),
-        with_settings("noise.scenes=park,kitchen"),
-        replace(experiment, noise=None),
-        replace(experiment, noise=other_noise),
-    ):
-        assert keys(only_source)[0] != here[0]
-        assert keys(only_source)[1] == here[1]
-    for only_cross in (
-        with_settings("protocol.cross_corpus_validation=0.4"),
-        replace(experiment, target=replace(experiment.target, key="other")),
-    ):
-        assert keys(only_cross)[0] == here[0]
-        assert keys(only_cross)[1] != here[1]
+
+def test_results_carry_their_classes_and_the_kernels_that_computed_them(experiment: Experiment) -> None:
+    point = GridPoint("target", "cnn", "none", "F01", 1)
+    fused = experiment.run(point)
+    reference = replace(experiment, use_reference=True).run(point)
+    assert fused.metadata["classes"] == reference.metadata["classes"] == ["angry", "happy", "neutral", "sad"]
+    assert fused.metadata["environment"]["kernels"] == "fused"
+    assert reference.metadata["environment"]["kernels"].startswith("reference")
+    assert not reference_kernels_active()

@@ -1,4 +1,4 @@
-"""Slurm: submitit's local executor for the real thing, and fakes of Slurm's commands to see what they are told."""
+"""The Slurm executor: jobs of submitit's local executor, and stand-ins for the commands of Slurm."""
 
 import json
 import os
@@ -10,27 +10,38 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import SMALL_GRID, SMALL_TRAININGS, Start, events, finish, history, starter, tables
+from processes import (
+    SMALL_RUNS,
+    Command,
+    Start,
+    events,
+    finish,
+    history,
+    suspend_within_a_run,
+    tables,
+)
 
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 
 from fastser.experiment.executors import ExecutorError
-from fastser.experiment.executors.slurm import minutes, sbatch_options, wants_gpu
+from fastser.experiment.executors.sbatch import minutes, sbatch_options, wants_gpu
 
 SLURM = ["--executor=slurm", "--checkpoint-minutes=0"]
 LOCAL = """
 from pathlib import Path
 import submitit
-from fastser.experiment.executors import slurm
+from fastser.experiment.executors import slurm_jobs
+from fastser.experiment.executors.slurm import SlurmExecutor
 
-def submitter(submission):
-    executor = submitit.LocalExecutor(submission.folder)
+def submitter(folder, options):
+    executor = submitit.LocalExecutor(folder)
     executor.update_parameters(timeout_min=30)
     return executor
 
-slurm.check = lambda options: None
-slurm.submitter = submitter
-slurm.queued = lambda: {pid.name for pid in Path("/proc").glob("[0-9]*")}  # jobs are named after their processes
+SlurmExecutor.check = lambda self, options: None
+slurm_jobs.submitter = submitter
+slurm_jobs._POLL_SECONDS = 0.2
+slurm_jobs.queued = lambda: {pid.name for pid in Path("/proc").glob("[0-9]*")}  # jobs are named after their processes
 """
 SBATCH = """#!{python}
 # Runs an array as `sbatch` would, one task after the other, without waiting for it.
@@ -55,18 +66,13 @@ while [[ $1 == --* ]]; do if [[ $1 == --unbuffered ]]; then shift; else shift 2;
 exec "$@"
 """
 SQUEUE = """#!/bin/bash
-[[ "$*" == "--me --noheader --array --format=%i" ]] && seq --format=100_%g 0 3
+[[ "$*" == "--me --noheader --array --format=%i" ]] && seq --format=100_%g 0 1
 """
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    return starter(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Path:
-    """A folder with Slurm's commands; scripts that `sbatch` took are in `scripts` below it."""
+    """A folder with stand-ins for Slurm's commands. It keeps the scripts that `sbatch` was given in `scripts`."""
     folder = tmp_path / "bin"
     (folder / "scripts").mkdir(parents=True)
     for name, text in (
@@ -79,28 +85,31 @@ def fakes(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_job_that_slurm_takes_back_goes_on_where_it_was(start: Start, serial: dict[str, str], tmp_path: Path) -> None:
-    process = start(*SMALL_GRID, *SLURM, "--runs-per-job=5", "--out", tmp_path, script=LOCAL)
-    victim = next(record for record in events(tmp_path, process) if record["event"] == "started")
+def test_a_job_that_slurm_takes_back_continues_where_it_was(
+    start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path
+) -> None:
+    process = start(*grid, *SLURM, "--runs-per-job=3", "--out", tmp_path, script=LOCAL)
+    victim = suspend_within_a_run(tmp_path, process)
     os.kill(victim["pid"], signal.SIGUSR2)
+    os.kill(victim["pid"], signal.SIGCONT)
     status, said, err = finish(process)
     assert (status, err) == (0, "")
-    assert f"{SMALL_TRAININGS} of {SMALL_TRAININGS} trainings finished, 0 of them reused" in said
+    assert f"{SMALL_RUNS} of {SMALL_RUNS} runs finished, 0 of them reused" in said
     assert tables(tmp_path) == serial
     counts = history(tmp_path)
     assert counts[victim["key"]] == {"started": 1, "stopped": 1, "continued": 1, "finished": 1}
-    assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_TRAININGS
+    assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_RUNS
     assert len(list((tmp_path / "slurm").glob("*_result.pkl"))) == 2
 
 
 def test_one_array_is_submitted_and_found_again_by_the_next_driver(
-    start: Start, serial: dict[str, str], fakes: Path, tmp_path: Path
+    start: Start, grid: list[str], serial: dict[str, str], fakes: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     options = [
         f"--slurm={text}" for text in ("partition=gpu", "time=1-12", "gres=tmp:1", "exclusive", "mem_per_cpu=2G")
     ]
-    arguments = [*SMALL_GRID, *SLURM, *options, "--runs-per-job=3", "--cpus-per-run=1", "--out", out]
+    arguments = [*grid, *SLURM, *options, "--runs-per-job=3", "--cpus-per-run=1", "--out", out]
     path = f"{fakes}:{os.environ['PATH']}"
     process = start(*arguments, PATH=path)
     next(record for record in events(out, process) if record["event"] == "started")
@@ -112,12 +121,12 @@ def test_one_array_is_submitted_and_found_again_by_the_next_driver(
     status, said, err = finish(start(*arguments, PATH=path))
     assert (status, err) == (0, "")
     assert tables(out) == serial
-    assert [of_key["finished"] for of_key in history(out).values()] == [1] * SMALL_TRAININGS
+    assert [of_key["finished"] for of_key in history(out).values()] == [1] * SMALL_RUNS
     (script,) = (fakes / "scripts").iterdir()
     lines = script.read_text().splitlines()
     flags = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
     assert flags >= {
-        "array=0-3%4",
+        "array=0-1%2",
         "job-name=fastser",
         "partition=gpu",
         "time=2160",
@@ -138,8 +147,10 @@ def test_one_array_is_submitted_and_found_again_by_the_next_driver(
     shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode != 0,
     reason="no Slurm controller answers here",
 )
-def test_on_a_real_slurm_a_job_is_requeued_and_goes_on(start: Start, serial: dict[str, str], tmp_path: Path) -> None:
-    process = start(*SMALL_GRID, *SLURM, "--slurm=time=30", "--runs-per-job=5", "--out", tmp_path)
+def test_on_a_real_slurm_a_job_is_requeued_and_continues(
+    start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path
+) -> None:
+    process = start(*grid, *SLURM, "--slurm=time=30", "--runs-per-job=3", "--out", tmp_path)
     victim = next(record for record in events(tmp_path, process) if record["event"] == "started")
     (jobs,) = (tmp_path / "slurm").glob("jobs-*.json")
     (job,) = [job for job, keys in json.loads(jobs.read_text()).items() if victim["key"] in keys]
@@ -148,11 +159,14 @@ def test_on_a_real_slurm_a_job_is_requeued_and_goes_on(start: Start, serial: dic
     assert tables(tmp_path) == serial
     counts = history(tmp_path)
     assert counts[victim["key"]] == {"started": 1, "stopped": 1, "continued": 1, "finished": 1}
-    assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_TRAININGS
+    assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_RUNS
 
 
-def test_without_sbatch_there_is_one_sentence(start: Start, tmp_path: Path) -> None:
-    status, _, err = finish(start(*SMALL_GRID, *SLURM, "--out", tmp_path, PATH=str(tmp_path)))
+def test_a_machine_without_sbatch_is_named_in_one_sentence(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, _, err = command("--all", *SLURM, "--out", tmp_path)
     assert status == 2
     assert err == "error: --executor slurm: there is no sbatch here; run this on a login node of the cluster\n"
 
@@ -166,12 +180,12 @@ def test_time_limits_are_read_as_sbatch_reads_them(limit: str, expected: int) ->
 
 
 @pytest.mark.parametrize("limit", ["", "two hours", "1:2:3:4", "-5"])
-def test_what_is_no_time_limit_is_refused(limit: str) -> None:
+def test_a_wrong_time_limit_is_refused(limit: str) -> None:
     with pytest.raises(ExecutorError, match=re.escape(f"--slurm time={limit}: expected minutes")):
         minutes(limit)
 
 
-def test_options_of_sbatch_are_named_as_sbatch_names_them() -> None:
+def test_options_have_the_names_that_sbatch_uses() -> None:
     options = ("--gres=gpu:a100:1", "mail_user=a=b@c", "exclusive")
     assert sbatch_options(options) == {"gres": "gpu:a100:1", "mail-user": "a=b@c", "exclusive": True}
     assert wants_gpu(options)
@@ -179,16 +193,19 @@ def test_options_of_sbatch_are_named_as_sbatch_names_them() -> None:
 
 
 @pytest.mark.parametrize("option", ["array=0-3", "--output=x", "p=gpu", "=x", "Partition=gpu", "a b=c"])
-def test_options_that_are_not_the_users_are_refused(option: str) -> None:
+def test_malformed_and_reserved_options_are_refused(option: str) -> None:
     with pytest.raises(ExecutorError, match=re.escape(f"--slurm {option}: ")):
         sbatch_options([option])
 
 
-def test_all_that_sbatch_says_is_passed_on(start: Start, fakes: Path, tmp_path: Path) -> None:
+def test_the_message_of_sbatch_is_passed_on(
+    command: Command, grid: list[str], fakes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = "sbatch: unrecognized option '--partitoin=gpu'\nTry \"sbatch --help\" for more information\n"
     (fakes / "sbatch").write_text(f"#!/bin/bash\ncat >&2 <<'END'\n{said}END\nexit 1\n")
-    arguments = [*SMALL_GRID, *SLURM, "--slurm=partitoin=gpu", "--out", tmp_path / "out"]
-    status, _, err = finish(start(*arguments, PATH=f"{fakes}:{os.environ['PATH']}"))
+    monkeypatch.setenv("PATH", f"{fakes}:{os.environ['PATH']}")
+    status, _, err = command(*grid, *SLURM, "--slurm=partitoin=gpu", "--out", tmp_path / "out")
     assert status == 2
     assert "sbatch refuses the jobs: sbatch: unrecognized option '--partitoin=gpu'" in err
+    assert err.splitlines()[-1].startswith("error: ")  # submitit has printed the text of sbatch before
     assert "Traceback" not in err

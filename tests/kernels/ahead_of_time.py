@@ -1,15 +1,14 @@
-"""Compile recorded launches for GPUs that are not here, and read registers, stack and shared memory off the binary.
+"""Compile recorded launches for GPUs that are not in this machine, and read the resources off the binaries.
 
-`python tests/kernels/ahead_of_time.py` compiles every launch and rewrites `resources.json`, which test_ahead_of_time.py
-compares with. `python tests/kernels/ahead_of_time.py dense_block` compiles the launches of one family and prints them.
+`python tests/kernels/ahead_of_time.py` compiles every launch and rewrites `resources.json`, with which
+test_ahead_of_time.py compares. `python tests/kernels/ahead_of_time.py dense_block` compiles and prints one family.
 """
 
 import importlib
 import json
 import re
-import subprocess
 import sys
-import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 import triton
+from disassembly import disassemble, resource_usage
 from fastser_kernels.launch import Launch, fp32_precision, launch_options, recorded
 from launches import all_launches
 from triton.backends.compiler import GPUTarget
@@ -29,17 +29,18 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+ARCHITECTURES = {"sm_80": "SM80", "sm_90": "SM90a", "sm_100": "SM100a"}
 SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "sm_100": 227 * 1024, "gfx942": 64 * 1024}
 _POINTER = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int64: "*i64"}
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one compiled kernel needs, per thread (registers, stack) or block (shared), and what its code contains.
+    """Resources of one compiled kernel, per thread (registers, stack) or block (shared), and counts of instructions.
 
-    A program's products are its `tl.dot`s, "rows x columns x depth of the tile, dtype of the operands". On NVIDIA they
-    become instructions of a warp (HMMA) or of a group of four warps (HGMMA on sm_90, UTCMMA on sm_100), on AMD of a
-    wavefront (MFMA).
+    The products of a program are its `tl.dot`s, as "rows x columns x depth of the tile, dtype of the operands". On
+    NVIDIA they become instructions of a warp (HMMA) or of a group of four warps (HGMMA on sm_90, UTCMMA on sm_100), on
+    AMD of a wavefront (MFMA).
     """
 
     registers: int
@@ -56,7 +57,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Specialisation:
-    """A kernel as Triton would specialise it for one launch: picklable, equal where the binary is."""
+    """A kernel as Triton specialises it for one launch. It is picklable, and equal for equal binaries."""
 
     module: str
     kernel: str
@@ -68,7 +69,7 @@ class Specialisation:
 
 
 def specialise(launch: Launch) -> Specialisation:
-    """Types, constants and divisibility of a launch's arguments, by Triton's rules."""
+    """Return types, constants and divisibility of the arguments of a launch, by Triton's rules."""
     signature: dict[str, str] = {}
     constexprs: dict[str, Any] = {}
     divisible = []
@@ -97,11 +98,20 @@ def _is_one(value: Any) -> bool:
     return isinstance(value, int) and value == 1
 
 
-def compile_for(specialisation: Specialisation, target: str) -> Resources:
+@dataclass(frozen=True)
+class Binary:
+    """One compiled kernel: a cubin (NVIDIA) or assembly (AMD), bytes of shared memory, and its products."""
+
+    code: bytes | str
+    shared: int
+    products: str
+
+
+def compile_for(specialisation: Specialisation, target: str) -> Binary:
     """Compile for one GPU.
 
     Raises:
-        triton.CompilationError: Or whatever the compiler raises, if it does not compile.
+        triton.CompilationError: Or another exception of the compiler, if the kernel does not compile.
     """
     kernel = getattr(importlib.import_module(specialisation.module), specialisation.kernel)
     on_amd = target.startswith("gfx")
@@ -118,12 +128,19 @@ def compile_for(specialisation: Specialisation, target: str) -> Resources:
     compiled = triton.compile(source, target=TARGETS[target], options=options)
     product = r"tt\.dot .*: tensor<(\d+)x(\d+)x(\w+)> \* tensor<\d+x(\d+)x"
     products = ", ".join(f"{m}x{n}x{k} {dtype}" for m, k, dtype, n in re.findall(product, compiled.asm["ttir"]))
-    if on_amd:
-        return _amd_resources(compiled.asm["amdgcn"], compiled.metadata.shared, products)
-    return _nvidia_resources(compiled.asm["cubin"], compiled.metadata.shared, products)
+    return Binary(compiled.asm["amdgcn" if on_amd else "cubin"], compiled.metadata.shared, products)
 
 
-def _amd_resources(assembly: str, shared: int, products: str) -> Resources:
+def read_resources(binaries: Sequence[Binary], target: str) -> list[Resources]:
+    """Return the resources of all kernels that were compiled for one GPU."""
+    if target.startswith("gfx"):
+        return [_amd_resources(binary, str(binary.code)) for binary in binaries]
+    cubins = [bytes(binary.code) for binary in binaries]
+    codes = disassemble(cubins, ARCHITECTURES[target])
+    return [_nvidia_resources(*kernel) for kernel in zip(binaries, map(resource_usage, cubins), codes, strict=True)]
+
+
+def _amd_resources(binary: Binary, assembly: str) -> Resources:
     def number(key: str) -> int:
         found = re.search(rf"\.{key}:\s*(\d+)", assembly)
         return int(found.group(1)) if found else 0
@@ -132,9 +149,9 @@ def _amd_resources(assembly: str, shared: int, products: str) -> Resources:
         registers=number("vgpr_count"),
         stack=number("private_segment_fixed_size"),
         spills=number("vgpr_spill_count"),  # scalar registers spill into vector registers, not into memory
-        shared=shared,
+        shared=binary.shared,
         wide_accesses=len(re.findall(r"\b(?:global|buffer)_(?:load|store)_dwordx4", assembly)),
-        products=products,
+        products=binary.products,
         hmma=0,
         hgmma=0,
         utcmma=0,
@@ -142,23 +159,14 @@ def _amd_resources(assembly: str, shared: int, products: str) -> Resources:
     )
 
 
-def _nvidia_resources(cubin: bytes, shared: int, products: str) -> Resources:
-    tool = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        usage, code = (
-            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
-            for option in ("--dump-resource-usage", "--dump-sass")
-        )
-    counts = {name: int(value) for name, value in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", usage)}
+def _nvidia_resources(binary: Binary, usage: dict[str, int], code: str) -> Resources:
     return Resources(
-        registers=counts["REG"],
-        stack=counts["STACK"],
+        registers=usage["REG"],
+        stack=usage["STACK"],
         spills=len(re.findall(r"\b(?:LDL|STL)\b", code)),
-        shared=shared,
+        shared=binary.shared,
         wide_accesses=len(re.findall(r"\b(?:LDG|STG|LDGSTS)\.\S*128|\bUTMA(?:LDG|STG)", code)),
-        products=products,
+        products=binary.products,
         hmma=len(re.findall(r"\bHMMA\b", code)),
         hgmma=len(re.findall(r"\bHGMMA\b", code)),
         utcmma=len(re.findall(r"\bUTC\w*MMA\b", code)),
@@ -167,11 +175,11 @@ def _nvidia_resources(cubin: bytes, shared: int, products: str) -> Resources:
 
 
 def specialisations(only: str = "", batch: int | None = None) -> dict[Specialisation, str]:
-    """Every different binary that the launches need, with the name of the first launch that needs it.
+    """Return every binary that the launches need, with the name of the first launch that needs it.
 
     Args:
-        only: How the names of the launches begin: a family.
-        batch: Segments of a batch, where it is not what the settings say.
+        only: Prefix of the names of the launches, such as a family.
+        batch: Number of segments of a batch; by default that of the settings.
     """
     found: dict[Specialisation, str] = {}
     for name, run in all_launches(batch):
@@ -184,7 +192,7 @@ def specialisations(only: str = "", batch: int | None = None) -> dict[Specialisa
 
 
 def label(specialisation: Specialisation, name: str) -> str:
-    """One line that names a specialisation: launch, kernel, constants, sizes that are divisible by 16."""
+    """Return a line that names a specialisation: launch, kernel, constants, sizes that are divisible by 16."""
     constants = ", ".join(f"{key}={value}" for key, value in specialisation.constexprs)
     configuration = f"{specialisation.num_warps} warps, {specialisation.num_stages} stages"
     arguments = [specialisation.signature[place] for place in specialisation.divisible]
@@ -193,16 +201,19 @@ def label(specialisation: Specialisation, name: str) -> str:
 
 
 def compile_all(only: str = "") -> dict[str, dict[str, Resources]]:
-    """Resources by label and target, on all cores."""
+    """Return the resources by label and target, compiled on all cores."""
     needed = specialisations(only)
     labelled = {label(specialisation, name): specialisation for specialisation, name in needed.items()}
     assert len(labelled) == len(needed), "two binaries have one label"
-    jobs = [(row, target) for row in labelled for target in TARGETS]
     table: dict[str, dict[str, Resources]] = {row: {} for row in labelled}
     with ProcessPoolExecutor() as pool:
-        compiled = pool.map(compile_for, [labelled[row] for row, _ in jobs], [target for _, target in jobs])
-        for (row, target), resources in zip(jobs, compiled, strict=True):
-            table[row][target] = resources
+        binaries = {
+            target: pool.map(compile_for, labelled.values(), [target] * len(labelled), chunksize=4)
+            for target in TARGETS
+        }
+        for target, compiled in binaries.items():
+            for row, resources in zip(labelled, read_resources(list(compiled), target), strict=True):
+                table[row][target] = resources
     return table
 
 

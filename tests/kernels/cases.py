@@ -1,4 +1,4 @@
-"""What the test files of several families share: inputs, layouts, spies, the same layers from plain modules."""
+"""Inputs, layouts, spies and plain modules that the tests of several families share."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-"""What the operations take on a CPU."""
+REGISTERED_DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+"""Dtypes for opcheck: one for each dtype of statistics and each size of values."""
+
+REGISTERED = [(torch.float64, "contiguous"), (torch.float32, "channels_last"), (torch.bfloat16, "contiguous")]
+"""Dtypes and layouts of maps for opcheck."""
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x.contiguous(),
@@ -19,12 +22,12 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "sliced": lambda x: x.repeat_interleave(2, dim=3)[..., ::2],
     "expanded": lambda x: x[:, :, :1, :1].expand(x.shape),
 }
-"""Maps `[N, C, T, F]` as they may lie in memory; "expanded" ones are all like their first pixel."""
+"""Layouts of maps `[N, C, T, F]` in memory; "expanded" maps repeat their first pixel."""
 
-normal = pytest.mark.parametrize(
-    "normal", [{"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}], ids=["standard", "shifted"]
-)
-"""Keyword arguments of `Tensor.normal_`: what comes in is standard normal, or far to one side of zero."""
+STANDARD, SHIFTED = {"mean": 0.0, "std": 1.0}, {"mean": -2.3, "std": 0.5}
+"""Keyword arguments of `Tensor.normal_`: standard normal values, or values far to one side of zero."""
+
+normal = pytest.mark.parametrize("normal", [STANDARD, SHIFTED], ids=["standard", "shifted"])
 
 training_and_eval = pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
 
@@ -32,24 +35,24 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA devic
 
 
 def on_gpu(test: Any) -> Any:
-    """Mark a test, or a class of tests, that needs a CUDA device."""
+    """Mark a test that needs a CUDA device."""
     return pytest.mark.gpu(NO_GPU(test))
 
 
 def replaced(arguments: list[Any], place: int, value: Any) -> list[Any]:
-    """A copy of `arguments` with another `value` in one place."""
+    """Return a copy of `arguments` with another `value` in one place."""
     return [*arguments[:place], value, *arguments[place + 1 :]]
 
 
 def assert_refused(call: Callable[..., Any], wrong: list[tuple[Any, type[Exception], str]]) -> None:
-    """Call with arguments of which one is wrong: each must raise its error with a sentence that matches."""
+    """Check that each call with one wrong argument raises its error with a matching sentence."""
     for arguments, error, sentence in wrong:
         with pytest.raises(error, match=sentence):
             call(*arguments)
 
 
 def input_only_asked(op: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """A list that fills with the last argument of the backward operations which run: whether only x has a gradient."""
+    """Return a list that collects `input_only` (the last argument) of every later backward operation."""
     asked: list[bool] = []
     backward = op._backward
     monkeypatch.setattr(op, "_backward", lambda *args: asked.append(args[-1]) or backward(*args))
@@ -57,7 +60,7 @@ def input_only_asked(op: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[bo
 
 
 def bytes_kept_for_backward(run: Callable[[], Tensor], *without: Tensor) -> int:
-    """Bytes of the tensors that autograd keeps while `run` computes, each counted once, but those in `without`."""
+    """Return the bytes of the tensors that autograd saves in `run`, each counted once, except those in `without`."""
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -70,7 +73,7 @@ def bytes_kept_for_backward(run: Callable[[], Tensor], *without: Tensor) -> int:
 
 
 class OperationsSeen(TorchDispatchMode):
-    """Lists the operations that run, "library::name", with their arguments."""
+    """List of the operations that run, "library::name", with their arguments."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class OperationsSeen(TorchDispatchMode):
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as one graph, traced but not lowered."""
+    """Return the function compiled as one graph, traced but not lowered."""
     torch._dynamo.reset()
     return torch.compile(function, fullgraph=True, backend="aot_eager")
 
@@ -90,7 +93,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def loss_after_training(
     model: nn.Module, loss: Callable[[nn.Module], Tensor], optimizer: Callable[..., torch.optim.Optimizer]
 ) -> float:
-    """Train for 50 steps; the last loss."""
+    """Train for 50 steps and return the last loss."""
     steps = optimizer(model.parameters())
     for _ in range(50):
         steps.zero_grad()
@@ -107,10 +110,10 @@ def assert_trains_alike(
     optimizer: Callable[..., torch.optim.Optimizer],
     below: float,
 ) -> None:
-    """Train both for 50 steps from the same weights: they must learn, and end at the same loss.
+    """Check that both learn in 50 steps from the same weights, and end at the same loss.
 
-    1e-4 of the loss, and 1e-2 of the weights and statistics, is what rounding makes of it. State dicts must load into
-    each other.
+    The tolerances allow for rounding: 1e-4 of the loss, 1e-2 of the weights and statistics. The state dicts must load
+    into each other.
     """
     plain.load_state_dict(fused.state_dict())
     losses = [loss_after_training(model, loss, optimizer) for model in (fused, plain)]
@@ -123,7 +126,7 @@ def assert_trains_alike(
 
 
 class PlainDenseBlock(nn.Module):
-    """A DenseBlock from plain modules, with torchvision's names."""
+    """DenseBlock from plain modules, with torchvision's names."""
 
     def __init__(self, in_channels: int, growth_rate: int, num_layers: int) -> None:
         super().__init__()
@@ -140,13 +143,13 @@ class PlainDenseBlock(nn.Module):
 
 
 def plain_transition(in_channels: int, out_channels: int) -> nn.Module:
-    """A transition from plain modules."""
+    """Return a transition from plain modules."""
     norm, conv = nn.BatchNorm2d(in_channels), nn.Conv2d(in_channels, out_channels, 1, bias=False)
     return nn.Sequential(OrderedDict(norm=norm, relu=nn.ReLU(), conv=conv, pool=nn.AvgPool2d(2)))
 
 
 class PlainHighway(nn.Module):
-    """A highway network from plain modules."""
+    """Highway network from plain modules."""
 
     def __init__(self, units: int, num_layers: int) -> None:
         super().__init__()

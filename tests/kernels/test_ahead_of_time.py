@@ -1,4 +1,4 @@
-"""Tier three: every kernel in every configuration that the models launch, compiled for GPUs that are not here."""
+"""The ahead-of-time tier: every kernel in every configuration that the models launch, compiled for four GPUs."""
 
 import json
 import re
@@ -17,19 +17,19 @@ if not INTERPRETED:
     from ahead_of_time import RESOURCES, SHARED_LIMIT, Resources, compile_all, specialisations
 
 SMALL_TILES = {
-    "highway": "16 rows: with 64, a batch of 64 would keep a quarter of the multiprocessors busy",
-    "lstm: .* BLOCK_H=32": "32 rows: that is all the units there are",
+    "highway": "16 rows: with 64, a batch of 64 would use only a quarter of the multiprocessors",
+    "lstm: .* BLOCK_H=32": "32 rows: the model has 32 units",
     "conv_backward_kernel .* BP=16, .* INPUT=True": "16 rows: with 64, three tf32 products of float32 operands spill",
 }
-"""Kernels with tiles of fewer than the 64 rows that HGMMA takes, and why."""
+"""Kernels with tiles of fewer rows than the 64 of HGMMA, each with its reason."""
 
-NARROW = {"finish_kernel .* by 16: none": "sums of a number of programs that is no multiple of 16: a few hundred KB"}
-"""Kernels that need no 16-byte access, and why."""
+NARROW = {"finish_kernel .* by 16: none": "a few hundred KB of partial sums, whose number is not a multiple of 16"}
+"""Kernels that need no 16-byte access, each with its reason."""
 
 
 @pytest.fixture(scope="module")
 def compiled() -> "dict[str, dict[str, Resources]]":
-    """Resources of every kernel on every target."""
+    """Return the resources of every kernel on every target."""
     return compile_all()
 
 
@@ -59,7 +59,7 @@ def test_products_run_on_tensor_cores(compiled: "dict[str, dict[str, Resources]]
 def test_products_run_on_the_tensor_cores_of_sm_90_but_for_small_tiles(
     compiled: "dict[str, dict[str, Resources]]",
 ) -> None:
-    """HGMMA takes 64 rows, of any dtype, and needs four warps."""
+    """HGMMA multiplies 64 rows of any dtype with four warps."""
     for kernel, resources in ((kernel, by_target["sm_90"]) for kernel, by_target in compiled.items()):
         if resources.products:
             rows = min(int(rows) for rows in re.findall(r"(\d+)x\d+x\d+", resources.products))
@@ -68,7 +68,7 @@ def test_products_run_on_the_tensor_cores_of_sm_90_but_for_small_tiles(
 
 
 def test_another_batch_size_compiles_nothing_new() -> None:
-    """But `finish_kernel`, whose loads would be 4 bytes wide did it not know that a number of partial sums is even."""
+    """`finish_kernel` is excepted: its wide loads need the divisibility of the number of partial sums."""
     usual, other = set(specialisations()), set(specialisations(batch=37)) | set(specialisations(batch=1))
     assert {specialisation.kernel for specialisation in other - usual} <= {"finish_kernel"}
 

@@ -1,4 +1,4 @@
-"""Mean and variance of each channel, and the sums behind their gradient, on a CPU."""
+"""Mean and variance of each channel on a CPU, and the sums behind their gradients."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ AXES = (0, 1, 2)
 
 
 def _maps(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, *, dense: bool = True) -> Tensor:
-    """Maps `[N, T, F, C]` whose channels have different means and spreads; or some channels of wider maps."""
+    """Return maps `[N, T, F, C]` with different means and spreads per channel, dense or a slice of wider maps."""
     *pixels, channels = shape
     width = channels if dense else channels + 5
     spread, offset = torch.linspace(1, 3, width, dtype=dtype), torch.arange(width)
@@ -38,7 +38,7 @@ def test_parts_of_different_size_count_by_their_pixels() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 100.0], ids="mean {}".format)
 def test_moments_in_float32_are_as_exact_as_batch_norms(offset: float) -> None:
-    """Up to a mean of 100 standard deviations."""
+    """The mean is 0 or 100 standard deviations."""
     maps = torch.randn(4, 64, 64, 24) + offset
     exact_var, exact_mean = torch.var_mean(maps.double(), AXES, correction=0)
     mean, var = moments(maps)

@@ -1,4 +1,4 @@
-"""What only the DenseBlock's Triton kernels can get wrong: tiles, bands, groups, neighbouring slices, moments."""
+"""Properties of the DenseBlock's Triton kernels alone: tiles, groups, neighbouring slices, moments."""
 
 import pytest
 import torch
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(autouse=True)
 def only_where_kernels_run(device: str) -> None:
-    """Launchers take CPU tensors in Triton's interpreter only."""
+    """Skip where launchers cannot run: they take CPU tensors in Triton's interpreter only."""
     if device == "cpu" and not INTERPRETED:
         pytest.skip("kernels run on a GPU or in Triton's interpreter")
 
 
 def _lists(channels: int, growth_rate: int, layers: int, device: str) -> list[list[Tensor]]:
-    """bn_weight, bn_bias, running_mean, running_var, conv_weight; scales of both signs."""
+    """Return bn_weight, bn_bias, running_mean, running_var and conv_weight; the scales have both signs."""
     lists: list[list[Tensor]] = [[] for _ in range(5)]
     for i in range(layers):
         C = channels + i * growth_rate
@@ -36,15 +36,21 @@ def _lists(channels: int, growth_rate: int, layers: int, device: str) -> list[li
     return lists
 
 
+def _norm_and_kernel(lists: list[list[Tensor]]) -> tuple[forward_kernels.Norm, Tensor]:
+    """Return the only layer's batch normalisation, with running statistics, and kernel."""
+    weight, bias, mean, var, kernel = (values[0] for values in lists)
+    return forward_kernels.Norm(weight, bias, mean, var), kernel
+
+
 @pytest.mark.parametrize(
     ("shape", "growth_rate", "layers"),
-    [((1, 3, 3, 150), 2, 2), ((1, 8, 4, 6), 40, 2), ((2, 3, 3, 4), 25, 1), ((3, 40, 5, 7), 8, 2), ((1, 1, 1, 1), 1, 2)],
+    [((1, 3, 2, 130), 2, 2), ((1, 8, 4, 6), 40, 2), ((2, 3, 3, 4), 25, 1), ((3, 40, 5, 7), 8, 2), ((1, 1, 1, 1), 1, 2)],
     ids=["wider than a tile", "groups of maps", "odd groups", "blocks of channels", "one of each"],
 )
 def test_tiles_and_groups(
     shape: tuple[int, int, int, int], growth_rate: int, layers: int, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In eval, where no statistics hide an error; programs walk over several tiles."""
+    """Eval mode lets no statistics hide an error. Each program walks over several tiles."""
     monkeypatch.setattr(backward_kernels, "PROGRAMS", 2)
     x, lists = torch.randn(shape, device=device), _lists(shape[1], growth_rate, layers, device)
     maps, mean, var = forward_kernels.forward(x, *lists, False, EPS)
@@ -61,35 +67,35 @@ def test_tiles_and_groups(
 
 
 def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str) -> None:
-    """Slices are not multiples of what a program stores at once."""
+    """Slices are not multiples of the width of a store."""
     C, growth_rate, lists = 5, 3, _lists(5, 3, 1, device)
     maps = torch.full((2, 6, 7, 12), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
     maps[:, :C] = torch.randn(2, C, 6, 7)
-    norm = tuple(values[0] for values in lists[:4])
-    partial = forward_kernels._layer(maps, C, lists[4][0], norm, EPS, moments=True)
+    norm, kernel = _norm_and_kernel(lists)
+    partial = forward_kernels._layer(maps, C, kernel, norm, EPS, moments=True)
     assert maps[:, : C + growth_rate].isfinite().all()
     assert partial.isfinite().all()
     assert maps[:, C + growth_rate :].isnan().all()
 
 
 def test_statistics_of_maps_wider_than_a_tile(dtype: torch.dtype, device: str) -> None:
-    """Columns that a tile reads for its neighbours' sake are not counted twice."""
+    """Columns in the halo of two tiles are not counted twice."""
     C, growth_rate, lists = 3, 2, _lists(3, 2, 1, device)
-    maps = torch.empty(2, 3, 300, C + growth_rate, dtype=dtype, device=device).permute(0, 3, 1, 2)
-    maps[:, :C] = torch.randn(2, C, 3, 300)
-    norm = tuple(values[0] for values in lists[:4])
-    partial = forward_kernels._layer(maps, C, lists[4][0], norm, EPS, moments=True)
+    maps = torch.empty(1, 2, 270, C + growth_rate, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    maps[:, :C] = torch.randn(1, C, 2, 270)
+    norm, kernel = _norm_and_kernel(lists)
+    partial = forward_kernels._layer(maps, C, kernel, norm, EPS, moments=True)
     mean, var = torch.empty(2, growth_rate, device=device)
     moments_kernels.finish_moments(partial, mean, var)
     exact_var, exact_mean = torch.var_mean(maps[:, C:].double(), (0, 2, 3), correction=0)
-    assert (partial[0].sum(1) == 2 * 3 * 300).all()
+    assert (partial[0].sum(1) == 2 * 270).all()
     assert (mean - exact_mean).abs().max() < 1e-6
     assert relative_error(var, exact_var) < 1e-6
 
 
 @pytest.mark.parametrize("growth_rate", [3, 25])
 def test_nothing_behind_a_kernel_is_read(growth_rate: int, device: str) -> None:
-    """A kernel whose maps are not a multiple of a group's, between values that are not numbers."""
+    """The kernel lies between NaNs, and its number of maps is not a multiple of a group."""
     lists = _lists(3, growth_rate, 1, device)
     guarded = torch.full((9 * 3 * (growth_rate + 64),), torch.nan, device=device)
     kernel = guarded[: 9 * 3 * growth_rate].view(growth_rate, 3, 3, 3).permute(0, 3, 1, 2)
@@ -106,13 +112,16 @@ OF_MAPS = LAYOUTS | {
 }
 
 
-@pytest.mark.parametrize("layout", OF_MAPS)
+@pytest.mark.parametrize(
+    ("layout", "dtype"), [*((layout, torch.float32) for layout in OF_MAPS), ("channels_last", torch.float16)]
+)
 def test_moments_and_copy_of_any_layout(
     layout: str, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moments_kernels, "MAX_PROGRAMS", 3)
-    x = OF_MAPS[layout](torch.randn(2, 40, 11, 17, device=device).to(dtype))
-    out = torch.full((2, 11, 17, 56), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
+    """Programs take two steps, and the last one is not full."""
+    monkeypatch.setattr(moments_kernels, "MAX_PROGRAMS", 2)
+    x = OF_MAPS[layout](torch.randn(2, 40, 7, 13, device=device).to(dtype))
+    out = torch.full((2, 7, 13, 56), torch.nan, dtype=dtype, device=device).permute(0, 3, 1, 2)
     partial = moments_kernels.copy_maps(x, out[:, 8:48], moments=True)
     assert torch.equal(out[:, 8:48], x)
     assert out[:, :8].isnan().all()
@@ -127,7 +136,7 @@ def test_moments_and_copy_of_any_layout(
 
 
 def test_moments_are_safe_far_from_zero(device: str) -> None:
-    """A mean of 100 standard deviations: the variance from fp32 sums of squares would be off by 5e-4."""
+    """At a mean of 100 standard deviations, the variance from fp32 sums of squares would have an error of 5e-4."""
     x = 0.01 * torch.randn(2, 8, 32, 16, device=device) + 1.0
     mean, var = moments_kernels.channel_moments(x)
     exact_var, exact_mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)

@@ -1,11 +1,11 @@
-"""Segments from a bank, and mixtures of two, on every tier."""
+"""Segments from a bank, and mixtures of two segments, in every tier."""
 
 from typing import Any
 
 import pytest
 import torch
 from accuracy import assert_accurate
-from cases import DTYPES, assert_refused, compiled, normal, on_gpu
+from cases import REGISTERED_DTYPES, assert_refused, compiled, normal, on_gpu
 from fastser_kernels import gather_mixup, gather_segments
 from fastser_kernels.gather import op, reference
 from torch import Tensor
@@ -14,11 +14,14 @@ from torch.library import opcheck
 MEAN, STD = -1.5, 2.0
 EXTREME = [-(2**63), -9, -2, 18, 20, 4000, 2**63 - 1]
 SHAPES = [(5, 3), (21, 40), (3, 130)]
-"""Frames of a segment and bins: smaller than a tile, several tiles in time, several in frequency."""
+"""Frames of a segment and bins: less than a tile, several tiles in time, several tiles in frequency."""
 
 
 def _windows(segment_frames: int, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Into a bank of 64 frames: full, padded on either side, empty, up to the last frame, longer than a segment."""
+    """Return starts and lengths in a bank of 64 frames, and lam.
+
+    The segments are full, padded in either batch, empty, at the end of the bank, or longer than asked for.
+    """
     start_a, length_a = [0, 10, 61, 64, 64 - segment_frames, 7], [segment_frames, 2, 3, 0, segment_frames, 50]
     start_b, length_b = [40, 9, 0, 5, 0, 30], [segment_frames, segment_frames, 1, 2, 0, 2]
     indices = (torch.tensor(values, device=device) for values in (start_a, length_a, start_b, length_b))
@@ -53,10 +56,11 @@ def test_mixture_is_exactly_a_part_where_its_weight_is_one(dtype: torch.dtype, d
     mixed = gather_mixup(frames, start_a, length_a, start_b, length_b, lam, MEAN, STD, 21)
     assert torch.equal(mixed[4], b[4])
     assert torch.equal(mixed[5], a[5])
-    if dtype == torch.float32:  # a real frame mixed with padding: a weighted part, and nothing added
+    if dtype == torch.float32:  # a real frame mixed with padding is the weighted frame
         torch.testing.assert_close(mixed[2, 1:3], 0.5 * a[2, 1:3], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.fast
 @pytest.mark.kernel
 @pytest.mark.parametrize("bins", [slice(3, 43), slice(0, 80, 2)], ids=["rows apart", "bins apart"])
 def test_takes_any_layout(bins: slice, device: str) -> None:
@@ -128,8 +132,8 @@ def test_at_full_size_nothing_waits_and_bits_repeat() -> None:
     torch.testing.assert_close(first.float(), exact, rtol=2**-8, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_is_registered_rightly(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", REGISTERED_DTYPES)
+def test_passes_opcheck(dtype: torch.dtype) -> None:
     frames = torch.randn(64, 3, dtype=dtype)
     *indices, lam = _windows(5, "cpu")
     moments = torch.tensor([MEAN, STD], dtype=torch.promote_types(dtype, torch.float32))
@@ -167,6 +171,7 @@ def test_a_batch_is_one_launch() -> None:
     assert len(launched) == 1
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("start", "length"), [(-1, 3), (18, 3), (0, -1), (2**63 - 1, 3)])
 def test_a_place_outside_is_named(start: int, length: int) -> None:
     frames, zeros = torch.randn(20, 3), torch.zeros(2, dtype=torch.int64)
@@ -180,6 +185,7 @@ def test_a_place_outside_is_named(start: int, length: int) -> None:
         gather_mixup(frames, zeros, zeros, starts, lengths, torch.rand(2), MEAN, STD, 5)
 
 
+@pytest.mark.fast
 def test_a_segment_may_have_more_frames_than_are_asked_for_or_left_in_the_bank() -> None:
     frames, start = torch.randn(20, 3), torch.tensor([15, 2])
     expected = gather_segments(frames, start, torch.tensor([5, 5]), MEAN, STD, 5)

@@ -136,8 +136,8 @@ def test_a_gpu_without_triton_gets_the_reference_and_one_warning(monkeypatch: py
         registration._triton_installed.cache_clear()
 
 
-@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
-def test_who_has_a_kernel() -> None:
+@pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
+def test_which_tensors_the_operations_take() -> None:
     with FakeTensorMode():
         on_gpu = torch.empty(2, device="cuda")
         assert registration.has_kernel(on_gpu) == (registration.find_spec("triton") is not None)
@@ -147,8 +147,8 @@ def test_who_has_a_kernel() -> None:
 
 
 def _refuse_reference(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the choice to `is_slower`, and let the reference fail."""
-    monkeypatch.undo()  # what conftest.py does for all other tests
+    """Restore `is_slower`, and let the reference raise an error."""
+    monkeypatch.undo()  # conftest.py replaces `is_slower` for all other tests
 
     def refuse(*args: object, **modes: object) -> None:
         raise AssertionError("the reference was called")
@@ -156,7 +156,7 @@ def _refuse_reference(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module(f"fastser_kernels.{family}.op").reference, family, refuse)
 
 
-@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
+@pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
 @pytest.mark.parametrize(
     ("family", "module", "small", "large"),
     [
@@ -166,7 +166,7 @@ def _refuse_reference(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["dense_block", "lstm", "transition"],
 )
-def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
+def test_a_cpu_uses_the_reference_where_it_is_faster_unless_compiled(
     family: str, module: nn.Module, small: Tensor, large: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_reference(family, monkeypatch)
@@ -176,13 +176,13 @@ def test_on_a_cpu_the_reference_takes_what_it_is_faster_at_unless_compiled(
     compiled(module.float())(small)
 
 
-@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
+@pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
 @pytest.mark.parametrize(
     ("family", "module", "shape"),
     [("dense_block", DenseBlock(8, 4, 2), (1, 8, 256, 384)), ("transition", Transition(8, 2), (1, 8, 512, 768))],
     ids=["dense_block", "transition"],
 )
-def test_on_a_cpu_the_reference_takes_larger_maps_when_training(
+def test_a_cpu_uses_the_reference_for_larger_maps_in_training(
     family: str, module: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_reference(family, monkeypatch)
@@ -191,7 +191,7 @@ def test_on_a_cpu_the_reference_takes_larger_maps_when_training(
     module.eval()(torch.randn(shape))
 
 
-@pytest.mark.skipif(registration.INTERPRETED, reason="here the interpreter takes CPU tensors")
+@pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
 @pytest.mark.parametrize(
     ("family", "make", "shape"),
     [
@@ -201,18 +201,18 @@ def test_on_a_cpu_the_reference_takes_larger_maps_when_training(
     ],
     ids=["dense_block", "lstm", "transition"],
 )
-def test_what_a_cpu_computes_unasked_equals_the_reference(
+def test_the_default_on_a_cpu_equals_the_reference(
     family: str, make: Callable[[], nn.Module], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In float32, at sizes and in the way in which cpu.py takes over; the reference may not help it."""
-    monkeypatch.undo()  # what conftest.py does for all other tests
+    """Compare in float32, at sizes for which cpu.py is chosen by default, without the reference."""
+    monkeypatch.undo()  # conftest.py replaces `is_slower` for all other tests
     module = make()
     op = importlib.import_module(f"fastser_kernels.{family}.op")
     for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):
-        nn.init.constant_(norm.weight, 0.5)  # and these shifts keep what the ReLUs get away from zero
+        nn.init.constant_(norm.weight, 0.5)  # with these shifts, no input of a ReLU is near zero
         norm.bias.data = torch.tensor([3.0, -3.0]).repeat(norm.num_features)[: norm.num_features]
     values = torch.randn(shape)
-    if values.dim() == 4:  # as all maps in the models
+    if values.dim() == 4:  # the layout of all maps in the models
         values = values.contiguous(memory_format=torch.channels_last)
 
     def results(run: nn.Module, dtype: torch.dtype = torch.float32) -> list[Tensor]:

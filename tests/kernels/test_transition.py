@@ -1,4 +1,4 @@
-"""The transition on every tier."""
+"""The transition in every tier."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from accuracy import CAPS, assert_accurate, relative_error
 from cases import (
-    DTYPES,
     LAYOUTS,
+    REGISTERED,
+    SHIFTED,
+    STANDARD,
     assert_refused,
     assert_trains_alike,
     bytes_kept_for_backward,
     compiled,
     input_only_asked,
-    normal,
     on_gpu,
     plain_transition,
     replaced,
@@ -31,11 +32,11 @@ from fastser.layers import Transition
 
 EPS = 1e-5
 SHAPES = [(2, 72, 7, 6), (3, 5, 4, 35)]
-"""Odd in rows and more than one block of channels; odd in columns and more than one block of them."""
+"""Odd number of rows and more than one block of channels; odd number of columns and more than one block of columns."""
 
 
 def _parameters(channels: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> list[Tensor]:
-    """Scale, shift, running mean, running variance, kernel."""
+    """Return scale, shift, running mean, running variance and kernel."""
     positive, any_sign = torch.rand(2, channels) + 0.5, torch.randn(2, channels)
     kernel = torch.randn(4, channels, 1, 1)
     return [t.to(device, dtype) for t in (positive[0], any_sign[0], any_sign[1], positive[1], kernel)]
@@ -44,7 +45,7 @@ def _parameters(channels: int, dtype: torch.dtype = torch.float32, device: str =
 def _maps(
     shape: tuple[int, ...], dtype: torch.dtype, parameters: list[Tensor], training: bool, **normal: float
 ) -> Tensor:
-    """Maps that keep what the ReLU gets away from zero, where the gradient jumps."""
+    """Return maps for which the inputs of the ReLU are not near zero, where the gradient jumps."""
     weight, bias, mean, var, _ = (p.cpu().double() for p in parameters)
     x = torch.empty(shape).normal_(**normal).to(dtype)
     for _ in range(4):
@@ -58,7 +59,7 @@ def _maps(
 def _run(
     function: Callable[..., Tensor], x: Tensor, parameters: list[Tensor], cotangent: Tensor, **modes: Any
 ) -> dict[str, Tensor]:
-    """Result, gradients and running statistics."""
+    """Return result, gradients and running statistics."""
     x = x.detach().requires_grad_()
     weight, bias, mean, var, kernel = (p.detach().clone() for p in parameters)
     learned = [p.requires_grad_() for p in (weight, bias, kernel)]
@@ -75,14 +76,15 @@ def _compare(x: Tensor, parameters: list[Tensor], cotangent: Tensor, training: b
         reference.transition, x.double(), [p.double() for p in parameters], cotangent.double(), training=training
     )
     assert actual["y"].is_contiguous(memory_format=torch.channels_last)
-    for name, value in actual.items():  # those of fp32 parameters too come from maps of the dtype of x
+    for name, value in actual.items():  # gradients of fp32 parameters too are computed from maps of the dtype of x
         assert_accurate(value, eager[name], exact[name], name, cap=CAPS[x.dtype])
 
 
 @pytest.mark.kernel
-@normal
 @training_and_eval
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "normal"), [(SHAPES[0], SHIFTED), (SHAPES[1], STANDARD)], ids=["odd rows", "odd columns"]
+)
 def test_values_and_gradients(
     shape: tuple[int, ...], training: bool, normal: dict[str, float], dtype: torch.dtype, device: str
 ) -> None:
@@ -151,7 +153,7 @@ def test_an_empty_batch_is_no_error(device: str) -> None:
 
 @pytest.mark.kernel
 def test_a_relu_passes_no_gradient_at_zero(device: str) -> None:
-    """Silence in eval mode, before the running means and the shifts have moved."""
+    """This is the gradient of silence with initial running means and shifts."""
     weight, bias, mean, var, kernel = _parameters(5, device=device)
     x, cotangent = torch.zeros(2, 5, 6, 4, device=device), torch.randn(2, 4, 3, 2, device=device)
     for training in (True, False):
@@ -181,6 +183,7 @@ def test_not_a_number_stays_visible(training: bool, device: str) -> None:
     assert transition(x, *parameters, training=training, momentum=0.1, eps=EPS)[0, :, 1, 1].isnan().all()
 
 
+@pytest.mark.fast
 @pytest.mark.kernel
 def test_statistics_do_not_depend_on_the_default_dtype(device: str) -> None:
     parameters = _parameters(5, device=device)
@@ -226,9 +229,8 @@ def test_running_statistics_follow_batch_norm() -> None:
     torch.testing.assert_close((mean, var), (norm.running_mean, norm.running_var))
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_is_registered_rightly(dtype: torch.dtype, layout: str) -> None:
+@pytest.mark.parametrize(("dtype", "layout"), REGISTERED)
+def test_passes_opcheck(dtype: torch.dtype, layout: str) -> None:
     weight, bias, mean, var, _ = _parameters(3, dtype)
     x, gradient = LAYOUTS[layout](torch.randn(2, 3, 5, 4).to(dtype)), torch.randn(2, 3, 2, 2).to(dtype)
     for training, running in ((True, (None, None)), (False, (mean, var))):
@@ -264,7 +266,7 @@ def test_only_maps_and_statistics_are_kept_for_backward() -> None:
     weight, bias, mean, var, kernel = _parameters(64)
     x = LAYOUTS["channels_last"](torch.randn(2, 64, 16, 16)).requires_grad_()
     run = partial(transition, x, weight, bias, mean, var, kernel, training=True, momentum=0.1, eps=EPS)
-    pooled, statistics = x.nbytes // 4, 2 * mean.nbytes  # pooled maps are the convolution's
+    pooled, statistics = x.nbytes // 4, 2 * mean.nbytes  # the convolution keeps the pooled maps
     assert bytes_kept_for_backward(run, weight, bias, kernel) == x.nbytes + pooled + statistics
 
 
@@ -276,7 +278,6 @@ def test_no_parameter_gradient_where_none_is_asked_for(monkeypatch: pytest.Monke
     assert asked == [False, True]
 
 
-@pytest.mark.kernel
 def test_trains_as_plain_modules_do(device: str) -> None:
     x, target = (torch.randn(2, 4, 4, 4) - 2.3).to(device), torch.randn(2, 3, 2, 2).to(device)
 

@@ -6,15 +6,17 @@ import torch.nn.functional as F
 from cases import on_gpu
 from torch import Tensor, nn
 
-from fastser.models import ARCHITECTURES, build_model
+from fastser.models import MODELS, build_model
 from fastser.runtime.nvtx_ranges import stage
 from fastser.settings import QUICK
 from fastser.training.loss import _compiled, batch_loss, loss_function
 
+SMALL = QUICK.model.model_copy(update={"layers_per_block": 2})
+
 
 def _model(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(name, settings=QUICK.model, segment_frames=32, num_bins=32)
+    return build_model(name, settings=SMALL, segment_frames=32, num_bins=32)
 
 
 def _batch(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -34,30 +36,32 @@ def test_loss_lies_between_two_labels() -> None:
     torch.testing.assert_close(batch_loss(model, x, own, None, None), F.cross_entropy(logits, own))
 
 
-def test_compiles_in_one_graph_that_serves_other_trainings_and_batch_sizes() -> None:
+def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
     run = _compiled("aot_eager")
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     for size in (6, 5):
-        for name in ARCHITECTURES:
+        for name in MODELS:
             x, own, other, lam = _batch(size)
-            losses, gradients = [], []
+            losses, gradients, states = [], [], []
             for function in (batch_loss, run):
                 model = _model(name)
                 torch.manual_seed(1)  # dropout
                 losses.append(function(model, x, own, other, lam))
                 losses[-1].backward()
                 gradients.append([parameter.grad for parameter in model.parameters()])
+                states.append(model.state_dict())
             torch.testing.assert_close(*losses)
             torch.testing.assert_close(*gradients)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(ARCHITECTURES)
+            torch.testing.assert_close(*states, msg=lambda text, name=name: f"{name}: {text}")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(MODELS)
 
 
 def test_is_eager_on_a_cpu() -> None:
     assert loss_function(torch.device("cpu")) is batch_loss
 
 
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize("name", list(MODELS))
 def test_models_take_autocast(name: str) -> None:
     model, (x, own, _, _) = _model(name).eval(), _batch(6)
     with torch.autocast("cpu", torch.bfloat16):
@@ -70,7 +74,7 @@ def test_models_take_autocast(name: str) -> None:
 
 
 @on_gpu
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize("name", list(MODELS))
 def test_compiled_loss_on_a_gpu_is_near_float32(name: str) -> None:
     model, batch = _model(name).cuda().eval(), [t.cuda() for t in _batch(6)]
     compiled = loss_function(torch.device("cuda"))(model, *batch)
@@ -78,6 +82,7 @@ def test_compiled_loss_on_a_gpu_is_near_float32(name: str) -> None:
     torch.testing.assert_close(compiled.cpu(), exact, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.fast
 def test_a_stage_changes_nothing() -> None:
     with stage("forward"), pytest.raises(KeyError), stage("inner"):
         raise KeyError

@@ -1,6 +1,7 @@
 """Executors: one process, a Ray cluster, Slurm jobs. `EXECUTORS` lists them."""
 
-from fastser.experiment.executors.base import Executor, ExecutorError, Listener, Outcome, Work
+from fastser.experiment.executors.base import ExecutorError, Listener, Outcome
+from fastser.experiment.executors.executor import Executor, Work
 from fastser.experiment.executors.ray_executor import RayExecutor
 from fastser.experiment.executors.serial import SerialExecutor
 from fastser.experiment.executors.slurm import SlurmExecutor

@@ -1,19 +1,11 @@
-"""Executors: what they take, what they report, and what every one of them must provide."""
+"""Reports of executors: progress of runs, and their outcomes."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-import torch
+from typing import Protocol
 
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.grid import RunId
-from fastser.experiment.options import RunOptions
 from fastser.training.state import Epoch
-
-if TYPE_CHECKING:
-    from fastser.experiment.executors.run_one import Runner
 
 
 class ExecutorError(RuntimeError):
@@ -48,60 +40,3 @@ class Outcome:
     seconds: float | None
     results: dict[str, ConditionResult]
     failure: str | None = None
-
-
-@dataclass(frozen=True)
-class Work:
-    """Everything that an executor gets.
-
-    Attributes:
-        runner: Data, settings and results folder. It runs one run in this process.
-        runs: All runs of the plan, in the order in which they are to be begun.
-        options: Options of the command line.
-        lane: Returns a listener for another worker.
-    """
-
-    runner: "Runner"
-    runs: Sequence[RunId]
-    options: RunOptions
-    lane: Callable[[], Listener]
-
-    @property
-    def stop(self) -> threading.Event:
-        """Event that asks to begin nothing more and to stop running runs where they can be continued."""
-        return self.runner.stop
-
-
-class Executor(Protocol):
-    """A way to execute runs.
-
-    Attributes:
-        name: Name on the command line.
-        in_this_process: Whether runs are executed in this process, which then holds the data on the device.
-        stop_message: Sentence that is printed at the first Ctrl-C.
-    """
-
-    name: str
-    in_this_process: bool
-    stop_message: str
-
-    def check(self, options: RunOptions) -> None:
-        """Check, before any corpus is read, that runs can be executed with these options.
-
-        Raises:
-            ExecutorError: If not.
-        """
-
-    def device(self, options: RunOptions) -> torch.device:
-        """Return the device of the models: here, or on the workers.
-
-        Raises:
-            DeviceError: If `--device` names no device, or a device that is not there.
-        """
-
-    def run(self, work: Work) -> Iterator[Outcome]:
-        """Run the runs that are not finished, and yield an outcome for every run.
-
-        Raises:
-            ExecutorError: If no run can be executed.
-        """

@@ -1,4 +1,4 @@
-"""Checks that the executors of a cluster share."""
+"""Parts that the executors of a cluster share."""
 
 from importlib.util import find_spec
 
@@ -37,3 +37,8 @@ def worker_device(options: RunOptions, wants_gpu: bool | None) -> torch.device:
     if options.device != "auto":
         return torch.device(options.device)
     return here if wants_gpu is None else torch.device("cuda" if wants_gpu else "cpu")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, or its type."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
-from fastser.experiment.executors.base import ExecutorError, Outcome, Work
-from fastser.experiment.executors.cluster import require_extra, worker_device
+from fastser.experiment.executors.base import ExecutorError, Outcome
+from fastser.experiment.executors.cluster import first_line, require_extra, worker_device
+from fastser.experiment.executors.executor import Work
 from fastser.experiment.options import RunOptions
 
 _ANSWER_SECONDS = 10.0
@@ -99,8 +100,3 @@ def _check_answers(address: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
         except OSError as error:
             raise ExecutorError(f"--ray-address {address}: nothing answers there ({error})") from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, or its type."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastser.experiment.executors.base import ExecutorError, Listener, Outcome, Work
-from fastser.experiment.executors.ray_executor import first_line
+from fastser.experiment.executors.base import ExecutorError, Listener, Outcome
+from fastser.experiment.executors.cluster import first_line
+from fastser.experiment.executors.executor import Work
 from fastser.experiment.executors.ray_worker import Worker
 from fastser.experiment.grid import RunId
 from fastser.runtime.provenance import environment
@@ -105,7 +106,7 @@ class Pool:
         now = time.monotonic()
         self._waiting.extend(run_id for due, run_id in self._elsewhere if due <= now)
         self._elsewhere = [(due, run_id) for due, run_id in self._elsewhere if due > now]
-        while self._waiting and self._store.finished(self._waiting[0].key):
+        while self._waiting and self._work.runner.done(self._waiting[0].key):
             yield Outcome(self._waiting.popleft(), None, {})
         while self._waiting and self._idle:
             self._idle.pop().begin(self._waiting.popleft())
@@ -201,7 +202,7 @@ class Pool:
     def _arrived(self, run_id: RunId, seconds: float | None) -> Outcome:
         """Return the results of a worker as soon as this machine sees them, which may take time on NFS."""
         deadline = time.monotonic() + _VISIBLE_AFTER_SECONDS
-        while not self._store.finished(run_id.key):
+        while not self._work.runner.done(run_id.key):
             if time.monotonic() > deadline:
                 raise ExecutorError(
                     "a worker has finished a run, but its result is not in --out on this machine; "

@@ -27,7 +27,8 @@ class Runner:
     Attributes:
         experiment: Data and settings.
         store: Results folder. A result is in it before its outcome is returned.
-        keep_models_in: Folder in which weights are kept as `models/<key>.safetensors`. None keeps none.
+        keep_models: Whether weights are kept in the results folder.
+        retrain: Whether finished runs are made again if their weights were not kept.
         stop: Event that asks the running run to write its checkpoint and stop between two batches.
         checkpoint_seconds: Shortest time between two checkpoints of a run.
         retry_failed: Try runs again that had failed before this runner first saw them.
@@ -35,11 +36,16 @@ class Runner:
 
     experiment: Experiment
     store: ResultStore
-    keep_models_in: Path | None = None
+    keep_models: bool = False
+    retrain: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     checkpoint_seconds: float = 180.0
     retry_failed: bool = False
     _failed_before: dict[str, Failure | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def done(self, key: str) -> bool:
+        """Return whether nothing is left to do for a run."""
+        return self.store.finished(key) and not (self.retrain and not self.store.weights(key).exists())
 
     def run(self, point: GridPoint, listener: Listener) -> Outcome | None:
         """Claim a run, continue it from its checkpoint, and save its results or its failure.
@@ -56,9 +62,11 @@ class Runner:
             raise TrainingStopped
         run_id = self.experiment.identify(point)
         before = self._failed_before.setdefault(run_id.key, self.store.failure(run_id.key))
-        with self.store.claim(run_id.key) as mine:
-            if not mine:
-                return Outcome(run_id, None, {}) if self.store.finished(run_id.key) else None
+        with self.store.claim(run_id.key, again=self.retrain) as claimed:
+            if self.done(run_id.key):
+                return Outcome(run_id, None, {})
+            if not claimed:
+                return None
             failure = self.store.failure(run_id.key)
             if failure is not None and not (self.retry_failed and failure == before):
                 return Outcome(run_id, None, {}, failure.reason)
@@ -88,8 +96,8 @@ class Runner:
             trace, reason, memory_is_full = traceback.format_exc(), in_one_sentence(error), is_out_of_gpu_memory(error)
         else:
             seconds = time.perf_counter() - began
-            if self.keep_models_in is not None:
-                _keep(trained, run_id, self.keep_models_in / "models" / f"{run_id.key}.safetensors")
+            if self.keep_models:
+                _keep(trained, run_id, self.store.weights(run_id.key))
             self.store.save(run_id, trained.results, trained.metadata)
             self.store.note("finished", run_id.key)
             return Outcome(run_id, seconds, dict(trained.results))

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from fastser.experiment.executors.base import Listener, Outcome, Work
+from fastser.experiment.executors.base import Listener, Outcome
+from fastser.experiment.executors.executor import Work
 from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.options import RunOptions

@@ -9,8 +9,9 @@ from pathlib import Path
 import submitit
 from submitit.core.utils import FailedJobError, JobPaths
 
-from fastser.experiment.executors.base import ExecutorError, Outcome, Work
-from fastser.experiment.executors.slurm import minutes, sbatch_options
+from fastser.experiment.executors.base import ExecutorError, Outcome
+from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.sbatch import minutes, sbatch_options
 from fastser.experiment.executors.slurm_worker import Chunk
 from fastser.experiment.executors.worker_config import WorkerConfig
 from fastser.experiment.grid import RunId
@@ -66,7 +67,7 @@ def run_as_jobs(work: Work) -> Iterator[Outcome]:
     waiting: dict[str, RunId] = {}
     for run_id in work.runs:
         failure = failed[run_id.key]
-        if store.finished(run_id.key):
+        if work.runner.done(run_id.key):
             yield Outcome(run_id, None, {})
         elif failure is not None and not options.retry_failed:
             yield Outcome(run_id, None, {}, failure.reason)
@@ -78,7 +79,7 @@ def run_as_jobs(work: Work) -> Iterator[Outcome]:
     jobs |= _submit(executor, config, folder, options.runs_per_job, to_submit)
     looked, ended = time.monotonic(), dict[str, float]()
     while waiting and not work.stop.wait(_POLL_SECONDS):
-        for key in [key for key in waiting if store.finished(key)]:
+        for key in [key for key in waiting if work.runner.done(key)]:
             yield Outcome(waiting.pop(key), _seconds(store.load(key)), store.posteriors(key))
         for key in list(waiting):
             failure = store.failure(key)

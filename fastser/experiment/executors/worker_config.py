@@ -105,7 +105,8 @@ class WorkerConfig:
         use_reference: As in `Experiment`.
         cache: Cache folder, on storage that every worker sees.
         out: Results folder, on storage that every worker sees.
-        keep_models: Whether weights are kept.
+        keep_models: As in `Runner`.
+        retrain: As in `Runner`.
         checkpoint_seconds: As in `Runner`.
         retry_failed: As in `Runner`.
         source: As in `Experiment`.
@@ -121,6 +122,7 @@ class WorkerConfig:
     cache: Path
     out: Path
     keep_models: bool
+    retrain: bool
     checkpoint_seconds: float
     retry_failed: bool
     source: MappedDataset | None
@@ -139,7 +141,8 @@ class WorkerConfig:
             use_reference=experiment.use_reference,
             cache=cache_dir().resolve(),
             out=out.resolve(),
-            keep_models=runner.keep_models_in is not None,
+            keep_models=runner.keep_models,
+            retrain=runner.retrain,
             checkpoint_seconds=runner.checkpoint_seconds,
             retry_failed=runner.retry_failed,
             source=MappedDataset.of(experiment.source) if experiment.source else None,
@@ -181,7 +184,8 @@ class WorkerConfig:
         return Runner(
             experiment,
             ResultStore(self.out),
-            self.out if self.keep_models else None,
+            self.keep_models,
+            self.retrain,
             stop,
             self.checkpoint_seconds,
             self.retry_failed,

@@ -191,7 +191,7 @@ def log_spectrogram(
     Example:
         >>> import torch
         >>> from fastser_kernels import log_spectrogram
-        >>> waveforms, window = torch.randn(2000), torch.hamming_window(400)
+        >>> waveforms, window = torch.randn(3000), torch.hamming_window(400)
         >>> start, num_frames = torch.tensor([0, 800]), torch.tensor([5, 8])
         >>> log_spectrogram(
         ...     waveforms, start, num_frames, window,

@@ -1,8 +1,8 @@
-"""Launches of every kernel on meta tensors, for ahead-of-time compilation; they are recorded, not run.
+"""Launches of every kernel on meta tensors for ahead-of-time compilation. They are recorded and not run.
 
-What the five models launch at both scales follows from the models (`model_operations`). One file per family adds what
-makes batches, what other models may launch, and other GPUs: `launches(batch)` yields a name and a function that calls
-launchers for so many segments.
+`model_operations` records the launches of the five models at both scales. One file per family adds the launches that
+make batches, those of other models, and those on other GPUs. Its function `launches(batch)` yields names, each with a
+function that calls launchers for so many segments.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from model_operations import model_operations
 
 
 def all_launches(batch: int | None = None) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every launch, named "family: case"; `batch` segments, where it is not what the settings say."""
+    """Yield every launch, named "family: case", for `batch` segments or, without it, for the batch of the settings."""
     families = [module.name for module in pkgutil.iter_modules(__path__)]
     for case, operation, arguments in model_operations(batch):
         family = next(family for family in families if operation.startswith(family))

@@ -11,7 +11,7 @@ C0, G, LAYERS, T, F, EPS = 48, 24, 6, 128, 64, 1e-5
 
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Forward and backward, with gradients of float32 parameters."""
+    """Yield forward and backward, with gradients of float32 parameters."""
     for dtype in (torch.float32, torch.float16):
         yield f"{dtype}, training", partial(_train, batch, dtype)
 

@@ -10,7 +10,7 @@ from fastser.settings import SCALES
 
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """One and two windows from a float32 bank; two also with the statistics as a tensor, and from a float16 bank."""
+    """Yield one and two windows from a float32 bank; two also with statistics as a tensor, and from a float16 bank."""
     index = torch.empty(batch, dtype=torch.int64, device="meta")
     lam, moments = (torch.empty(n, device="meta") for n in (batch, 2))
     windows = index, index, index, index, lam, -40.0, 15.0

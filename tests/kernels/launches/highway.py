@@ -1,4 +1,4 @@
-"""The highway network of the Proposed model with all in float32, and all in float16."""
+"""The highway network of the Proposed model, all in float32 or all in float16."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,7 +8,7 @@ from fastser_kernels.highway import kernels
 
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Forward and backward, with gradients of the parameters."""
+    """Yield forward and backward, with gradients of the parameters."""
     for dtype in (torch.float32, torch.float16):
         yield f"{dtype}, training", partial(_train, batch, dtype)
 

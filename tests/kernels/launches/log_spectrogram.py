@@ -1,4 +1,4 @@
-"""Segments of both scales, with and without noise, and the gradient of the waveforms without."""
+"""Segments of both scales with and without noise, and the gradient of the waveforms without noise."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +11,7 @@ from fastser.settings import SCALES
 
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Linear bins at paper scale, mel bands at quick scale."""
+    """Yield linear bins at paper scale and mel bands at quick scale."""
     waveforms, places = _meta(46_876 * batch + 1), _meta(batch, dtype=torch.int64)
     for scale, settings in SCALES.items():
         s = settings.spectrogram

@@ -1,4 +1,4 @@
-"""The LSTM in float16, with the most units of one launch, and on a GPU with less shared memory."""
+"""The LSTM in float16, with the largest number of units, and on a GPU with less shared memory."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,7 +9,7 @@ from fastser_kernels.lstm import kernels
 
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Forward and backward."""
+    """Yield forward and backward."""
     yield "torch.float16, 128 units", partial(_run, batch, 128, torch.float16, 227 * 1024)
     yield "torch.bfloat16, 256 units", partial(_run, batch, 256, torch.bfloat16, 227 * 1024)
     yield "torch.bfloat16, 128 units, 99 KiB", partial(_run, batch, 128, torch.bfloat16, 99 * 1024)

@@ -8,7 +8,7 @@ from fastser_kernels.transition import kernels
 
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Forward and backward, with gradients of float32 parameters."""
+    """Yield forward and backward, with gradients of float32 parameters."""
     for dtype in (torch.float32, torch.float16):
         yield f"{dtype}, training", partial(_train, batch, dtype)
 

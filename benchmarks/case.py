@@ -1,4 +1,4 @@
-"""What a benchmark case is: one operation at one shape, and everybody who can compute it."""
+"""Types of a benchmark case: one operation at one shape, and the providers that compute it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,28 +10,31 @@ from torch import Tensor
 from benchmarks.gate import check_accuracy
 
 Call = Callable[[], Sequence[Tensor]]
-"""What is timed; returns its results."""
+"""Timed call, which returns its results."""
 
 Gate = Callable[[str, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], None]
-"""Raises WrongResultError for a provider's results, given those of eager PyTorch and those in float64."""
+"""Function that raises WrongResultError if the results of a provider are wrong.
+
+It takes the provider's name, its results, the results of eager PyTorch and the results in float64.
+"""
 
 
 @dataclass(frozen=True)
-class Work:
-    """A case on one device.
+class Workload:
+    """A case built on one device.
 
     Attributes:
-        dtype: Of the maps, batches or waveforms.
+        dtype: Dtype of the maps, batches or waveforms.
         inputs: Makes a new set of inputs.
-        providers: By name ("eager", "compile", "fastser", a library): takes a set of inputs, does what is not timed,
-            and returns the call that is.
+        providers: By name ("eager", "compile", "fastser" or a library), a function that takes a set of inputs, does the
+            untimed preparation and returns the timed call. "eager" is the first.
         exact: Takes a set of inputs and returns the results in float64.
-        ideal_bytes: Bytes that the operation must move, from the function beside the kernel; 0 where there is none.
-        ideal_flops: Floating-point operations that it must do, likewise.
-        forward: By provider the part of the call whose saved tensors are counted; takes a set of inputs.
+        ideal_bytes: Bytes that the operation must move, from `ideal_bytes` beside the kernel. 0 if there is none.
+        ideal_flops: FLOPs that the operation must do, from `ideal_flops` beside the kernel. 0 if there is none.
+        forward: By provider, the part of the call whose saved tensors are counted. It takes a set of inputs.
         parameters: Tensors that do not count as saved.
-        missing: Providers that cannot run here, with the reason.
-        gate: How results are compared.
+        missing: By provider, the reason why it cannot run here.
+        gate: Comparison of the results.
         capturable: Whether the calls can be captured in a CUDA graph.
     """
 
@@ -50,36 +53,36 @@ class Work:
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table for every provider.
+    """An operation at one shape: one table row per provider.
 
     Attributes:
-        group: Operation and pass: "dense block, forward".
-        shape: As a reader would write it.
-        providers: Names of all that the case knows, on any machine.
-        build: Makes the work on a device; may take long.
-        devices: Types of device on which this shape is measured.
+        group: Operation and pass, "dense block, forward".
+        shape: Shape, as a page prints it.
+        providers: Names of all providers that the case has on any machine.
+        build: Builds the workload on a device. It may take long.
+        devices: Types of the devices on which this shape is measured.
     """
 
     group: str
     shape: str
     providers: tuple[str, ...]
-    build: Callable[[torch.device], Work]
+    build: Callable[[torch.device], Workload]
     devices: tuple[str, ...] = ("cpu", "cuda")
 
 
 def once(function: Callable[..., Tensor]) -> Callable[..., Call]:
-    """A provider that calls `function` on its inputs."""
+    """Return a provider that calls `function` on its inputs."""
     return lambda *inputs: lambda: [function(*inputs)]
 
 
 def forward_and_backward(
     function: Callable[..., Tensor], leaves: Callable[..., Sequence[Tensor]]
 ) -> Callable[..., Call]:
-    """A provider that calls `function` on its inputs but the last, which is the gradient of the result.
+    """Return a provider whose call does a forward and a backward pass.
 
     Args:
-        function: Differentiable.
-        leaves: Picks, from the same inputs, what the gradient is taken to.
+        function: Differentiable function of all inputs but the last, which is the gradient of its result.
+        leaves: Takes the same inputs and returns the tensors whose gradients are computed.
     """
 
     def prepare(*inputs: Any) -> Call:
@@ -95,7 +98,12 @@ def forward_and_backward(
 
 
 def backward(function: Callable[..., Tensor], leaves: Callable[..., Sequence[Tensor]]) -> Callable[..., Call]:
-    """The same without the forward pass, which is not timed."""
+    """Return a provider whose call does a backward pass. The forward pass is not timed.
+
+    Args:
+        function: As in `forward_and_backward`.
+        leaves: As in `forward_and_backward`.
+    """
 
     def prepare(*inputs: Any) -> Call:
         *arguments, cotangent = inputs

@@ -1,4 +1,4 @@
-"""Properties of the results store: what is saved is read back, and a damaged file is never taken for a result."""
+"""Properties of the results store: saved results are read back, and a damaged file is never taken for a result."""
 
 import json
 import logging
@@ -13,27 +13,29 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
+from fastser.augmentation import AUGMENTATIONS
 from fastser.evaluation.metrics import ConditionResult
-from fastser.experiment.grid import AUGMENTATIONS, MODELS, TASKS
-from fastser.experiment.store import ResultsError, ResultStore, RunId
+from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.store import ResultsError, ResultStore
+from fastser.experiment.tasks import TASKS
+from fastser.models import MODELS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 KEYS = st.integers(0, 2**64 - 1).map("{:016x}".format)
-IDS = st.builds(
-    RunId,
-    task=st.sampled_from(TASKS),
+POINTS = st.builds(
+    GridPoint,
+    task=st.sampled_from([*TASKS]),
     model=st.sampled_from([*MODELS]),
-    augmentation=st.sampled_from(AUGMENTATIONS),
+    augmentation=st.sampled_from([*AUGMENTATIONS]),
     fold=TEXT,
     repeat=st.integers(1, 20),
-    corpus=TEXT,
-    key=KEYS,
 )
+IDS = st.builds(RunId, POINTS, corpus=TEXT, key=KEYS)
 CONDITION_NAMES = st.sampled_from(["clean", "noise-0db", "fgsm", "cross-corpus"]) | st.builds(
     "noise-{}-{}db".format, st.text("abé _0-.", min_size=1, max_size=6), st.integers(-10, 30)
 )
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-FACTS = st.dictionaries(
+METADATA = st.dictionaries(
     TEXT,
     st.recursive(
         st.none() | st.booleans() | NUMBERS | TEXT,
@@ -59,19 +61,29 @@ CONDITIONS = st.dictionaries(CONDITION_NAMES, results(), min_size=1, max_size=4)
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A new folder for one example."""
+    """Make a new folder for one example."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """Drop the warnings about damaged files."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def assert_holds(
-    store: ResultStore, training: RunId, conditions: dict[str, ConditionResult], facts: dict[str, Any]
+    store: ResultStore, run_id: RunId, conditions: dict[str, ConditionResult], metadata: dict[str, Any]
 ) -> None:
-    run = store.load(training.key)
-    assert run.id == training
-    assert run.facts == facts
+    run = store.load(run_id.key)
+    assert run.id == run_id
+    assert run.metadata == metadata
     assert list(run.confusions) == list(conditions)
-    again = store.posteriors(training.key)
+    again = store.posteriors(run_id.key)
     assert list(again) == list(conditions)
     for name, saved in conditions.items():
         assert run.confusions[name].dtype == np.int64
@@ -82,33 +94,33 @@ def assert_holds(
         assert run.confusions[name].sum() == len(saved.labels)
 
 
-@given(IDS, CONDITIONS, FACTS, CONDITIONS, FACTS)
-def test_what_is_saved_last_is_read_back_by_anyone(
-    training: RunId,
+@given(IDS, CONDITIONS, METADATA, CONDITIONS, METADATA)
+def test_every_store_reads_back_the_last_saved_results(
+    run_id: RunId,
     first: dict[str, ConditionResult],
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     second: dict[str, ConditionResult],
-    other_facts: dict[str, Any],
+    other_metadata: dict[str, Any],
 ) -> None:
     with folder() as out:
         store = ResultStore(out)
-        assert not store.finished(training.key)
-        store.save(training, first, facts)
-        assert_holds(ResultStore(out), training, first, facts)
-        store.save(training, second, other_facts)
-        assert_holds(store, training, second, other_facts)
-        assert_holds(ResultStore(out), training, second, other_facts)
+        assert not store.finished(run_id.key)
+        store.save(run_id, first, metadata)
+        assert_holds(ResultStore(out), run_id, first, metadata)
+        store.save(run_id, second, other_metadata)
+        assert_holds(store, run_id, second, other_metadata)
+        assert_holds(ResultStore(out), run_id, second, other_metadata)
 
 
 @given(st.lists(IDS, max_size=4, unique_by=lambda t: t.key), st.lists(IDS, max_size=2), results(), st.randoms())
-def test_collect_gives_the_finished_ones_in_the_order_asked(
+def test_the_finished_runs_are_collected_in_the_order_asked(
     saved: list[RunId], missing: list[RunId], result: ConditionResult, random: Any
 ) -> None:
     with folder() as out:
-        for training in saved:
-            ResultStore(out).save(training, {"clean": result}, {})
-        keys = {training.key for training in saved}
-        asked = [*saved, *(training for training in missing if training.key not in keys)]
+        for run_id in saved:
+            ResultStore(out).save(run_id, {"clean": result}, {})
+        keys = {run_id.key for run_id in saved}
+        asked = [*saved, *(run_id for run_id in missing if run_id.key not in keys)]
         random.shuffle(asked)
         assert [run.id for run in ResultStore(out).collect(asked)] == [t for t in asked if t.key in keys]
 
@@ -117,13 +129,13 @@ def test_collect_gives_the_finished_ones_in_the_order_asked(
     IDS,
     CONDITIONS,
     st.sampled_from(["json", "npz"]),
-    st.sampled_from(["cut", "empty", "missing", "folder", "noise", "other training's"]),
+    st.sampled_from(["cut", "empty", "missing", "folder", "noise", "other run's"]),
     st.floats(0, 1, exclude_max=True),
     st.binary(max_size=80),
     CONDITIONS,
 )
-def test_a_torn_or_foreign_file_is_no_result_and_can_be_replaced(
-    training: RunId,
+def test_a_damaged_or_foreign_file_is_no_result_and_can_be_replaced(
+    run_id: RunId,
     conditions: dict[str, ConditionResult],
     suffix: str,
     damage: str,
@@ -131,13 +143,12 @@ def test_a_torn_or_foreign_file_is_no_result_and_can_be_replaced(
     noise: bytes,
     others: dict[str, ConditionResult],
 ) -> None:
-    logging.disable(logging.CRITICAL)
-    other = RunId(training.task, "cnn", "none", "other", 99, "other", f"{int(training.key, 16) ^ 1:016x}")
-    with folder() as out:
+    other = RunId(GridPoint("cross", "cnn", "none", "other", 99), "other", f"{int(run_id.key, 16) ^ 1:016x}")
+    with silent_log(), folder() as out:
         store = ResultStore(out)
-        store.save(training, conditions, {"seed": 1})
+        store.save(run_id, conditions, {"seed": 1})
         store.save(other, others, {"seed": 2})
-        path = out / "runs" / f"{training.key}.{suffix}"
+        path = out / "runs" / f"{run_id.key}.{suffix}"
         whole = path.read_bytes()
         path.unlink()
         if damage == "folder":
@@ -148,57 +159,56 @@ def test_a_torn_or_foreign_file_is_no_result_and_can_be_replaced(
                     "cut": whole[: int(share * len(whole))],
                     "empty": b"",
                     "noise": noise,
-                    "other training's": path.with_name(f"{other.key}.{suffix}").read_bytes(),
+                    "other run's": path.with_name(f"{other.key}.{suffix}").read_bytes(),
                 }[damage]
             )
         again = ResultStore(out)
-        foreign_but_alike = (damage, suffix) == ("other training's", "npz") and list(others) == list(conditions)
+        foreign_but_alike = (damage, suffix) == ("other run's", "npz") and list(others) == list(conditions)
         if not foreign_but_alike:  # its posteriors are of the same conditions: only `posteriors` could tell
-            assert not again.finished(training.key)
-            assert [run.id for run in again.collect([training, other])] == [other]
+            assert not again.finished(run_id.key)
+            assert [run.id for run in again.collect([run_id, other])] == [other]
         if damage != "folder":
-            with again.claim(training.key) as mine:
+            with again.claim(run_id.key) as mine:
                 assert mine or foreign_but_alike
-                again.save(training, conditions, {"seed": 3})
-            assert_holds(again, training, conditions, {"seed": 3})
+                again.save(run_id, conditions, {"seed": 3})
+            assert_holds(again, run_id, conditions, {"seed": 3})
         assert_holds(again, other, others, {"seed": 2})
-    logging.disable(logging.NOTSET)
 
 
-@given(IDS, results(), FACTS, st.sampled_from([math.nan, math.inf, {1, 2}, b"", np.float32(1)]))
-def test_facts_that_json_does_not_hold_leave_the_old_result(
-    training: RunId, result: ConditionResult, facts: dict[str, Any], bad: Any
+@given(IDS, results(), METADATA, st.sampled_from([math.nan, math.inf, {1, 2}, b"", np.float32(1)]))
+def test_metadata_that_json_cannot_hold_leave_the_old_result(
+    run_id: RunId, result: ConditionResult, metadata: dict[str, Any], bad: Any
 ) -> None:
     with folder() as out:
         store = ResultStore(out)
-        store.save(training, {"clean": result}, facts)
+        store.save(run_id, {"clean": result}, metadata)
         before = {path.name: path.read_bytes() for path in (out / "runs").iterdir()}
         try:
-            store.save(training, {"clean": result}, {**facts, "bad": [bad]})
+            store.save(run_id, {"clean": result}, {**metadata, "bad": [bad]})
         except ResultsError as error:
             sentence = str(error)
         else:
             sentence = ""
         assert "not plain JSON" in sentence
         assert {path.name: path.read_bytes() for path in (out / "runs").iterdir()} == before
-        assert json.loads((out / "runs" / f"{training.key}.json").read_text(encoding="utf-8"))["facts"] == facts
+        assert json.loads((out / "runs" / f"{run_id.key}.json").read_text(encoding="utf-8"))["metadata"] == metadata
 
 
 @given(IDS, st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3), st.dictionaries(TEXT, TEXT, max_size=2), results())
-def test_a_failure_is_read_back_until_the_training_is_finished(
-    training: RunId, failures: list[tuple[str, str]], environment: dict[str, str], result: ConditionResult
+def test_a_failure_is_read_back_until_the_run_is_finished(
+    run_id: RunId, failures: list[tuple[str, str]], environment: dict[str, str], result: ConditionResult
 ) -> None:
     with folder() as out:
         for reason, traceback in failures:
-            ResultStore(out).fail(training, reason, traceback, environment)
+            ResultStore(out).fail(run_id, reason, traceback, environment)
         store = ResultStore(out)
-        (failure,) = store.failures([training])
-        assert failure.id == training
+        (failure,) = store.failures([run_id])
+        assert failure.id == run_id
         assert (failure.reason, failure.traceback) == failures[-1]
         assert failure.environment == environment
         assert failure.attempts == len(failures)
-        assert not store.finished(training.key)
-        assert store.collect([training]) == []
-        store.save(training, {"clean": result}, {})
-        assert store.failures([training]) == []
-        assert [run.id for run in store.collect([training])] == [training]
+        assert not store.finished(run_id.key)
+        assert store.collect([run_id]) == []
+        store.save(run_id, {"clean": result}, {})
+        assert store.failures([run_id]) == []
+        assert [run.id for run in store.collect([run_id])] == [run_id]

@@ -17,42 +17,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jobs import Nobody, event_names, stand_in_experiment
 from safetensors import safe_open
 from safetensors.torch import load_file
+from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 from torch import Tensor
 
 from fastser.experiment.executors.run_one import Runner
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
-from fastser.settings import QUICK
 from fastser.training import checkpoint as checkpoint_module
 from fastser.training.checkpoint import TrainingStopped
 
-SETTINGS = QUICK.override(
-    [
-        "training.max_epochs=3",
-        "training.halve_after=1",
-        "training.batch_size=16",
-        "attack.bim_steps=1",
-        "noise.snr_db=0",
-        "noise.scenes=park",
-        "spectrogram.segment_frames=64",
-        "spectrogram.segment_hop=64",
-    ]
-)
+SETTINGS = SMALL.override(["training.max_epochs=3", "training.halve_after=1", "training.batch_size=16"])
 PROPOSED = GridPoint("source", "proposed", "speed+mixup", "Ses01F", 1)
 CNN = GridPoint("target", "cnn", "none", "M01", 2)
 
 
 def make_experiment(stand_ins: Path, device: str = "cpu") -> Experiment:
     return stand_in_experiment(stand_ins, SETTINGS, speeds=(0.9, 1.1), device=device)
-
-
-@pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stand-ins")
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +48,9 @@ def uninterrupted(experiment: Experiment, tmp_path_factory: pytest.TempPathFacto
     """A function that returns the results folder of a run without interruptions. Each run is trained once."""
 
     @cache
-    def run(cell: GridPoint) -> Path:
+    def run(point: GridPoint) -> Path:
         out = tmp_path_factory.mktemp("uninterrupted")
-        finished(Runner(experiment, ResultStore(out), out), cell)
+        finished(Runner(experiment, ResultStore(out), out), point)
         return out
 
     return run
@@ -85,8 +68,9 @@ class SetAfter(threading.Event):
         return self.times < 0
 
 
-def finished(job: Runner, cell: GridPoint) -> None:
-    outcome = job.run(cell, Nobody())
+def finished(runner: Runner, point: GridPoint) -> None:
+    """Execute a run and check that it has not failed."""
+    outcome = runner.run(point, SilentListener())
     assert outcome is not None
     assert outcome.failure is None
 
@@ -94,40 +78,44 @@ def finished(job: Runner, cell: GridPoint) -> None:
 def outcome(out: Path, key: str) -> tuple[Mapping[str, Any], dict[str, Any], dict[str, Tensor]]:
     """Return all results that must not depend on interruptions."""
     store = ResultStore(out)
-    facts = {name: value for name, value in store.load(key).facts.items() if not name.endswith("_seconds")}
-    said = {name: result.posteriors for name, result in store.posteriors(key).items()}
-    return facts, said, load_file(out / "models" / f"{key}.safetensors")
+    metadata = {name: value for name, value in store.load(key).metadata.items() if not name.endswith("_seconds")}
+    predictions = {name: result.posteriors for name, result in store.posteriors(key).items()}
+    return metadata, predictions, load_file(out / "models" / f"{key}.safetensors")
 
 
 def assert_same(first: Path, second: Path, key: str) -> None:
-    (facts, said, weights), (other_facts, other_said, other_weights) = outcome(first, key), outcome(second, key)
-    assert facts == other_facts
-    assert said.keys() == other_said.keys()
-    assert all(np.array_equal(value, other_said[name]) for name, value in said.items())
+    (metadata, predictions, weights), (other_metadata, other_predictions, other_weights) = (
+        outcome(first, key),
+        outcome(second, key),
+    )
+    assert metadata == other_metadata
+    assert predictions.keys() == other_predictions.keys()
+    assert all(np.array_equal(value, other_predictions[name]) for name, value in predictions.items())
     assert weights.keys() == other_weights.keys()
     assert all(torch.equal(value, other_weights[name]) for name, value in weights.items())
 
 
 def state_in(path: Path) -> dict[str, Any]:
+    """Return the part of a checkpoint that is not tensors."""
     with safe_open(path, "pt") as file:
         rest: dict[str, Any] = json.loads(file.metadata()["fastser"])["rest"]
         return rest
 
 
 @pytest.mark.parametrize(
-    "cell",
+    "point",
     [
         PROPOSED,
         GridPoint("target", "densenet-lstm", "none", "F01", 1),
         GridPoint("cross", "cnn-lstm", "mixup", "all", 1),
         CNN,
     ],
-    ids=lambda cell: cell.model,
+    ids=lambda point: point.model,
 )
 def test_a_run_that_is_stopped_again_and_again_ends_in_the_same_bits(
-    experiment: Experiment, uninterrupted: Callable[[GridPoint], Path], cell: GridPoint, tmp_path: Path
+    experiment: Experiment, uninterrupted: Callable[[GridPoint], Path], point: GridPoint, tmp_path: Path
 ) -> None:
-    check_that_stops_change_nothing(experiment, cell, uninterrupted(cell), tmp_path)
+    check_that_stops_change_nothing(experiment, point, uninterrupted(point), tmp_path)
 
 
 @pytest.mark.gpu
@@ -143,22 +131,22 @@ def test_a_run_that_is_stopped_on_a_gpu_ends_in_the_same_bits(stand_ins: Path, t
         torch.use_deterministic_algorithms(deterministic)
 
 
-def check_that_stops_change_nothing(experiment: Experiment, cell: GridPoint, once: Path, often: Path) -> None:
+def check_that_stops_change_nothing(experiment: Experiment, point: GridPoint, once: Path, often: Path) -> None:
     """Stop a run after one batch, after two more batches and so on, and compare it with the run in `once`."""
-    key = experiment.identify(cell).key
+    key = experiment.identify(point).key
     store = ResultStore(often)
     seen: list[tuple[int, int]] = []
     for queries in islice(cycle((1, 2)), 200):
         try:
-            finished(Runner(experiment, store, often, stop=SetAfter(queries)), cell)
+            finished(Runner(experiment, store, often, stop=SetAfter(queries)), point)
             break
         except TrainingStopped:
             state = state_in(store.checkpoint(key))
             seen.append((len(state["epochs"]), state["batches"]))
         if seen[-3:] == [(SETTINGS.training.max_epochs, 0)] * 3:  # the evaluation starts anew each time
-            finished(Runner(experiment, store, often), cell)
+            finished(Runner(experiment, store, often), point)
             break
-    batches = len(experiment.subsets(cell)[0].segments.split(SETTINGS.training.batch_size))
+    batches = len(experiment.subsets(point)[0].segments.split(SETTINGS.training.batch_size))
     assert seen == sorted(seen), seen
     assert any(0 < done < batches for _, done in seen), (batches, seen)
     assert any(done == batches for _, done in seen), (batches, seen)
@@ -172,17 +160,17 @@ def check_that_stops_change_nothing(experiment: Experiment, cell: GridPoint, onc
     ]
     assert_same(once, often, key)
     assert not store.checkpoint(key).exists()
-    facts = store.load(key).facts
-    assert len(facts["epochs"]) == SETTINGS.training.max_epochs
+    metadata = store.load(key).metadata
+    assert len(metadata["epochs"]) == SETTINGS.training.max_epochs
 
 
-def run_until_killed(stand_ins: Path, out: Path, cell: GridPoint, write: int, moment: str) -> None:
+def run_until_killed(stand_ins: Path, out: Path, point: GridPoint, write: int, moment: str) -> None:
     """Write a checkpoint at every batch boundary, and kill this process at one of the writes.
 
     Args:
         stand_ins: Folder of the corpora.
         out: Results folder.
-        cell: Run.
+        point: Run.
         write: Number of the write in this process, from 1.
         moment: "half written" kills while the temporary file holds half of the state, "renamed" after the write.
     """
@@ -201,7 +189,7 @@ def run_until_killed(stand_ins: Path, out: Path, cell: GridPoint, write: int, mo
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoint_module.atomic_write = killing
-    Runner(make_experiment(stand_ins), ResultStore(out), out, checkpoint_seconds=0.0).run(cell, Nobody())
+    Runner(make_experiment(stand_ins), ResultStore(out), out, checkpoint_seconds=0.0).run(point, SilentListener())
 
 
 def test_a_run_that_is_killed_twice_ends_in_the_same_bits(
@@ -240,12 +228,12 @@ def test_the_times_of_all_parts_of_a_run_are_added(
             return super().is_set()
 
     def seconds(out: Path) -> float:
-        return float(ResultStore(out).load(key).facts["training_seconds"])
+        return float(ResultStore(out).load(key).metadata["training_seconds"])
 
     once, twice = tmp_path / "once", tmp_path / "twice"
     finished(Runner(experiment, ResultStore(once), stop=TenSeconds(1_000)), CNN)
     with pytest.raises(TrainingStopped):
-        Runner(experiment, ResultStore(twice), stop=TenSeconds(3)).run(CNN, Nobody())
+        Runner(experiment, ResultStore(twice), stop=TenSeconds(3)).run(CNN, SilentListener())
     assert state_in(ResultStore(twice).checkpoint(key))["seconds"] == 30.0
     clock.now += 1_000.0
     finished(Runner(experiment, ResultStore(twice), stop=TenSeconds(1_000)), CNN)
