@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
@@ -185,13 +185,6 @@ class FileCounter:
         if self._count:
             seconds = time.perf_counter() - self._began
             say(self._console, f"{self._title}: {self._count} files decoded in {seconds:.1f} s")
-
-
-def some_of(sentences: Sequence[str], noun: str, examples: int = 3) -> str:
-    """Return the number of sentences and the first three, such as "2 unusable files: ...; ..."."""
-    count = f"{len(sentences)} {noun}{'' if len(sentences) == 1 else 's'}"
-    more = f"; and {len(sentences) - examples} more" if len(sentences) > examples else ""
-    return f"{count}: {'; '.join(sentences[:examples])}{more}"
 
 
 def make_console() -> Console:

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.cli.console import file_counter, say, some_of
+from fastser.cli.console import file_counter, say
 from fastser.cli.options import CliOptions
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset, prepare, prepare_noise
@@ -53,8 +53,7 @@ def prepared_experiment(
                 allow_bad_files=options.allow_bad_files,
                 on_file=on_file,
             )
-        if dataset.warnings:
-            say(console, f"warning: {corpus.title}: {some_of(dataset.warnings, 'unusable file')}")
+        say(console, *(f"warning: {warning}" for warning in dataset.warnings))
         return dataset
 
     factors = settings.augmentation.speed_factors

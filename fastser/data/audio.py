@@ -4,31 +4,48 @@ import errno
 import io
 import os
 import stat
-import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 import soxr
 
-from fastser.data.audio_headers import ContainerError, check, flac_checksum, samples_checksum, streamed_data
+from fastser.data.audio_headers import audio_streams
+from fastser.data.container import AudioStream, ContainerError
+from fastser.data.file_kind import non_audio
+from fastser.data.flac_stream import check_flac_end, flac_checksum, samples_checksum
+from fastser.runtime.files import expanded, printable
 
 Waveform = npt.NDArray[np.float32]
 
 _VALUES_PER_READ = 1 << 20
 """Values that are decoded at a time. It bounds the memory that a header with a wrong length can allocate."""
 
-_FORMATS = ("WAV", "WAVEX", "AIFF", "FLAC", "OGG", "MP3")
-"""Names in libsndfile of the formats whose lengths and sample rates are reliable or can be checked."""
+_EXACT = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+_CODINGS = {
+    "WAV": (*_EXACT, "IMA_ADPCM", "MS_ADPCM", "GSM610"),
+    "WAVEX": _EXACT,
+    "AIFF": _EXACT,
+    "FLAC": _EXACT,
+    "OGG": ("VORBIS", "OPUS"),
+    "MP3": ("MPEG_LAYER_III",),
+}
+"""Names in libsndfile of the formats whose lengths and sample rates can be checked, and of their codings."""
+
+_PADDED = ("IMA_ADPCM", "MS_ADPCM", "GSM610")
+"""Codings that pad their last block, so that the header must declare the true length."""
 
 _RATES = range(1_000, 768_001)
 """Plausible sample rates of a recording, in hertz."""
+
+_HEAD_BYTES = 512
+"""Bytes at the beginning of a file that tell most contents that are not audio."""
 
 _LOUDEST = 16.0
 """Largest plausible absolute sample. Greater ones are damaged floats, or integers that nobody scaled to 1."""
@@ -37,8 +54,32 @@ _UNKNOWN_FRAMES = 2**63 - 1
 """Number of frames that libsndfile reports for a FLAC stream whose header leaves the length open."""
 
 
+_CANCEL_DB = -20.0
+"""Level of the mean of channels, relative to that of the mean of unrelated channels, below which channels cancel.
+
+A correlation of -0.99 between two channels gives this level. A microphone pair does not reach it, an inverted copy of a
+channel does.
+"""
+
+
+_INAUDIBLE = 1e-12
+"""Share of the power of a channel that rounding leaves of channels that cancel completely."""
+
+
 class AudioError(ValueError):
-    """An unusable audio file. The message is one sentence that starts with the path of the file."""
+    """An unusable audio file. The message is one sentence that starts with the path of the file.
+
+    Attributes:
+        reason: The sentence without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{printable(path)}: {reason}")
+        self.reason = reason
+
+
+class UnreadableError(AudioError):
+    """A file that the system did not let us read. Nothing is known of its contents, and it may be readable later."""
 
 
 def decode(path: Path, sample_rate: int) -> Waveform:
@@ -47,27 +88,38 @@ def decode(path: Path, sample_rate: int) -> Waveform:
     Channels are averaged. A file of another sample rate is resampled by soxr with the quality "VHQ".
 
     Args:
-        path: WAV, FLAC, Ogg Vorbis, MP3 or AIFF file. The content decides, not the suffix.
+        path: WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 or AIFF file. The content decides, not the suffix.
         sample_rate: Sample rate of the result in hertz.
 
     Returns:
-        Waveform, float32 [samples], full scale is 1.
+        Waveform, float32 [samples], full scale is 1. Chained streams and joined files follow each other.
 
     Raises:
-        AudioError: If the file is not audio, is a git-lfs pointer, is empty, truncated or damaged, holds NaN or
-            infinite samples or ones far above full scale, or is digital silence. Also if its header contradicts itself.
+        UnreadableError: If the file cannot be read now.
+        AudioError: If the file is not audio, is a Git LFS pointer, is empty, truncated or damaged, holds NaN or
+            infinite samples or ones far above full scale, or is digital silence. Also if its header contradicts itself,
+            if its channels cancel, or if its coding does not tell its true length.
     """
-    with _open(path) as sound:
-        frames = _read(path, sound)
-        rate = sound.samplerate
-    _check_samples(path, frames)
-    waveform: Waveform = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1)
-    if not waveform.any():
-        raise AudioError(f"{path}: is digital silence, every sample is zero")
-    resampled = waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="VHQ")
-    if len(resampled) == 0:
-        raise AudioError(f"{path}: is too short, {len(waveform)} samples at {rate} Hz")
+    with _naming(path):
+        streams = audio_streams(_content(path))
+        parts, rates = zip(*map(_read, streams), strict=True)
+        frames, rate = _joined(parts, rates), rates[0]
+        _check_samples(streams[0].content, frames)
+        waveform = _mono(frames)
+        resampled = waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="VHQ")
+        if len(resampled) == 0:
+            raise ContainerError(f"is too short, {len(waveform)} samples at {rate} Hz")
     return resampled
+
+
+def declared_sample_rate(path: Path) -> int:
+    """Return the sample rate of an audio file in hertz; no samples are decoded.
+
+    Raises:
+        AudioError: If the file is not audio that `decode` reads.
+    """
+    with _naming(path), _open(audio_streams(_content(path))[0]) as sound:
+        return int(sound.samplerate)
 
 
 def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = None) -> Iterator[Waveform | AudioError]:
@@ -125,74 +177,114 @@ def open_file(path: Path) -> io.BufferedReader:
     Raises:
         OSError: If the file cannot be opened, or if it is a pipe or a device, which might never end.
     """
+    path = expanded(path)
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "Is a pipe or a device", str(path))
     return path.open("rb")
 
 
-def _open(path: Path) -> sf.SoundFile:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn errors of a block into an AudioError of the file."""
+    try:
+        yield
+    except ContainerError as error:
+        raise AudioError(path, str(error)) from None
+
+
+def _content(path: Path) -> bytes:
+    """Return all bytes of a file. Every later verdict on the file is a verdict on these."""
     try:
         with open_file(path) as stream:
-            source = _whole_source(path, stream)
-        sound = sf.SoundFile(source)
+            head = stream.read(_HEAD_BYTES)
+            if reason := non_audio(head):
+                raise ContainerError(reason)
+            return head + stream.read()
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
-    except ContainerError as error:
-        raise AudioError(f"{path}: {error}") from None
+        raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise UnreadableError(path, "does not fit into memory; divide it into shorter files") from None
+
+
+def _open(stream: AudioStream) -> sf.SoundFile:
+    try:
+        sound = sf.SoundFile(io.BytesIO(stream.content))
     except sf.LibsndfileError as error:
-        raise AudioError(f"{path}: is not audio, or its header is damaged ({error.error_string})") from None
-    if sound.format not in _FORMATS:
-        raise AudioError(f"{path}: is {sound.format} audio; convert it to WAV or FLAC")
+        raise ContainerError(f"is not audio, or its header is damaged ({error.error_string})") from None
+    if sound.format not in stream.formats:
+        raise ContainerError(f"is {sound.format} audio; convert it to WAV or FLAC")
+    if sound.subtype not in _CODINGS[sound.format]:
+        raise ContainerError(f"is {sound.format} audio coded as {sound.subtype}; convert it to WAV or FLAC")
+    if sound.subtype in _PADDED and stream.samples is None:
+        raise ContainerError("does not declare how many samples its last block holds; convert it to PCM")
     if sound.frames == 0:
-        raise AudioError(f"{path}: holds no samples")
+        raise ContainerError("holds no samples")
     if sound.frames == _UNKNOWN_FRAMES:
-        raise AudioError(f"{path}: its header does not declare its length; encode it again into a file")
+        raise ContainerError("its header does not declare its length; encode it again into a file")
     if sound.samplerate not in _RATES:
-        raise AudioError(f"{path}: its header is damaged, it declares {sound.samplerate} Hz")
+        raise ContainerError(f"its header is damaged, it declares {sound.samplerate} Hz")
     return sound
 
 
-def _whole_source(path: Path, stream: BinaryIO) -> Path | io.BytesIO:
-    """Check the contents that libsndfile accepts unchecked, and return the source that libsndfile shall open."""
-    head = stream.read(64)
-    if not head:
-        raise AudioError(f"{path}: is an empty file")
-    if head.startswith(b"version https://git-lfs"):
-        raise AudioError(f"{path}: is a git-lfs pointer, not audio; run `git lfs pull` where it came from")
-    stream.seek(0)
-    check(stream)
-    if (start := streamed_data(stream)) is None:
-        return path
-    stream.seek(0)
-    return _with_data_length(stream.read(), start)
-
-
-def _read(path: Path, sound: sf.SoundFile) -> npt.NDArray[np.float32]:
-    """Return all frames, float32 [samples, channels]."""
+def _read(stream: AudioStream) -> tuple[npt.NDArray[np.float32], int]:
+    """Return all frames of a stream, float32 [samples, channels], and its sample rate in hertz."""
     blocks = []
-    try:
-        while len(block := sound.read(max(_VALUES_PER_READ // sound.channels, 1), dtype="float32", always_2d=True)):
-            blocks.append(block)
-    except sf.LibsndfileError as error:
-        raise AudioError(f"{path}: is truncated or damaged ({error.error_string})") from None
+    with _open(stream) as sound:
+        rate = sound.samplerate
+        try:
+            while len(block := sound.read(max(_VALUES_PER_READ // sound.channels, 1), dtype="float32", always_2d=True)):
+                blocks.append(block)
+        except sf.LibsndfileError as error:
+            raise ContainerError(f"is truncated or damaged ({error.error_string})") from None
+        expected = sound.frames if stream.samples is None else stream.samples
     found = sum(map(len, blocks))
-    if found < sound.frames:
-        raise AudioError(f"{path}: is truncated, it has {found} of {sound.frames} samples")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if found < expected:
+        raise ContainerError(f"is truncated, it has {found} of {expected} samples")
+    frames = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return frames[:expected], rate
 
 
-def _check_samples(path: Path, frames: npt.NDArray[np.float32]) -> None:
+def _joined(parts: Sequence[npt.NDArray[np.float32]], rates: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the frames of chained streams end to end."""
+    forms = sorted({(rate, part.shape[1]) for part, rate in zip(parts, rates, strict=True)})
+    if len(forms) > 1:
+        several = " and ".join(f"{rate} Hz ({channels} channels)" for rate, channels in forms)
+        raise ContainerError(f"joins streams of {several}; save each as a file of its own")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _check_samples(content: bytes, frames: npt.NDArray[np.float32]) -> None:
     if not np.isfinite(frames).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples")
+        raise ContainerError("holds NaN or infinite samples")
     if (loudest := np.abs(frames).max()) > _LOUDEST:
-        raise AudioError(f"{path}: holds samples of up to {loudest:.3g}, full scale is 1")
-    with open_file(path) as stream:
-        checksum = flac_checksum(stream)
+        raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
+    if not loudest:
+        raise ContainerError("is digital silence, every sample is zero")
+    if content.startswith(b"fLaC"):
+        check_flac_end(content)
+    checksum = flac_checksum(content)
     if checksum and samples_checksum(frames, checksum[1]) != checksum[0]:
-        raise AudioError(f"{path}: is damaged, the checksum of its samples differs")
+        raise ContainerError("is damaged, the checksum of its samples differs")
 
 
-def _with_data_length(content: bytes, start: int) -> io.BytesIO:
-    """Return a WAV file with its length filled in, because libsndfile reads no samples if the length is zero."""
-    return io.BytesIO(content[: start - 4] + struct.pack("<I", len(content) - start) + content[start:])
+def _mono(frames: npt.NDArray[np.float32]) -> Waveform:
+    """Return the mean of the channels, float32 [samples]."""
+    channels = frames.shape[1]
+    if channels == 1:
+        return frames[:, 0]
+    mean: Waveform = frames.mean(axis=1)
+    power = frames.var(axis=0, dtype=np.float64)
+    if not mean.any() or mean.var(dtype=np.float64) < 10 ** (_CANCEL_DB / 10) * power.sum() / channels**2:
+        raise ContainerError(
+            f"its {channels} channels cancel: their mean is {_level_below(mean, power.max())} a single channel;"
+            " one of them has the wrong sign, so give one channel"
+        )
+    return mean
+
+
+def _level_below(mean: Waveform, loudest_power: float) -> str:
+    power = float(mean.var(dtype=np.float64))
+    if power <= _INAUDIBLE * loudest_power:
+        return "silent, unlike"
+    return f"{10 * np.log10(loudest_power / power):.0f} dB below"

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from fastser.data.corpora.base import Corpus, CorpusError, NoiseCorpus
+from fastser.data.corpora.checks import equal_contents
+from fastser.data.corpora.names import plain_name
 from fastser.data.features import num_frames, segment_table
 from fastser.data.noise import NoiseBank
 from fastser.data.normalisation import Normalisation
@@ -21,6 +23,10 @@ BAD_FILES_ALLOWED = 0.05
 """Largest share of unusable files in a corpus that is not an error."""
 
 
+_SENTENCES_SHOWN = 3
+"""Number of unusable files up to which each has a warning of its own."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A prepared corpus.
@@ -29,8 +35,9 @@ class Dataset:
         corpus: The corpus with its usable utterances only.
         waveforms: Their samples.
         bank: Their segments on the device.
-        warnings: One sentence for every utterance that was left out.
+        warnings: One sentence for each finding that the user should know.
         key: Digest of contents, ids, speakers, labels and classes.
+        skipped: Number of utterances that were left out because their files are unusable.
     """
 
     corpus: Corpus
@@ -38,6 +45,7 @@ class Dataset:
     bank: SegmentBank
     warnings: tuple[str, ...]
     key: str
+    skipped: int = 0
 
     @cached_property
     def labels(self) -> Tensor:
@@ -117,18 +125,18 @@ def prepare(
         settings: Audio and spectrogram settings are used.
         speeds: Speed factors for speed perturbation.
         device: Device of the segments.
-        allow_bad_files: Go on even if more than 5 % of the files are unusable.
+        allow_bad_files: Go on even if more than 5 % of the files are unusable or missing.
         on_file: Called after each file that is decoded.
 
     Raises:
-        CorpusError: If no file can be used, or more than 5 % of the files cannot.
+        CorpusError: If no file can be used, or more than 5 % of the files cannot. Labelled utterances without audio
+            count as such, except in a corpus with published counts, whose warning states the difference.
     """
     paths = [u.path for u in corpus.utterances]
     packed = pack(paths, settings.audio.sample_rate, settings.spectrogram.win_length, on_file)
     bad = list(packed.bad.values())
-    if len(bad) == len(paths) or (len(bad) > BAD_FILES_ALLOWED * len(paths) and not allow_bad_files):
-        advice = "" if len(bad) == len(paths) else "; --allow-bad-files goes on without them"
-        raise CorpusError(f"{corpus.title}: {len(bad)} of {len(paths)} files are unusable, first {bad[0]}{advice}")
+    lost = [id for id, _ in corpus.without_audio] if corpus.expected is None else []
+    _require_usable(corpus, bad, lost, allow_bad_files)
     usable = replace(corpus, utterances=tuple(u for i, u in enumerate(corpus.utterances) if i not in packed.bad))
     waveforms = packed.without_bad()
     identity = [(u.id, u.speaker, u.emotion, u.session, u.split) for u in usable.utterances]
@@ -136,9 +144,46 @@ def prepare(
         usable,
         waveforms,
         build_bank(waveforms, settings.spectrogram, settings.audio.sample_rate, speeds=speeds, device=device),
-        tuple(f"{sentence}; skipped" for sentence in bad),
+        (
+            *_skipped(corpus, bad),
+            *(f"{corpus.title}: {sentence}" for sentence in equal_contents(usable.utterances, waveforms.digests)),
+        ),
         digest(waveforms.key, identity, usable.classes),
+        len(bad),
     )
+
+
+def _twins(corpus: Corpus, waveforms: PackedWaveforms) -> list[str]:
+    """Return warnings of equal audio under two labels or speakers."""
+    return [f"{corpus.title}: {said}" for said in equal_contents(corpus.utterances, waveforms.digests)]
+
+
+def _require_usable(corpus: Corpus, bad: Sequence[str], lost: Sequence[str], allow_bad_files: bool) -> None:
+    """Check the share of unusable and missing files.
+
+    Args:
+        corpus: The corpus.
+        bad: One sentence for each unusable file.
+        lost: Id of each labelled utterance whose file is missing.
+        allow_bad_files: Accept any share below one.
+    """
+    none_left = len(bad) == len(corpus.utterances)
+    labelled = len(corpus.utterances) + len(lost)
+    if not none_left and (allow_bad_files or len(bad) + len(lost) <= BAD_FILES_ALLOWED * labelled):
+        return
+    advice = "" if none_left else "; --allow-bad-files goes on without them"
+    unusable = [f"{len(bad)} of {labelled} files are unusable, first {bad[0]}"] if bad else []
+    missing = [f"{len(lost)} of {labelled} files are missing, first {lost[0]}"] if lost else []
+    raise CorpusError(f"{corpus.title}: {' and '.join(unusable + missing)}{advice}")
+
+
+def _skipped(corpus: Corpus, bad: Sequence[str]) -> list[str]:
+    """Return a warning for each unusable file, or one for all if there are many."""
+    if len(bad) <= _SENTENCES_SHOWN:
+        return [f"{sentence}; skipped" for sentence in bad]
+    shown = "; ".join(bad[:_SENTENCES_SHOWN])
+    more = len(bad) - _SENTENCES_SHOWN
+    return [f"{corpus.title}: {len(bad)} unusable files are skipped: {shown}; and {more} more"]
 
 
 def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
@@ -147,9 +192,10 @@ def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
     Raises:
         CorpusError: If a scene is missing, or one of its recordings is unusable.
     """
-    wanted = [r for r in noise.recordings if r.scene in settings.noise.scenes]
+    spelling = {plain_name(scene): scene for scene in settings.noise.scenes}
+    wanted = [r for r in noise.recordings if r.scene in spelling]
     for scene in settings.noise.scenes:
-        if not any(r.scene == scene for r in wanted):
+        if not any(spelling[r.scene] == scene for r in wanted):
             known = ", ".join(noise.scenes)
             raise CorpusError(
                 f"{noise.title}: there is no scene '{scene}' (found: {known}); --set noise.scenes=... chooses others"
@@ -157,7 +203,7 @@ def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
     packed = pack([r.path for r in wanted], settings.audio.sample_rate)
     if packed.bad:
         raise CorpusError(next(iter(packed.bad.values())))
-    return NoiseBank(packed, tuple(r.scene for r in wanted), settings.audio.sample_rate)
+    return NoiseBank(packed, tuple(spelling[r.scene] for r in wanted), settings.audio.sample_rate)
 
 
 def sample_places(subset: Subset, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastser.data.packed_audio import PackedWaveforms
+from fastser.runtime.files import storable
 
 _SILENT_EXCERPT_DB = -20.0  # relative to the level of the recording
 _DRAWS = 50  # attempts to find an excerpt that is not silent
@@ -127,7 +128,7 @@ def draw_noise(
     gain = np.empty((len(scenes), len(utterances)), np.float32)
     drawn = np.empty(len(utterances), np.int64)
     for column, (index, name) in enumerate(utterances):
-        rng = np.random.default_rng(int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:16], 16))
+        rng = np.random.default_rng(int(hashlib.sha256(f"{seed} {storable(name)}".encode()).hexdigest()[:16], 16))
         utterance = speech[index]
         drawn[column] = rng.integers(len(scenes))
         for row, scene in enumerate(scenes):

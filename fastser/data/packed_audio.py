@@ -1,7 +1,6 @@
 """Cache of decoded corpora: all waveforms end to end in one memory-mapped file, with a key of the files' contents."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastser.data.audio import AudioError, decode_all, open_file
+from fastser.data.audio import AudioError, UnreadableError, decode_all, open_file
+from fastser.data.cached_arrays import ArrayWriter, CachedArray
 from fastser.runtime.digests import digest
-from fastser.runtime.files import atomic_write, cache_dir
+from fastser.runtime.files import printable
 
 _FORMAT = 2
+
+_UNREADABLE = "unreadable: "
+"""Beginning of what stands in place of the digest of a file that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +31,20 @@ class PackedWaveforms:
         offsets: int64 [recordings + 1]. Recording i is `samples[offsets[i]:offsets[i + 1]]`.
         bad: Error message of each recording that could not be decoded, by index. Such a recording has no samples.
         key: Digest of the files' contents, the sample rate and the shortest length.
+        digests: SHA-256 of each file, or empty where it is not known.
     """
 
     samples: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.int64]
     bad: dict[int, str]
     key: str
+    digests: tuple[str, ...] = ()
 
     def without_bad(self) -> "PackedWaveforms":
         """Return the same samples without the recordings that could not be decoded."""
         bad = sorted(self.bad)
-        return PackedWaveforms(self.samples, np.delete(self.offsets, bad), {}, digest(self.key, bad))
+        digests = tuple(text for i, text in enumerate(self.digests) if i not in self.bad)
+        return PackedWaveforms(self.samples, np.delete(self.offsets, bad), {}, digest(self.key, bad), digests)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
         return self.samples[self.offsets[index] : self.offsets[index + 1]]
@@ -55,7 +61,7 @@ def _content_digest(path: Path) -> str:
         with open_file(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        return f"unreadable: {error.strerror}"
+        return f"{_UNREADABLE}{error.strerror}"
 
 
 def pack(
@@ -70,58 +76,49 @@ def pack(
         on_file: Called after each decoded file, for a progress display.
 
     Returns:
-        Recordings in the order of `paths`. Unusable files are listed in `bad`.
+        Recordings in the order of `paths`. Unusable files are listed in `bad`. The cache remembers verdicts on
+        contents only: the next call reads again what the system did not let this one read.
     """
-    key = digest("waveforms", _FORMAT, sample_rate, min_samples, content_digests(paths))
-    samples_path = cache_dir() / f"waveforms-{key}.f32"
-    index_path = cache_dir() / f"waveforms-{key}.json"
-    index = cached_index(index_path, samples_path, lambda index: 4 * index["offsets"][-1])
+    digests = content_digests(paths)
+    key = digest("waveforms", _FORMAT, sample_rate, min_samples, digests)
+    array = CachedArray.named(f"waveforms-{key}")
+    unread = {i for i, text in enumerate(digests) if text.startswith(_UNREADABLE)}
+    index = None if unread else array.load()
     if index is None:
-        _decode(paths, sample_rate, min_samples, samples_path, index_path, on_file)
-        index = json.loads(index_path.read_text())
+        with array.writing() as writer:
+            index, unread_now = _decode(paths, sample_rate, min_samples, writer, on_file)
+        unread |= unread_now
+        if unread:
+            key = digest(key, "unread", sorted(unread))
+            array.data.replace(CachedArray.named(f"waveforms-{key}").data)
+            array = CachedArray.named(f"waveforms-{key}")
+        else:
+            array.save_index(index, writer)
     offsets = np.asarray(index["offsets"], dtype=np.int64)
-    bad = {int(i): f"{paths[int(i)]}: {reason}" for i, reason in index["bad"].items()}
-    samples = np.memmap(samples_path, np.float32, "c") if offsets[-1] else np.empty(0, np.float32)
-    return PackedWaveforms(samples, offsets, bad, key)
-
-
-def cached_index(index_path: Path, data_path: Path, size: Callable[[Any], int]) -> Any:
-    """Read the JSON index of a cached data file.
-
-    Args:
-        index_path: Index.
-        data_path: Data file that the index describes.
-        size: Computes the size in bytes that the data file must have from the index.
-
-    Returns:
-        Index, or None if one of the files is missing or damaged, or if the data file has another size.
-    """
-    try:
-        index = json.loads(index_path.read_text())
-        return index if data_path.stat().st_size == size(index) else None
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+    bad = {int(i): f"{printable(paths[int(i)])}: {reason}" for i, reason in index["bad"].items()}
+    return PackedWaveforms(array.map(), offsets, bad, key, tuple(digests))
 
 
 def _decode(
-    paths: Sequence[Path],
-    sample_rate: int,
-    min_samples: int,
-    samples_path: Path,
-    index_path: Path,
-    on_file: Callable[[], None],
-) -> None:
+    paths: Sequence[Path], sample_rate: int, min_samples: int, writer: ArrayWriter, on_file: Callable[[], None]
+) -> tuple[dict[str, Any], set[int]]:
+    """Decode files into a data file.
+
+    Returns:
+        Values of the index, and the indices of the files that the system did not let us read.
+    """
     offsets = [0]
     bad: dict[int, str] = {}
-    with atomic_write(samples_path) as part, part.open("wb") as stream:
-        for i, decoded in enumerate(decode_all(paths, sample_rate)):
-            if isinstance(decoded, AudioError):
-                bad[i] = str(decoded).removeprefix(f"{paths[i]}: ")
-                offsets.append(offsets[-1])
-            else:
-                padded = np.pad(decoded, (0, max(min_samples - len(decoded), 0)))
-                stream.write(padded.tobytes())
-                offsets.append(offsets[-1] + len(padded))
-            on_file()
-    with atomic_write(index_path) as part:
-        part.write_text(json.dumps({"offsets": offsets, "bad": bad}))
+    unread = set()
+    for i, decoded in enumerate(decode_all(paths, sample_rate)):
+        if isinstance(decoded, AudioError):
+            bad[i] = decoded.reason
+            offsets.append(offsets[-1])
+            if isinstance(decoded, UnreadableError):
+                unread.add(i)
+        else:
+            padded = np.pad(decoded, (0, max(min_samples - len(decoded), 0)))
+            writer.append(padded)
+            offsets.append(offsets[-1] + len(padded))
+        on_file()
+    return {"offsets": offsets, "bad": bad}, unread

@@ -1,6 +1,5 @@
 """The segments of a corpus: log-spectrograms as one packed tensor on the device, and windows on it (paper 4.2)."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,11 @@ from fastser_kernels import gather_mixup, gather_segments
 from torch import Tensor
 
 from fastser.data.audio import change_speed
+from fastser.data.cached_arrays import CachedArray
 from fastser.data.features import FeatureExtractor, num_frames, segment_table
 from fastser.data.normalisation import Normalisation
-from fastser.data.packed_audio import PackedWaveforms, cached_index
+from fastser.data.packed_audio import PackedWaveforms
 from fastser.runtime.digests import digest
-from fastser.runtime.files import atomic_write, cache_dir
 from fastser.settings import SpectrogramSettings
 
 _FORMAT = 3
@@ -143,21 +142,20 @@ def build_bank(
     """
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
-    frames_path, index_path = cache_dir() / f"frames-{key}.f32", cache_dir() / f"frames-{key}.json"
-    index = cached_index(index_path, frames_path, lambda index: 4 * settings.num_bins * sum(index["frames"]))
+    array = CachedArray.named(f"frames-{key}")
+    index = array.load()
     if index is None:
         counts: list[int] = []
         sums: list[list[float]] = []
-        with atomic_write(frames_path) as part, part.open("wb") as stream:
+        with array.writing() as writer:
             for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds):
-                frames.numpy().tofile(stream)
+                writer.append(frames.numpy())
                 counts += chunk_counts.tolist()
                 sums += _sums(frames.numpy(), chunk_counts).tolist()
-        with atomic_write(index_path) as part:
-            part.write_text(json.dumps({"frames": counts, "sums": sums}))
-        index = json.loads(index_path.read_text())
+        index = {"frames": counts, "sums": sums}
+        array.save_index(index, writer)
     counts_array = np.asarray(index["frames"], np.int64)
-    packed = np.memmap(frames_path, np.float32, "c").reshape(-1, settings.num_bins)
+    packed = array.map().reshape(-1, settings.num_bins)
     recording, first, length = segment_table(counts_array, settings)
     offsets = np.cumsum(counts_array) - counts_array
     return SegmentBank(

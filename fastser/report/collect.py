@@ -44,9 +44,9 @@ def report_context(
     lines = [corpus.summary for corpus in present.values()]
     datasets = [dataset for dataset in (experiment.source, experiment.target) if dataset is not None]
     for dataset in datasets:
-        if dataset.warnings:
-            used, skipped = len(dataset.corpus.utterances), len(dataset.warnings)
-            lines.append(f"{dataset.corpus.title}: {used} utterances used, {skipped} unusable files skipped")
+        if dataset.skipped:
+            used = len(dataset.corpus.utterances)
+            lines.append(f"{dataset.corpus.title}: {used} utterances used, {dataset.skipped} unusable files skipped")
     return ReportContext(
         expected=expected,
         runs=runs,

@@ -215,7 +215,7 @@ def test_flac_of_unknown_length_is_refused(speech: Callable[[str], Path]) -> Non
     [
         (b"", "is an empty file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
-        (b"<html><body>404 Not Found</body></html>", "is not audio"),
+        (b"<html><body>404 Not Found</body></html>", "is an HTML page, not audio"),
         (b"RIFF\x00\x00\x00\x00WAVE", "is not audio"),
         (b"RIFF", "is not audio"),
         (b"fLaC", "is not audio"),

@@ -14,6 +14,7 @@ from fastser.data.corpora.canonical import canonical_emotion
 def manifest(tmp_path: Path) -> Callable[..., Path]:
     def write(*lines: str, encoding: str = "utf-8") -> Path:
         touch(tmp_path / "audio" / "a.wav", tmp_path / "audio" / "b.ogg", tmp_path / "audio" / "c, d.flac")
+        touch(tmp_path / "audio" / "d.wav")
         (tmp_path / "my.csv").write_text("\n".join(lines), encoding=encoding)
         return tmp_path / "my.csv"
 
@@ -29,7 +30,7 @@ def test_columns_synonyms_and_paths(tmp_path: Path, manifest: Callable[..., Path
         f"bert, {tmp_path}/audio/b.ogg, exc, validation, , 1",
         'bert, "audio/c, d.flac", Sadness, Test, 2,',
         "bert, audio/lost.wav, angry, test, 2, 1",
-        "bert, audio/a.wav, disgust, test, 2, 1",
+        "bert, audio/d.wav, disgust, test, 2, 1",
         "bert, audio/gone.wav, boredom, test, 2, 1",
         encoding="utf-8-sig",
     )
@@ -114,7 +115,7 @@ def test_a_wrong_manifest(manifest: Callable[..., Path], lines: list[str], messa
 
 
 def test_rows_that_are_left_out_are_not_checked(manifest: Callable[..., Path]) -> None:
-    rows = ("audio/a.wav, x, sad, train", "audio/b.ogg, x, angry, train", "audio/a.wav, x, bored,")
+    rows = ("audio/a.wav, x, sad, train", "audio/b.ogg, x, angry, train", "audio/d.wav, x, bored,")
     path = manifest("path, speaker, emotion, split", *rows)
     assert len(read_corpus("manifest", path, ("angry", "sad")).utterances) == 2
 

@@ -74,7 +74,7 @@ def test_unusable_demand(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"NPARK_16k.zip: is not a whole zip file"):
         read_noise("demand", tmp_path)
     touch(tmp_path / "DKITCHEN" / "ch01.wav")
-    with pytest.raises(CorpusError, match=r"DKITCHEN/ch01.wav: is not audio"):
+    with pytest.raises(CorpusError, match=r"DKITCHEN/ch01.wav: is an empty file"):
         read_noise("demand", tmp_path)
 
 

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fastser.runtime.files import printable, storable
 from fastser.settings import PAPER_CLASSES
 
 from .checks import require_classes, require_distinct, require_whole_split, speakers_in_several_parts
 from .expected import ExpectedCounts
 from .files import first_few
+from .names import look_alikes, plain_name
 from .utterance import CorpusError, Utterance
 
 __all__ = ["PAPER_CLASSES", "Corpus", "CorpusError", "NoiseCorpus", "NoiseRecording", "Utterance"]
@@ -53,6 +55,8 @@ class Corpus:
     synthetic: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "title", printable(self.title))
+        object.__setattr__(self, "classes", tuple(map(plain_name, self.classes)))
         labels = sorted(self.class_counts())
         if not self.classes:
             object.__setattr__(self, "classes", tuple(labels))
@@ -88,7 +92,7 @@ class Corpus:
                 an audio file occurs twice, or if only some of the utterances belong to a split.
         """
         found = self.class_counts()
-        chosen = tuple(sorted(found) if classes is None else classes)
+        chosen = tuple(sorted(found) if classes is None else map(plain_name, classes))
         require_classes(self.path, self.title, chosen, found, self.without_audio)
         utterances = tuple(sorted((u for u in self.utterances if u.emotion in chosen), key=lambda u: u.id))
         require_whole_split(self.path, utterances)
@@ -148,15 +152,22 @@ class Corpus:
                 f"{self.path}: the counts differ from {self.expected.source}"
                 f" ({self.expected.total} utterances of {len(self.classes)} classes): {differences}"
             )
-        return tuple(said)
+        if alike := look_alikes(self.speakers):
+            said.append(f"{self.path}: speakers whose names look alike are taken for different: {first_few(alike)}")
+        if alike := look_alikes(self.classes):
+            said.append(f"{self.path}: labels that look alike are taken for different: {first_few(alike)}")
+        return tuple(map(storable, said))
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseRecording:
-    """One noise file and the scene of its recording ("kitchen")."""
+    """One noise file and the scene of its recording ("kitchen"), spelled as `plain_name` does."""
 
     scene: str
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scene", plain_name(self.scene))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +191,10 @@ class NoiseCorpus:
     expected_scenes: int | None = None
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", printable(self.title))
+        object.__setattr__(self, "warnings", tuple(map(storable, self.warnings)))
 
     @property
     def scenes(self) -> tuple[str, ...]:

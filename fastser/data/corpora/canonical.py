@@ -1,5 +1,7 @@
 """Canonical names of emotions."""
 
+from .names import plain_name
+
 _SYNONYMS = {
     "angry": ("anger", "ang"),
     "bored": ("boredom",),
@@ -22,5 +24,5 @@ def canonical_emotion(text: str) -> str:
         >>> canonical_emotion("Anger"), canonical_emotion(" Very Proud ")
         ('angry', 'very proud')
     """
-    name = " ".join(text.lower().split())
+    name = plain_name(text).lower()
     return _CANONICAL.get(name, name)

@@ -52,20 +52,44 @@ def require_classes(
 
 
 def require_distinct(path: Path, title: str, utterances: Sequence[Utterance]) -> None:
-    """Check that no id and no audio file occurs twice, also where its path is written in two ways.
+    """Check that no id and no audio file occurs twice, also where its path is written in two ways or is a link.
+
+    Hard links with the same label and speaker pass, because storage that keeps equal contents once makes them.
 
     Raises:
         CorpusError: If one does.
     """
-    ids: dict[str, str] = {}
+    owners: dict[str | tuple[int, int], Utterance] = {}
     for utterance in utterances:
-        file = os.path.normpath(utterance.path)
-        if ids.setdefault(file, utterance.id) != utterance.id:
-            raise CorpusError(f"{path}: {ids[file]!r} and {utterance.id!r} are the same file; keep one of them")
+        for file in (os.path.normpath(utterance.path), _identity(utterance.path)):
+            first = utterance if file is None else owners.setdefault(file, utterance)
+            if first.id == utterance.id:
+                continue
+            if (first.emotion, first.speaker, first.split) != (utterance.emotion, utterance.speaker, utterance.split):
+                raise CorpusError(
+                    f"{path}: {first.id!r} and {utterance.id!r} are the same file under two labels or speakers"
+                    f" ({_described(first)}; {_described(utterance)}); keep one of them"
+                )
+            if os.path.realpath(first.path) == os.path.realpath(utterance.path):
+                raise CorpusError(f"{path}: {first.id!r} and {utterance.id!r} are the same file; keep one of them")
     for id, count in Counter(utterance.id for utterance in utterances).items():
         if count > 1:
             copies = sorted({str(utterance.path) for utterance in utterances if utterance.id == id})
             raise CorpusError(f"{path}: {title} has the utterance {id} more than once: {first_few(copies)}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the number of a file, which all links to it share, or None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _described(utterance: Utterance) -> str:
+    parts = (utterance.emotion, f"speaker {utterance.speaker}", utterance.split)
+    return ", ".join(filter(None, parts))
 
 
 def require_whole_split(path: Path, utterances: Sequence[Utterance]) -> None:
@@ -80,6 +104,33 @@ def require_whole_split(path: Path, utterances: Sequence[Utterance]) -> None:
             f"{path}: some utterances have a split, {len(without)} have none: {first_few(without)};"
             " give a split to all utterances or to none"
         )
+
+
+def equal_contents(utterances: Sequence[Utterance], digests: Sequence[str]) -> list[str]:
+    """Return a sentence if files of equal contents have different labels, and one if they have different speakers.
+
+    Args:
+        utterances: Utterances.
+        digests: Digest of the contents of each file.
+    """
+    groups: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance, content in zip(utterances, digests, strict=True):
+        groups[content].append(utterance)
+    said = []
+    for field in ("label", "speaker"):
+        pairs = [
+            f"{first.id} ({value}) and {other.id} ({others})"
+            for first, *rest in groups.values()
+            for other in rest
+            if (value := _value(first, field)) != (others := _value(other, field))
+        ]
+        if pairs:
+            said.append(f"{len(pairs)} files hold the same audio as one of another {field}: {first_few(pairs)}")
+    return said
+
+
+def _value(utterance: Utterance, field: str) -> str:
+    return utterance.emotion if field == "label" else utterance.speaker
 
 
 def speakers_in_several_parts(utterances: Sequence[Utterance]) -> list[str]:

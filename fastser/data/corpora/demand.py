@@ -1,5 +1,6 @@
 """DEMAND (Thiemann et al. 2013): channel 1 of the five scenes of the paper (section 5.2), from folders or zip files."""
 
+import logging
 import lzma
 import shutil
 import struct
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import soundfile as sf
 
-from fastser.runtime.files import atomic_write, cache_dir
+from fastser.data.audio import AudioError, declared_sample_rate, open_file
+from fastser.data.file_kind import other_file
+from fastser.runtime.files import atomic_write, cache_dir, naming_full_disk
 
 from .base import CorpusError, NoiseCorpus, NoiseRecording
 from .files import AUDIO_SUFFIXES, first_few, is_synthetic, require_folder, titled
@@ -22,6 +25,10 @@ SCENES = {
     "traffic": ("STRAFFIC",),
 }
 """Environments of DEMAND for each scene, in order of preference."""
+
+_LOG = logging.getLogger(__name__)
+
+_HEAD_BYTES = 512
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
 """Exceptions of zipfile for a damaged archive. RuntimeError means an encrypted one or an unknown compression."""
@@ -69,9 +76,13 @@ def _recording(root: Path, environment: str) -> Path | None:
 
 def _sample_rate(file: Path) -> int:
     try:
-        return int(sf.info(file).samplerate)
-    except sf.LibsndfileError as error:
-        raise CorpusError(f"{file}: is not audio ({error.error_string})") from None
+        with open_file(file) as stream:
+            return int(sf.info(stream).samplerate)
+    except sf.LibsndfileError:
+        try:
+            return declared_sample_rate(file)
+        except AudioError as error:
+            raise CorpusError(str(error)) from None
 
 
 def _unpack(archive: Path, environment: str) -> Path:
@@ -83,7 +94,10 @@ def _unpack(archive: Path, environment: str) -> Path:
             if name is not None:
                 return _extracted(opened, name, cache_dir() / "demand" / archive.stem)
     except _DAMAGED as error:
-        raise CorpusError(f"{archive}: is not a whole zip file ({error})") from None
+        with archive.open("rb") as stream:
+            reason = other_file(stream.read(_HEAD_BYTES))
+        detail = f", it {reason}" if reason and not zipfile.is_zipfile(archive) else f" ({error})"
+        raise CorpusError(f"{archive}: is not a whole zip file{detail}") from None
     except OSError as error:
         if error.filename is not None:
             raise
@@ -94,10 +108,14 @@ def _unpack(archive: Path, environment: str) -> Path:
 
 
 def _extracted(archive: zipfile.ZipFile, name: str, stem: Path) -> Path:
-    folder = stem.with_name(f"{stem.name}-{archive.getinfo(name).CRC:08x}")
-    file = folder / Path(name).name
+    checksum = archive.getinfo(name).CRC
+    file = stem.with_name(f"{stem.name}-{checksum:08x}") / Path(name).name
+    if file.is_file() and zlib.crc32(file.read_bytes()) != checksum:
+        _LOG.warning("%s is damaged; it is unpacked again", file)
+        file.unlink()
     if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        with naming_full_disk(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(name) as source, atomic_write(file) as part, part.open("wb") as target:
             shutil.copyfileobj(source, target)
     return file

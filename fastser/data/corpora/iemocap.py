@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .base import PAPER_CLASSES, Corpus, CorpusError, Utterance
 from .expected import ExpectedCounts, ExpectedGroup
-from .files import audio_files, by_stem, is_synthetic, require_folder, titled
+from .files import audio_files, by_stem, is_hidden, is_synthetic, require_folder, titled
 
 _EMOTION = {
     "ang": "angry",
@@ -101,7 +101,7 @@ def _labels(root: Path) -> Iterator[tuple[re.Match[str], str]]:
     if not files:
         raise CorpusError(f"{root}: has no label files; looked for Session*/dialog/EmoEvaluation/*.txt")
     for file in files:
-        if file.name.startswith("."):
+        if is_hidden(file.name):
             continue
         for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             if not line.startswith("["):

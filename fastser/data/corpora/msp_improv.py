@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .base import Corpus, CorpusError, Utterance
 from .expected import ExpectedCounts
-from .files import audio_files, by_stem, is_synthetic, require_folder, titled
+from .files import audio_files, by_stem, is_hidden, is_synthetic, require_folder, titled
 
 _EMOTION = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad", "O": "other"}
 _NO_AGREEMENT = "X"
@@ -58,7 +58,8 @@ def _label_file(path: Path) -> Path:
     for pattern in ("", "*/"):
         for name in _LABEL_FILES:
             for file in sorted(path.glob(pattern + name)):
-                return file
+                if not is_hidden(file.relative_to(path).parts[0]):
+                    return file
     raise CorpusError(
         f"{path}: is not MSP-IMPROV; give the folder that holds {' or '.join(_LABEL_FILES)},"
         " directly or one level below"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from fastser.runtime.files import DiskFullError, expanded
 from fastser.runtime.registry import Registry, UnknownNameError
 
 from . import demand, emodb, iemocap, manifest, msp_improv, noise_folder, ravdess
@@ -89,10 +90,12 @@ def _read(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> _Read:
         reader = readers[name]
     except UnknownNameError as error:
         raise CorpusError(str(error)) from None
-    path = path.expanduser()
+    path = expanded(path)
     if not path.exists():
         raise CorpusError(f"{path}: does not exist (given as {name})")
     try:
         return reader.read(path)
+    except DiskFullError:
+        raise
     except OSError as error:
         raise CorpusError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None

@@ -6,6 +6,8 @@ from os.path import normpath
 from pathlib import Path
 from typing import TypeVar
 
+from fastser.runtime.files import printable
+
 from .base import Corpus, NoiseCorpus
 from .files import SYNTHETIC_PREFIX, titled
 
@@ -33,7 +35,7 @@ def _title(corpus: Corpus | NoiseCorpus, depth: int) -> str:
     """Return the title with the names of up to `depth` folders before it."""
     bare = corpus.title.removeprefix(SYNTHETIC_PREFIX) if corpus.synthetic else corpus.title
     path = _absolute(corpus)
-    folders = (path.parent if path.name == bare else path).parts[1:]
+    folders = (path.parent if printable(path.name) == bare else path).parts[1:]
     return titled("/".join([*folders[max(0, len(folders) - depth) :], bare]), corpus.synthetic)
 
 

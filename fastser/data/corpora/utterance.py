@@ -3,14 +3,24 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastser.runtime.files import storable
+
+from .names import plain_name
+
 
 class CorpusError(ValueError):
     """Unusable data. The message names the file, the folder or the line of the label file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(storable(message))
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """One labelled recording.
+
+    Speaker, emotion and session are kept in the one spelling that `plain_name` gives, so that two spellings of a name
+    in Unicode are one speaker.
 
     Attributes:
         id: Name that is unique in the corpus and independent of the corpus's place on disk.
@@ -27,3 +37,10 @@ class Utterance:
     emotion: str
     session: str | None = None
     split: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", storable(self.id))
+        object.__setattr__(self, "speaker", plain_name(self.speaker))
+        object.__setattr__(self, "emotion", plain_name(self.emotion))
+        if self.session is not None:
+            object.__setattr__(self, "session", plain_name(self.session))
