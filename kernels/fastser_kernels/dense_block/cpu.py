@@ -23,7 +23,7 @@ make many calls, and in training they compute the normalised maps a second time.
 
 def is_slower(x: Tensor, out_channels: int, training: bool) -> bool:
     """Return whether the reference is faster for a block on `x` `[N, C0, T, F]` with so many output channels."""
-    return x.numel() // x.shape[1] * out_channels < SMALL[training] and cpu_eager(x)
+    return cpu_eager(x) and x.numel() // x.shape[1] * out_channels < SMALL[training]
 
 
 def forward(

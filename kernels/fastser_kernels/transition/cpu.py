@@ -24,7 +24,7 @@ Small maps stay in the cache anyway, and each call costs time.
 
 def is_slower(x: Tensor, training: bool) -> bool:
     """Return whether the reference is faster for maps `x`."""
-    return x.numel() < SMALL[training] and cpu_eager(x)
+    return cpu_eager(x) and x.numel() < SMALL[training]
 
 
 def forward(
