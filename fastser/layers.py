@@ -381,7 +381,7 @@ class LogSpectrogram(nn.Module):
         return log_spectrogram(
             waveforms.reshape(-1),
             torch.arange(number, device=waveforms.device) * samples,
-            torch.full((number,), frames, device=waveforms.device),
+            torch.full((number,), frames, dtype=torch.int64, device=waveforms.device),
             self.window.to(waveforms.dtype),
             hop_length=self.hop_length,
             n_fft=self.n_fft,

@@ -35,21 +35,16 @@ def named_device(name: str) -> torch.device:
 
 def _existing_device(name: str) -> torch.device:
     """Return the device of this name if this machine has it."""
-    kind, _, index = name.partition(":")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if kind not in ("cpu", "cuda"):
-        raise DeviceError(f"--device {name}: only cpu and cuda are supported; give cpu, cuda, cuda:1 or auto")
-    if name in ("cpu", "cpu:0"):
-        return torch.device("cpu")
-    number = torch.cuda.device_count()
-    if kind == "cuda" and number == 0:
-        raise DeviceError(f"--device {name}: there is no such CUDA device on this machine, which has none")
-    if name == "cuda":
-        return torch.device("cuda")
-    if kind == "cpu" or not index.isdecimal():
-        raise DeviceError(f"--device {name}: not a device; give cpu, cuda, cuda:1 or auto")
-    if int(index) >= number:
-        last = "cuda:0" if number == 1 else f"cuda:0 to cuda:{number - 1}"
-        raise DeviceError(f"--device {name}: there is no such CUDA device on this machine, which has {last}")
-    return torch.device("cuda", int(index))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"--device {name}: not a device; give cpu, cuda, cuda:1 or auto") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"--device {name}: only cpu and cuda are supported")
+    number = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not 0 <= (device.index or 0) < number:
+        kind = "CUDA" if device.type == "cuda" else "CPU"
+        raise DeviceError(f"--device {name}: there is no such {kind} device on this machine (it has {number})")
+    return device

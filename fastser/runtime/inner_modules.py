@@ -144,7 +144,8 @@ def plain_highway(units: Iterable[nn.Module], gates: Iterable[nn.Module]) -> lis
     """Return the weights and biases of the units, then those of the gates, or None if one is no plain nn.Linear."""
     parts: list[list[Tensor]] = []
     for layers in (units, gates):
-        weights, biases = [], []
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
         for layer in layers:
             if not is_plain(layer, nn.Linear):
                 return None
@@ -153,7 +154,7 @@ def plain_highway(units: Iterable[nn.Module], gates: Iterable[nn.Module]) -> lis
                 return None
             weights.append(weight)
             biases.append(bias)
-        parts += [list[Tensor](weights), list[Tensor](biases)]
+        parts += [weights, biases]
     return None if calls_are_observed() else parts
 
 
