@@ -9,11 +9,13 @@ Source: Latif et al. 2020, section 5.3.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from fastser_kernels import linf_step
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fastser.runtime.cuda_graphs import WARM_UP_STEPS, StepGraphs, replayable
 from fastser.runtime.registry import Registry
@@ -28,7 +30,8 @@ class BIM:
     """Basic iterative method: sign steps on the cross-entropy, each projected to the eps-ball around the clean input.
 
     The model runs in eval mode without weight gradients. After the attack its `training` flags, `requires_grad` and
-    `.grad` are the same as before.
+    `.grad` are the same as before, also if the model fails. An attack inside torch.no_grad or torch.inference_mode
+    leaves that mode for its own computation.
 
     On a GPU, one step (forward pass, input gradient and update) is captured in a CUDA graph, and the graph is replayed
     for the other steps. The host then neither launches single kernels nor waits for the GPU.
@@ -92,18 +95,23 @@ class BIM:
         Warns:
             UserWarning: If the step cannot be captured in a CUDA graph.
         """
-        x = x.detach()
-        with _frozen_in_eval_mode(self.model), torch.enable_grad():
-            if self.steps > WARM_UP_STEPS and replayable(x) and not self._graphs.uncapturable:
+        with _frozen_in_eval_mode(self.model), torch.inference_mode(False), torch.enable_grad():
+            x, y = _ordinary(x.detach()), _ordinary(y)
+            tensors = chain(self.model.named_parameters(), self.model.named_buffers())
+            copies = {name: tensor.clone() for name, tensor in tensors if tensor.is_inference()}
+            if self.steps > WARM_UP_STEPS and replayable(x) and not self._graphs.uncapturable and not copies:
                 return self._graphs.attack(self._step, self.steps, self.model, x, y)
             adversarial = x.clone()
             for _ in range(self.steps):
-                self._step(adversarial, x, y)
+                self._step(adversarial, x, y, copies)
         return adversarial
 
-    def _step(self, adversarial: Tensor, clean: Tensor, labels: Tensor) -> None:
+    def _step(
+        self, adversarial: Tensor, clean: Tensor, labels: Tensor, copies: dict[str, Tensor] | None = None
+    ) -> None:
         leaf = adversarial.detach().requires_grad_()
-        loss = F.cross_entropy(self.model(leaf), labels, reduction="sum")
+        logits = functional_call(self.model, copies, leaf) if copies else self.model(leaf)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, leaf)
         linf_step(adversarial, clean, gradient, self.alpha, self.eps, self.bounds)
 
@@ -129,12 +137,20 @@ class FGSM(BIM):
         super().__init__(model, eps, alpha=eps, steps=1, bounds=bounds)
 
 
+def _ordinary(tensor: Tensor) -> Tensor:
+    """Return a copy of a tensor that was made in inference mode, which has no gradients; call it outside that mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
 @contextmanager
 def _frozen_in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Freeze a model, and restore its flags at the end of the block, also if that begins or ends with an error."""
     modes = [(module, module.training) for module in model.modules()]
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval().requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad and p.is_leaf and not p.is_inference()]
     try:
+        model.eval()
+        for parameter in trained:
+            parameter.requires_grad_(False)
         yield
     finally:
         for module, training in modes:

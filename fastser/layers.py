@@ -2,32 +2,24 @@
 
 Feature maps are `[N, C, T, F]`: batch, channels, frames, bins. A layer with weights takes float32, float16, bfloat16
 and, on a CPU, float64. `LogSpectrogram` takes float32 and float64. Outputs have the dtype of the input. Under
-`torch.autocast` a layer with weights casts its input to the autocast dtype. State dicts have the names and shapes of
-nn.BatchNorm2d, nn.Conv2d, nn.Linear and nn.LSTM.
+`torch.autocast` a layer with weights casts its input to the autocast dtype, unless it is float64. State dicts have the
+names and shapes of nn.BatchNorm2d, nn.Conv2d, nn.Linear and nn.LSTM.
+
+A layer computes with the tensors of its inner modules as long as these are plain (`fastser.runtime.inner_modules`). It
+calls them if they have hooks, parametrizations or settings of their own, or are replaced: spectral_norm, weight_norm,
+pruning, SyncBatchNorm, quantisation and wrappers work as in a model of plain modules.
 """
 
 import math
 
 import torch
+import torch.nn.functional as F
 from fastser_kernels import dense_block, highway, log_spectrogram, lstm, transition
 from fastser_kernels.checks import check_positive
 from torch import Tensor, nn
 
-
-def _in_autocast_dtype(x: Tensor) -> Tensor:
-    """Return `x` in the dtype of the surrounding torch.autocast, which does not know the operations of this project."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return x
-    return x.to(torch.get_autocast_dtype(x.device.type))
-
-
-class _BatchNorm2d(nn.BatchNorm2d):
-    """Parameters and running statistics of a batch normalisation that a fused operation computes."""
-
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-    momentum: float
+from fastser.runtime import inner_modules
+from fastser.runtime.autocast import in_autocast_dtype
 
 
 class DenseLayer(nn.Module):
@@ -54,18 +46,21 @@ class DenseLayer(nn.Module):
     def __init__(self, in_channels: int, growth_rate: int) -> None:
         super().__init__()
         check_positive(in_channels=in_channels, growth_rate=growth_rate)
-        self.norm = _BatchNorm2d(in_channels)
+        self.norm = nn.BatchNorm2d(in_channels)
         self.conv = nn.Conv2d(in_channels, growth_rate, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` `[N, C, T, F]` with G new maps, `[N, C + G, T, F]`."""
-        return _run_dense_layers(x, [self])
+        x = in_autocast_dtype(x)
+        parts = inner_modules.plain_dense_layers([self])
+        if parts is None:
+            new = self.conv(F.relu(inner_modules.normalised(self.norm, x)))
+            return torch.cat([x, new], dim=1).contiguous(memory_format=torch.channels_last)
+        return _run_dense_layers(x, *parts)
 
 
 class DenseBlock(nn.Module):
-    """Dense block: L dense layers as one operation.
-
-    All batch normalisations of a block follow the `training` flag of the first one.
+    """Dense block: L dense layers. It is one operation if all are plain and their norms have the same settings.
 
     Args:
         in_channels: Number of input channels C.
@@ -102,28 +97,35 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` `[N, C, T, F]` with L*G new maps, `[N, C + L*G, T, F]`."""
-        return _run_dense_layers(x, [getattr(self, f"denselayer{i + 1}") for i in range(self.num_layers)])
+        x = in_autocast_dtype(x)
+        layers = [getattr(self, f"denselayer{i + 1}") for i in range(self.num_layers)]
+        parts = inner_modules.plain_dense_layers(layers, kind=DenseLayer)
+        if parts is None:
+            for layer in layers:
+                x = layer(x)
+            return x
+        return _run_dense_layers(x, *parts)
 
     def extra_repr(self) -> str:
         """Return the constructor arguments."""
         return f"in_channels={self.in_channels}, growth_rate={self.growth_rate}, num_layers={self.num_layers}"
 
 
-def _run_dense_layers(x: Tensor, layers: list[DenseLayer]) -> Tensor:
-    norms = [layer.norm for layer in layers]
-    if norms[0].training:
+def _run_dense_layers(x: Tensor, norms: list[inner_modules.Norm], kernels: list[Tensor]) -> Tensor:
+    training, momentum, eps = norms[0].settings
+    if training:
         for norm in norms:
             norm.num_batches_tracked.add_(1)
     return dense_block(
-        _in_autocast_dtype(x),
+        x,
         [norm.weight for norm in norms],
         [norm.bias for norm in norms],
         [norm.running_mean for norm in norms],
         [norm.running_var for norm in norms],
-        [layer.conv.weight for layer in layers],
-        training=norms[0].training,
-        momentum=norms[0].momentum,
-        eps=norms[0].eps,
+        kernels,
+        training=training,
+        momentum=momentum,
+        eps=eps,
     )
 
 
@@ -153,23 +155,30 @@ class Transition(nn.Module):
         check_positive(in_channels=in_channels, out_channels=out_channels)
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.norm = _BatchNorm2d(in_channels)
+        self.norm = nn.BatchNorm2d(in_channels)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed channels of `x` `[N, C, T, F]` at half the size, `[N, D, T//2, F//2]`."""
-        if self.norm.training:
-            self.norm.num_batches_tracked.add_(1)
+        x = in_autocast_dtype(x)
+        parts = inner_modules.plain_transition(self)
+        if parts is None:
+            mixed = self.conv(F.relu(inner_modules.normalised(self.norm, x)))
+            return F.avg_pool2d(mixed, 2).contiguous(memory_format=torch.channels_last)
+        norm, kernel = parts
+        training, momentum, eps = norm.settings
+        if training:
+            norm.num_batches_tracked.add_(1)
         return transition(
-            _in_autocast_dtype(x),
-            self.norm.weight,
-            self.norm.bias,
-            self.norm.running_mean,
-            self.norm.running_var,
-            self.conv.weight,
-            training=self.norm.training,
-            momentum=self.norm.momentum,
-            eps=self.norm.eps,
+            x,
+            norm.weight,
+            norm.bias,
+            norm.running_mean,
+            norm.running_var,
+            kernel,
+            training=training,
+            momentum=momentum,
+            eps=eps,
         )
 
     def extra_repr(self) -> str:
@@ -216,13 +225,13 @@ class Highway(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the last layer for `x` `[N, U]`, `[N, U]`."""
-        return highway(
-            _in_autocast_dtype(x),
-            [layer.get_parameter("weight") for layer in self.hidden],
-            [layer.get_parameter("bias") for layer in self.hidden],
-            [layer.get_parameter("weight") for layer in self.transform],
-            [layer.get_parameter("bias") for layer in self.transform],
-        )
+        x = in_autocast_dtype(x)
+        parts = inner_modules.plain_highway(self.hidden, self.transform)
+        if parts is None:
+            for hidden, gate in zip(self.hidden, self.transform, strict=True):
+                x = torch.lerp(x, F.relu(hidden(x)), torch.sigmoid(gate(x)))
+            return x
+        return highway(x, *parts)
 
     def extra_repr(self) -> str:
         """Return the constructor arguments."""
@@ -263,8 +272,9 @@ class LSTM(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.bidirectional = bidirectional
+        self._suffixes = ("_l0", "_l0_reverse") if bidirectional else ("_l0",)
         bound = 1 / math.sqrt(hidden_size)
-        for suffix in self._suffixes():
+        for suffix in self._suffixes:
             for name, columns in (
                 ("weight_ih", [input_size]),
                 ("weight_hh", [hidden_size]),
@@ -274,28 +284,25 @@ class LSTM(nn.Module):
                 value = torch.empty(4 * hidden_size, *columns).uniform_(-bound, bound)
                 self.register_parameter(name + suffix, nn.Parameter(value))
 
-    def _suffixes(self) -> tuple[str, ...]:
-        return ("_l0", "_l0_reverse") if self.bidirectional else ("_l0",)
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states of all steps of `x` `[N, T, I]`: `[N, T, H]`, or `[N, T, 2H]` bidirectional."""
-        x = _in_autocast_dtype(x)
+        x = in_autocast_dtype(x)
         directions = [
             lstm(
                 x,
-                self.get_parameter(f"weight_ih{suffix}"),
-                self.get_parameter(f"weight_hh{suffix}"),
-                self.get_parameter(f"bias_ih{suffix}"),
-                self.get_parameter(f"bias_hh{suffix}"),
+                getattr(self, f"weight_ih{suffix}"),
+                getattr(self, f"weight_hh{suffix}"),
+                getattr(self, f"bias_ih{suffix}"),
+                getattr(self, f"bias_hh{suffix}"),
                 reverse=suffix.endswith("_reverse"),
             )
-            for suffix in self._suffixes()
+            for suffix in self._suffixes
         ]
         return torch.cat(directions, dim=2) if self.bidirectional else directions[0]
 
     def last(self, x: Tensor) -> Tensor:
         """Return the state of each direction after its last step: `[N, H]`, or `[N, 2H]` bidirectional."""
-        hidden = self.forward(x)
+        hidden: Tensor = self(x)
         if not self.bidirectional:
             return hidden[:, -1]
         return torch.cat([hidden[:, -1, : self.hidden_size], hidden[:, 0, self.hidden_size :]], dim=1)
@@ -374,7 +381,7 @@ class LogSpectrogram(nn.Module):
         return log_spectrogram(
             waveforms.reshape(-1),
             torch.arange(number, device=waveforms.device) * samples,
-            torch.full((number,), frames, device=waveforms.device),
+            torch.full((number,), frames, dtype=torch.int64, device=waveforms.device),
             self.window.to(waveforms.dtype),
             hop_length=self.hop_length,
             n_fft=self.n_fft,

@@ -80,7 +80,7 @@ class FeatureExtractor:
         cls, settings: SpectrogramSettings, sample_rate: int, device: torch.device | str = "cpu"
     ) -> "FeatureExtractor":
         """Build the periodic Hamming window and, for log-mel, the filterbank."""
-        window = torch.hamming_window(settings.win_length, dtype=torch.float64).to(device, torch.float32)
+        window = torch.hamming_window(settings.win_length, dtype=torch.float64, device="cpu").to(device, torch.float32)
         filterbank = mel_filterbank(settings, sample_rate).to(device) if settings.kind == "log-mel" else None
         return cls(settings, window, filterbank)
 

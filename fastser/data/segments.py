@@ -68,8 +68,8 @@ class SegmentBank:
             ValueError: If `all_speeds` is asked for and the bank holds the original speed only.
         """
         self._check_speeds(all_speeds)
-        chosen = torch.zeros(self.num_utterances, dtype=torch.bool)
-        chosen[torch.tensor(utterances, dtype=torch.int64)] = True
+        chosen = torch.zeros(self.num_utterances, dtype=torch.bool, device="cpu")
+        chosen[torch.tensor(utterances, dtype=torch.int64, device="cpu")] = True
         mask = chosen.to(self.recording.device)[self.utterance]
         return (mask if all_speeds else mask & (self.recording < self.num_utterances)).nonzero()[:, 0]
 
@@ -80,7 +80,7 @@ class SegmentBank:
             ValueError: If `all_speeds` is asked for and the bank holds the original speed only.
         """
         self._check_speeds(all_speeds)
-        rows = self.sums.view(-1, self.num_utterances, 3)[:, torch.tensor(utterances, dtype=torch.int64)]
+        rows = self.sums.view(-1, self.num_utterances, 3)[:, torch.tensor(utterances, dtype=torch.int64, device="cpu")]
         count, total, squares = (rows if all_speeds else rows[:1]).sum((0, 1)).tolist()
         return Normalisation.from_sums(count, total, squares)
 
@@ -163,7 +163,7 @@ def build_bank(
         start=torch.from_numpy(offsets[recording] + first).to(device),
         length=torch.from_numpy(length).to(device),
         recording=torch.from_numpy(recording).to(device),
-        sums=torch.tensor(index["sums"], dtype=torch.float64),
+        sums=torch.tensor(index["sums"], dtype=torch.float64, device="cpu"),
         num_utterances=len(waveforms.offsets) - 1,
         speeds=(1.0, *speeds),
         segment_frames=settings.segment_frames,
@@ -207,5 +207,5 @@ def _pack_frames(
     recording, first, length = segment_table(counts, settings)
     start = torch.from_numpy(offsets[recording] + first * settings.hop_length)
     blocks = extract(torch.from_numpy(np.concatenate(padded)), start, torch.from_numpy(length))
-    inside = torch.arange(settings.segment_frames) < torch.from_numpy(length)[:, None]
+    inside = torch.arange(settings.segment_frames, device="cpu") < torch.from_numpy(length)[:, None]
     return blocks[inside], counts

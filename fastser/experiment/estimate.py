@@ -66,7 +66,7 @@ class CostModel:
         size = spectrogram.segment_frames, spectrogram.num_bins
         few = max(CPU_BATCH_VALUES // (size[0] * size[1]), 1)
         batch = min(options.batch_size, BATCH_SIZE if device.type == "cuda" else few)
-        x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(0)).to(device)
+        x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(0), device="cpu").to(device)
         y = torch.zeros(batch, dtype=torch.int64, device=device)
         with experiment.kernels():
             return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))

@@ -23,20 +23,28 @@ def named_device(name: str) -> torch.device:
     Raises:
         DeviceError: If there is no such device.
     """
+    device = _existing_device(name)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.allow_tf32 = False
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling is slow
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+def _existing_device(name: str) -> torch.device:
+    """Return the device of this name if this machine has it."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"--device {name}: not a device; give cpu, cuda, cuda:1 or auto") from None
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"--device {name}: only cpu and cuda are supported")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"--device {name}: there is no such CUDA device on this machine")
-    if device.type == "cpu":
-        keep_freed_memory()
+    number = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not 0 <= (device.index or 0) < number:
+        kind = "CUDA" if device.type == "cuda" else "CPU"
+        raise DeviceError(f"--device {name}: there is no such {kind} device on this machine (it has {number})")
     return device

@@ -19,9 +19,15 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
+
+from fastser_kernels.transforms import needs_aten
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """True where Triton kernels run on CPU tensors, in Triton's interpreter."""
+
+_CLASSES = (Tensor, torch.nn.Parameter, FakeTensor)
+"""Classes of the tensors that the operations take. Another class may change the meaning of every operation."""
 
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """Dtypes of the Triton kernels. On a GPU, float64 runs through the eager reference."""
@@ -154,11 +160,14 @@ def accumulation_dtype(x: Tensor) -> torch.dtype:
 
 
 def has_kernel(x: Tensor) -> bool:
-    """Return whether the operations take `x`. Other devices, and float64 on a GPU, run through the reference.
+    """Return whether the operations take `x`.
+
+    The reference takes other devices, float64 on a GPU, tensors of other classes such as DTensor, and everything inside
+    function transforms and exports.
 
     A CUDA tensor in an environment without Triton causes one warning per process.
     """
-    if _choice.reference:
+    if _choice.reference or needs_aten() or type(x) not in _CLASSES:
         return False
     if x.device.type == "cpu":
         return x.dtype in KERNEL_DTYPES or not INTERPRETED

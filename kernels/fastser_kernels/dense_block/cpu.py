@@ -23,7 +23,7 @@ make many calls, and in training they compute the normalised maps a second time.
 
 def is_slower(x: Tensor, out_channels: int, training: bool) -> bool:
     """Return whether the reference is faster for a block on `x` `[N, C0, T, F]` with so many output channels."""
-    return x.numel() // x.shape[1] * out_channels < SMALL[training] and cpu_eager(x)
+    return cpu_eager(x) and x.numel() // x.shape[1] * out_channels < SMALL[training]
 
 
 def forward(
@@ -39,9 +39,10 @@ def forward(
     """Return the maps of the whole block and, in training, mean and biased variance of all maps that a layer reads."""
     (n, channels, t, f), growth_rate, exact = x.shape, conv_weight[0].shape[0], accumulation_dtype(x)
     read = channels + (len(conv_weight) - 1) * growth_rate
-    maps = torch.empty((n, read + growth_rate, t, f), dtype=x.dtype, memory_format=torch.channels_last)
-    mean, var = (torch.empty(read if training else 0, dtype=exact) for _ in range(2))
-    scratch = torch.empty(0, dtype=exact)
+    shape = n, read + growth_rate, t, f
+    maps = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    mean, var = (x.new_empty(read if training else 0, dtype=exact) for _ in range(2))
+    scratch = x.new_empty(0, dtype=exact)
     pixels = maps.permute(0, 2, 3, 1)
     pixels[..., :channels] = x.permute(0, 2, 3, 1)
     if training:
@@ -90,11 +91,11 @@ def backward(
         grad_maps = grad_maps.contiguous(memory_format=torch.channels_last)
     pixels, before = maps.permute(0, 2, 3, 1), grad_maps.permute(0, 2, 3, 1)
     channels -= growth_rate
-    gradient = torch.empty((n, t, f, channels), dtype=exact)
-    padded = torch.zeros((n, t + 2, f, growth_rate), dtype=exact)
+    gradient = maps.new_empty((n, t, f, channels), dtype=exact)
+    padded = maps.new_zeros((n, t + 2, f, growth_rate), dtype=exact)
     consumed = padded[:, 1:-1].copy_(before[..., channels:])
-    offset, slope = torch.zeros((2, channels), dtype=exact).unbind()
-    scratch, share = torch.empty(0, dtype=exact), 1 / max(n * t * f, 1)
+    offset, slope = maps.new_zeros((2, channels), dtype=exact).unbind()
+    scratch, share = maps.new_empty(0, dtype=exact), 1 / max(n * t * f, 1)
     grad_weight, grad_bias, grad_kernel = [], [], []
     for i in reversed(range(len(conv_weight))):
         if training:
@@ -127,7 +128,7 @@ def backward(
         before = gradient
         own = slice(channels - growth_rate if i else 0, channels)
         if i == 0:
-            consumed = torch.empty((n, t, f, channels), dtype=exact)
+            consumed = maps.new_empty((n, t, f, channels), dtype=exact)
         if training or not input_only:
             *kernel_sum, dz_xhat_sum, dz_sum = sums or _nothing(kernel)
         if training:

@@ -19,11 +19,11 @@ et al. 2020, section 3.1; Huang et al. 2017 (DenseNet), without bottleneck and c
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import (
@@ -36,6 +36,7 @@ from fastser_kernels.checks import (
 from fastser_kernels.dense_block import cpu, reference
 from fastser_kernels.packing import unpacked
 from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
+from fastser_kernels.transforms import backward_needs_aten, changeable, reference_gradients
 
 
 def _channels_last(shape: Sequence[Any], like: Tensor) -> Tensor:
@@ -115,10 +116,15 @@ class _DenseBlock(torch.autograd.Function):
         return maps, mean, var
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         maps, mean, var, *tensors = ctx.saved_tensors
-        _, _, _, *tensors_wanted = ctx.needs_input_grad
+        x_wanted, _, _, *tensors_wanted = ctx.needs_input_grad
+        if backward_needs_aten():
+            reference_block = partial(_reference, ctx.training, ctx.eps)
+            x = maps[:, : tensors[0].shape[0]]  # a function of the input of this node, also for second derivatives
+            wanted = [x_wanted, *tensors_wanted]
+            grad_x, *gradients = reference_gradients(reference_block, [x, *tensors], wanted, grad_maps)
+            return grad_x, None, None, *gradients
         input_only = not any(tensors_wanted)
         parameters = _Parameters.unpacked(tensors, ctx.training)
         grad_x, bn_weight, bn_bias, conv_weight = _backward(
@@ -128,6 +134,16 @@ class _DenseBlock(torch.autograd.Function):
             return grad_x, None, None, *[None] * len(tensors)
         running = [None] * len([*parameters.running_mean, *parameters.running_var])
         return grad_x, None, None, *bn_weight, *bn_bias, *running, *conv_weight
+
+
+def _reference(training: bool, eps: float, x: Tensor, *tensors: Tensor) -> Tensor:
+    """Return the maps by the reference, without an update of the running statistics."""
+    bn_weight, bn_bias, running_mean, running_var, conv_weight = _Parameters.unpacked(tensors, training)
+    running = [None] * len(conv_weight)
+    mean, var = (running, running) if training else (running_mean, running_var)
+    return reference.dense_block(
+        x, bn_weight, bn_bias, mean, var, conv_weight, training=training, momentum=0.0, eps=eps
+    )
 
 
 def ideal_bytes(pixels: int, channels: int, growth_rate: int, num_layers: int, itemsize: int) -> tuple[int, int]:
@@ -169,8 +185,8 @@ def dense_block(
 ) -> Tensor:
     """Run a whole DenseBlock. Entry i of each list belongs to layer i with its C_i = C0 + i*G input channels.
 
-    The block is differentiable once with respect to x and the parameters. If no parameter requires a gradient, the
-    backward pass computes the gradient of x alone.
+    The block is differentiable with respect to x and the parameters. If no parameter requires a gradient, the backward
+    pass computes the gradient of x alone. Higher derivatives and function transforms run through the reference.
 
     Args:
         x: Floating-point maps `[N, C0, T, F]`.
@@ -221,8 +237,7 @@ def dense_block(
     if training:
         count = x.numel() // x.shape[1]
         batch_statistics.update_running(running_mean, running_var, mean, var, count, momentum)
-    result: Tensor = maps
-    return result
+    return changeable(maps)
 
 
 def _check(

@@ -1,5 +1,7 @@
 """A DenseBlock in plain PyTorch: the oracle of the tests and the baseline of the benchmarks."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,8 +11,8 @@ def dense_block(
     x: Tensor,
     bn_weight: list[Tensor],
     bn_bias: list[Tensor],
-    running_mean: list[Tensor],
-    running_var: list[Tensor],
+    running_mean: Sequence[Tensor | None],
+    running_var: Sequence[Tensor | None],
     conv_weight: list[Tensor],
     *,
     training: bool,

@@ -22,7 +22,7 @@ def segments(
 ) -> Tensor:
     """Return one window per segment."""
     mean, std = moments.tolist() if moments is not None else (mean, std)
-    weight = torch.ones(len(start), dtype=accumulation_dtype(frames)).div_(std)
+    weight = frames.new_ones(len(start), dtype=accumulation_dtype(frames)).div_(std)
     return _weighted_sum(frames, start[None], length[None], weight[None], mean, segment_frames)
 
 
@@ -49,7 +49,7 @@ def _weighted_sum(
     frames: Tensor, start: Tensor, length: Tensor, weight: Tensor, mean: float, segment_frames: int
 ) -> Tensor:
     """Return the sums over the windows `[windows, B]` of each segment, `[B, segment_frames, bins]`."""
-    offset = torch.arange(segment_frames)
+    offset = torch.arange(segment_frames, device=start.device)
     # A sum that overflows is negative, so it is clamped to the bank too.
     rows = (start[:, :, None] + offset).clamp_(0, len(frames) - 1)
     weights = (offset < length[:, :, None]) * weight[:, :, None]
@@ -57,8 +57,8 @@ def _weighted_sum(
     row, row_weight = (tensor.permute(1, 2, 0).flatten() for tensor in (rows, weights))
     bank = frames
     if frames.dtype != weights.dtype:
-        bank, row = frames.index_select(0, row).to(weights.dtype), torch.arange(len(row))
-    first = torch.arange(0, len(row), len(weight))
+        bank, row = frames.index_select(0, row).to(weights.dtype), torch.arange(len(row), device=row.device)
+    first = torch.arange(0, len(row), len(weight), device=row.device)
     total = torch.embedding_bag(bank, row, first, mode=0, per_sample_weights=row_weight)[0]  # mode 0 is the sum
     total = total.view(*rows.shape[1:], frames.shape[1])
     return total.sub_(weights.sum(0)[:, :, None], alpha=mean).to(frames.dtype)

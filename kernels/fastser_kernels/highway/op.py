@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastser_kernels.checks import check_floating, check_number, check_parameter, check_shape
 from fastser_kernels.highway import cpu, reference
 from fastser_kernels.packing import unpacked
 from fastser_kernels.registration import has_kernel, operation
+from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 
 @operation("highway_forward", cpu=cpu.forward, triton="highway.kernels:forward")
@@ -77,21 +77,28 @@ class _Highway(torch.autograd.Function):
         w_h, b_h, w_t, b_t = unpacked(parameters, 4)
         results, hidden, gates = _forward(x, w_h, b_h, w_t, b_t)
         *inner, result = results
-        ctx.save_for_backward(x, *inner, *hidden, *gates, *w_h, *w_t)
+        ctx.save_for_backward(x, *inner, *hidden, *gates, *parameters)
         ctx.layers = layers
         return result
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, hidden, gates, w_h, w_t = unpacked(ctx.saved_tensors, 5)
-        _, _, *parameters_wanted = ctx.needs_input_grad
+        inputs, hidden, gates, w_h, b_h, w_t, b_t = unpacked(ctx.saved_tensors, 7)
+        x_wanted, _, *parameters_wanted = ctx.needs_input_grad
+        if backward_needs_aten():
+            tensors, wanted = [inputs[0], *w_h, *b_h, *w_t, *b_t], [x_wanted, *parameters_wanted]
+            grad_x, *gradients = reference_gradients(_reference, tensors, wanted, grad)
+            return grad_x, None, *gradients
         input_only = not any(parameters_wanted)
         grad_x, *lists = _backward(grad, inputs, hidden, gates, w_h, w_t, input_only)
         if input_only:
             return grad_x, None, *[None] * len(parameters_wanted)
         grad_w_h, grad_b_h, grad_w_t, grad_b_t = lists
         return grad_x, None, *grad_w_h, *grad_b_h, *grad_w_t, *grad_b_t
+
+
+def _reference(x: Tensor, *parameters: Tensor) -> Tensor:
+    return reference.highway(x, *unpacked(parameters, 4))
 
 
 def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], b_t: list[Tensor]) -> Tensor:

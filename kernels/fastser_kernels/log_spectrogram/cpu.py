@@ -213,4 +213,4 @@ def _inside(signal: Tensor, begin: int, end: int) -> bool:
 
 
 def _clamped(signal: Tensor, begin: int, end: int) -> Tensor:
-    return torch.arange(begin, end).clamp_(0, signal.shape[0] - 1)
+    return torch.arange(begin, end, device=signal.device).clamp_(0, signal.shape[0] - 1)

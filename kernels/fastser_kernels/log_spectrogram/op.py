@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastser_kernels.checks import (
     check_device,
@@ -30,6 +29,7 @@ from fastser_kernels.checks import (
 )
 from fastser_kernels.log_spectrogram import cpu, reference
 from fastser_kernels.registration import has_kernel, operation
+from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 
 @operation("log_spectrogram", cpu=cpu.forward, triton="log_spectrogram.forward_kernels:forward")
@@ -101,14 +101,22 @@ class _LogSpectrogram(torch.autograd.Function):
         tensors = (waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain)
         numbers = (hop_length, n_fft, num_bins, segment_frames, power_floor)
         ctx.save_for_backward(*tensors)
-        ctx.numbers = (*numbers, std)
+        ctx.numbers = (*numbers, mean, std)
         return _forward(*tensors, *numbers, mean, std)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        waveforms, start, num_frames, window, filterbank, noise, noise_start, noise_gain = ctx.saved_tensors
-        hop_length, n_fft, num_bins, segment_frames, power_floor, std = ctx.numbers
+        waveforms, *others = ctx.saved_tensors
+        if backward_needs_aten():
+
+            def spectrogram(waveforms: Tensor) -> Tensor:
+                return reference.log_spectrogram(waveforms, *others, *ctx.numbers)
+
+            return *reference_gradients(spectrogram, [waveforms], [True], grad), *[None] * (
+                len(ctx.needs_input_grad) - 1
+            )
+        start, num_frames, window, filterbank, noise, noise_start, noise_gain = others
+        hop_length, n_fft, num_bins, segment_frames, power_floor, _, std = ctx.numbers
         grad_waveforms = _backward(
             grad,
             waveforms,
@@ -178,8 +186,8 @@ def log_spectrogram(
         noise_gain: Factor of the noise in each segment, `[segments]`.
 
     Returns:
-        Segments `[segments, segment_frames, num_bins]` in the dtype of `waveforms`, differentiable once, with respect
-        to the waveforms only.
+        Segments `[segments, segment_frames, num_bins]` in the dtype of `waveforms`, differentiable with respect to the
+        waveforms only.
 
     Raises:
         ValueError: If an argument's shape or device does not fit, or one other than `waveforms` requires a gradient.

@@ -16,16 +16,17 @@ time-major: projected and gates `[T, N, 4H]`, hidden `[T, N, H]` in the dtype of
 step by step. Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastser_kernels.checks import check_floating, check_parameter, check_shape
 from fastser_kernels.lstm import cpu, reference
 from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
+from fastser_kernels.transforms import backward_needs_aten, changeable, reference_gradients, transformed
 
 
 @operation("lstm_recurrence", cpu=cpu.forward, triton="lstm.kernels:forward")
@@ -59,24 +60,37 @@ def ideal_flops(shape: tuple[int, int, int]) -> int:
 
 
 class _Recurrence(torch.autograd.Function):
+    """The recurrence as a function of the projection and `w_hh`.
+
+    `x`, `w_ih` and `bias` are what the projection was computed from. They get no gradient here. A backward pass that
+    must be differentiable computes the projection again from them, because the projection itself is not saved.
+    """
+
     @staticmethod
-    def forward(ctx: Any, projected: Tensor, w_hh: Tensor, reverse: bool) -> Tensor:
+    def forward(
+        ctx: Any, projected: Tensor, w_hh: Tensor, reverse: bool, x: Tensor, w_ih: Tensor, bias: Tensor
+    ) -> Tensor:
         hidden, gates, cell = _forward(projected, w_hh, reverse)
-        ctx.save_for_backward(w_hh, hidden, gates, cell)
+        ctx.save_for_backward(w_hh, hidden, gates, cell, x, w_ih, bias)
         ctx.reverse = reverse
         return hidden
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        w_hh, hidden, gates, cell = ctx.saved_tensors
+    def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor | None, ...]:
+        w_hh, hidden, gates, cell, x, w_ih, bias = ctx.saved_tensors
+        if backward_needs_aten():
+            with torch.enable_grad():
+                projected = F.linear(x, w_ih, bias).transpose(0, 1)
+            recurrence = partial(reference.recurrence, reverse=ctx.reverse)
+            wanted = ctx.needs_input_grad[:2]
+            return *reference_gradients(recurrence, [projected, w_hh], wanted, grad_hidden), *[None] * 4
         grad_projected = _backward(grad_hidden, w_hh, gates, cell, ctx.reverse)
         if not ctx.needs_input_grad[1]:
-            return grad_projected, None, None
+            return grad_projected, *[None] * 5
         all_but_last, all_but_first = slice(None, -1), slice(1, None)
         later, earlier = (all_but_last, all_but_first) if ctx.reverse else (all_but_first, all_but_last)
         grad_w_hh = grad_projected[later].flatten(0, 1).t() @ hidden[earlier].flatten(0, 1)
-        return grad_projected, grad_w_hh, None
+        return grad_projected, grad_w_hh, *[None] * 4
 
 
 def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reverse: bool) -> Tensor:
@@ -115,8 +129,12 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
     check_parameter("w_hh", w_hh, x, (gates, w_hh.shape[1]))
     check_parameter("b_ih", b_ih, x, (gates,))
     check_parameter("b_hh", b_hh, x, (gates,))
-    if not has_kernel(x) or cpu.is_slower(x):
-        return reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse)
-    projected = F.linear(x, w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype))
-    hidden: Tensor = _Recurrence.apply(projected.transpose(0, 1), w_hh.to(projected.dtype), reverse)
-    return hidden.transpose(0, 1)
+    if not transformed() and (not has_kernel(x) or cpu.is_slower(x)):
+        return changeable(reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse))
+    w_ih, bias = w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype)
+    projected = F.linear(x, w_ih, bias).transpose(0, 1)
+    w_hh = w_hh.to(projected.dtype)
+    if transformed():
+        return reference.recurrence(projected, w_hh, reverse).transpose(0, 1)
+    hidden: Tensor = _Recurrence.apply(projected, w_hh, reverse, x, w_ih, bias)
+    return changeable(hidden).transpose(0, 1)

@@ -11,3 +11,19 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
     steps = x.flip(1) if reverse else x
     hidden, _, _ = torch.lstm(steps, (state, state), parameters, True, 1, 0.0, True, False, True)
     return hidden.flip(1) if reverse else hidden
+
+
+def recurrence(projected: Tensor, w_hh: Tensor, reverse: bool) -> Tensor:
+    """Return the hidden states `[T, N, H]` for a projection `[T, N, 4H]`, step by step.
+
+    In contrast to the function behind nn.LSTM, every step has all derivatives and runs under torch.vmap.
+    """
+    steps = projected.unbind(0)
+    hidden = cell = torch.zeros_like(steps[0][:, : w_hh.shape[1]])
+    states = []
+    for step in reversed(steps) if reverse else steps:
+        i, f, g, o = torch.addmm(step, hidden, w_hh.t()).chunk(4, dim=1)
+        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
+        states.append(hidden)
+    return torch.stack(states[::-1] if reverse else states)

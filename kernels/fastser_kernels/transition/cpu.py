@@ -24,7 +24,7 @@ Small maps stay in the cache anyway, and each call costs time.
 
 def is_slower(x: Tensor, training: bool) -> bool:
     """Return whether the reference is faster for maps `x`."""
-    return x.numel() < SMALL[training] and cpu_eager(x)
+    return cpu_eager(x) and x.numel() < SMALL[training]
 
 
 def forward(
@@ -48,7 +48,7 @@ def forward(
     shift = torch.addcmul(bn_bias.to(maps.dtype), mean, scale, value=-1)
     samples, times, bins, channels = maps.shape
     shape = samples, channels, times // 2, bins // 2
-    pooled = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+    pooled = torch.empty(shape, dtype=maps.dtype, device=x.device, memory_format=torch.channels_last)
     for (band,), result in _bands([maps], pooled.permute(0, 2, 3, 1)):
         activated = torch.addcmul(shift, band, scale, out=scratch.resize_(band.shape)).relu_()
         torch.ops.aten.avg_pool2d.out(activated.permute(0, 3, 1, 2), [2, 2], out=result.permute(0, 3, 1, 2))
@@ -76,7 +76,7 @@ def backward(
     scale = rstd * bn_weight
     shift = torch.addcmul(bn_bias.to(maps.dtype), mean, scale, value=-1)
     quadruple = grad_pooled.permute(0, 2, 3, 1).to(maps.dtype)
-    grad_x = torch.empty(x.shape, dtype=maps.dtype, memory_format=torch.channels_last)
+    grad_x = torch.empty(x.shape, dtype=maps.dtype, device=x.device, memory_format=torch.channels_last)
     grad = grad_x.permute(0, 2, 3, 1)
     if not training and input_only:
         for (band, z), shares in _bands([maps, grad], quadruple * (scale * 0.25)):

@@ -14,16 +14,17 @@ C, T, F]` in any layout, result `[N, D, T//2, F//2]`, channels_last in memory. x
 backward pass. Source: Latif et al. 2020, sections 3.1 and 4.4.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
 from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
+from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 from fastser_kernels.transition import cpu, reference
 
 
@@ -105,10 +106,20 @@ class _Pool(torch.autograd.Function):
         return pooled, mean, var
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
-        _, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
+        x_wanted, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
+        if backward_needs_aten():
+            pool = partial(
+                reference.pool,
+                running_mean=running_mean,
+                running_var=running_var,
+                training=ctx.training,
+                momentum=0.0,
+                eps=ctx.eps,
+            )
+            wanted = [x_wanted, weight_wanted, bias_wanted]
+            return *reference_gradients(pool, [x, bn_weight, bn_bias], wanted, grad_pooled), *[None] * 4
         input_only = not (weight_wanted or bias_wanted)
         grad_x, parameters = _backward(
             grad_pooled,
