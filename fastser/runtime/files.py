@@ -159,8 +159,9 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         free = _free_bytes(path)
         if number in _FULL or (number is None and free is not None and free < _ALMOST_FULL_BYTES):
             number = number or errno.ENOSPC
-            space = "" if free is None else f", {free / 1e6:.1f} MB are free"
-            reason = f"{os.strerror(number)} (cannot be written{space}); free some space and start again"
+            space = "" if free is None else f" ({free / 1e6:.1f} MB are free)"
+            advice = "raise the limit on the size of files" if number == errno.EFBIG else "free some space"
+            reason = f"{os.strerror(number)}{space}; {advice} and start again"
             raise DiskFullError(number, reason, str(path)) from error
         raise
 
