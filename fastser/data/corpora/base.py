@@ -88,12 +88,13 @@ class Corpus:
             classes: The class names in the order of label indices, or None for all labels, sorted by name.
 
         Raises:
-            CorpusError: If a class is named twice or has no utterance, if there are fewer than two classes, if an id or
-                an audio file occurs twice, or if only some of the utterances belong to a split.
+            CorpusError: If a class is named twice, if the corpus cannot have a class, if there are fewer than two
+                classes, if an id or an audio file occurs twice, or if only some of the utterances belong to a split.
         """
         found = self.class_counts()
         chosen = tuple(sorted(found) if classes is None else map(plain_name, classes))
-        require_classes(self.path, self.title, chosen, found, self.without_audio)
+        published = self.expected.emotions if self.expected else frozenset[str]()
+        require_classes(self.path, self.title, chosen, found, published, self.without_audio)
         utterances = tuple(sorted((u for u in self.utterances if u.emotion in chosen), key=lambda u: u.id))
         require_whole_split(self.path, utterances)
         require_distinct(self.path, self.title, utterances)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .files import first_few
@@ -17,19 +17,23 @@ def require_classes(
     title: str,
     classes: Sequence[str],
     found: Mapping[str, int],
+    published: Collection[str],
     without_audio: Sequence[tuple[str, str]],
 ) -> None:
-    """Check that a corpus has utterances of all chosen classes.
+    """Check that a corpus can have all chosen classes.
+
+    A copy that lacks a class of the published corpus is incomplete, which is warned of elsewhere.
 
     Args:
         path: Place of the corpus, for messages.
         title: Title of the corpus, for messages.
         classes: The chosen classes.
         found: Number of utterances of each label.
+        published: Labels of a complete copy, if they are known.
         without_audio: (id, label) of each labelled utterance whose audio is missing.
 
     Raises:
-        CorpusError: If a class is named twice or has no utterance, or there are fewer than two classes.
+        CorpusError: If a class is named twice, or is neither found nor published, or there are fewer than two classes.
     """
     for name, count in Counter(classes).items():
         if count > 1:
@@ -43,7 +47,7 @@ def require_classes(
         raise CorpusError(f"{path}: {title} has no labelled utterance")
     shown = first_few([f"{name} ({count})" for name, count in sorted(found.items())], _LABELS_SHOWN)
     choose = f"its labels are {shown}; choose among them with --classes"
-    if missing := [name for name in classes if not found.get(name, 0)]:
+    if missing := [name for name in classes if not found.get(name, 0) and name not in published]:
         lost = sum(label in missing for _, label in without_audio)
         note = f" (labelled but without audio: {lost})" if lost else ""
         raise CorpusError(f"{path}: {title} has no utterance of {', '.join(missing)}{note}; {choose}")

@@ -49,6 +49,11 @@ class ExpectedCounts:
         """Return the number of utterances in a complete copy."""
         return sum(group.count for group in self.groups)
 
+    @property
+    def emotions(self) -> frozenset[str]:
+        """Return the emotions of a complete copy."""
+        return frozenset(group.emotion for group in self.groups)
+
     def restricted_to(self, emotions: Collection[str]) -> "ExpectedCounts | None":
         """Return the counts of some emotions, or None where one of the emotions has no published count."""
         groups = tuple(group for group in self.groups if group.emotion in emotions)
