@@ -262,6 +262,16 @@ def test_wav_is_preferred_to_flac_of_the_same_name(tmp_path: Path) -> None:
     assert [u.path.name for u in read_corpus("emodb", tmp_path, None).utterances] == ["03a01Fa.wav", "03a01Nc.flac"]
 
 
+def test_a_copy_without_a_published_class_is_read_and_called_incomplete(tmp_path: Path) -> None:
+    touch(tmp_path / "wav" / "03a01Fa.wav")
+    corpus = read_corpus("emodb", tmp_path)
+    assert (corpus.classes, corpus.complete) == (PAPER_CLASSES, False)
+    assert "INCOMPLETE" in corpus.summary
+    assert "angry: 0 of 127" in corpus.summary
+    with pytest.raises(CorpusError, match=r"no utterance of joyful; its labels are happy \(1\).*--classes"):
+        read_corpus("emodb", tmp_path, ["happy", "joyful"])
+
+
 def test_real_emodb_and_ravdess_are_complete(shared_corpora: Path) -> None:
     places = {"emodb": shared_corpora / "emodb", "ravdess": shared_corpora / "ravdess_speech"}
     four = [read_corpus(name, path) for name, path in places.items()]
