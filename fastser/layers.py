@@ -55,7 +55,7 @@ class DenseLayer(nn.Module):
         parts = inner_modules.plain_dense_layers([self])
         if parts is None:
             new = self.conv(F.relu(inner_modules.normalised(self.norm, x)))
-            return torch.cat([x, new], dim=1).contiguous(memory_format=torch.channels_last)
+            return torch.cat([x, new], dim=1)
         return _run_dense_layers(x, *parts)
 
 
@@ -164,7 +164,7 @@ class Transition(nn.Module):
         parts = inner_modules.plain_transition(self)
         if parts is None:
             mixed = self.conv(F.relu(inner_modules.normalised(self.norm, x)))
-            return F.avg_pool2d(mixed, 2).contiguous(memory_format=torch.channels_last)
+            return F.avg_pool2d(mixed, 2)
         norm, kernel = parts
         training, momentum, eps = norm.settings
         if training:

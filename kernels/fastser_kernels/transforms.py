@@ -24,12 +24,17 @@ def needs_aten() -> bool:
     return transformed() or torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
 
 
-def backward_needs_aten() -> bool:
+def backward_needs_aten(grad: Tensor) -> bool:
     """Return whether a backward pass must be differentiable itself (`create_graph=True`), or runs in a transform.
 
     torch.compile traces the forward pass with gradients enabled, and differentiates once.
+
+    Args:
+        grad: Gradient of the result. `torch.autograd.grad(is_grads_batched=True)` passes a batch of them as one tensor.
     """
-    return (torch.is_grad_enabled() or transformed()) and not torch.compiler.is_compiling()
+    if torch.compiler.is_compiling():
+        return False
+    return torch.is_grad_enabled() or transformed() or torch._C._functorch.is_legacy_batchedtensor(grad)
 
 
 def reference_gradients(
@@ -62,6 +67,6 @@ def changeable(result: Tensor) -> Tensor:
 
     Its memory is shared with the saved tensor until one of them is written, which copies it (copy-on-write).
     """
-    if type(result) is not Tensor or not result.requires_grad or torch.compiler.is_compiling():
+    if type(result) is not Tensor or not result.requires_grad or torch.compiler.is_compiling() or needs_aten():
         return result
     return torch._lazy_clone(result)

@@ -119,7 +119,7 @@ class _DenseBlock(torch.autograd.Function):
     def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         maps, mean, var, *tensors = ctx.saved_tensors
         x_wanted, _, _, *tensors_wanted = ctx.needs_input_grad
-        if backward_needs_aten():
+        if backward_needs_aten(grad_maps):
             reference_block = partial(_reference, ctx.training, ctx.eps)
             x = maps[:, : tensors[0].shape[0]]  # a function of the input of this node, also for second derivatives
             wanted = [x_wanted, *tensors_wanted]

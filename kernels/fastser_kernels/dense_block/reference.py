@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastser_kernels.transforms import transformed
+
 
 def dense_block(
     x: Tensor,
@@ -20,7 +22,8 @@ def dense_block(
     eps: float,
 ) -> Tensor:
     """Return the result of `fastser_kernels.dense_block`, differentiable by autograd; update the running statistics."""
-    x = x.contiguous(memory_format=torch.channels_last)
+    if not transformed():  # torch.vmap knows no layouts
+        x = x.contiguous(memory_format=torch.channels_last)
     for weight, bias, mean, var, kernel in zip(bn_weight, bn_bias, running_mean, running_var, conv_weight, strict=True):
         activated = F.relu(F.batch_norm(x, mean, var, weight, bias, training, momentum, eps))
         x = torch.cat([x, F.conv2d(activated, kernel.to(x.dtype), padding=1)], dim=1)

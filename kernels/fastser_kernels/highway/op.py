@@ -85,7 +85,7 @@ class _Highway(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, hidden, gates, w_h, b_h, w_t, b_t = unpacked(ctx.saved_tensors, 7)
         x_wanted, _, *parameters_wanted = ctx.needs_input_grad
-        if backward_needs_aten():
+        if backward_needs_aten(grad):
             tensors, wanted = [inputs[0], *w_h, *b_h, *w_t, *b_t], [x_wanted, *parameters_wanted]
             grad_x, *gradients = reference_gradients(_reference, tensors, wanted, grad)
             return grad_x, None, *gradients

@@ -107,7 +107,7 @@ class _LogSpectrogram(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         waveforms, *others = ctx.saved_tensors
-        if backward_needs_aten():
+        if backward_needs_aten(grad):
 
             def spectrogram(waveforms: Tensor) -> Tensor:
                 return reference.log_spectrogram(waveforms, *others, *ctx.numbers)

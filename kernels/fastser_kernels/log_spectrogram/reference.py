@@ -29,8 +29,7 @@ def log_spectrogram(
     used = within < num_samples(num_frames, win_length, hop_length)[:, None]
     valid = torch.arange(segment_frames, device=waveforms.device) < num_frames[:, None]
     chunks = []
-    for first in range(0, start.shape[0], _SEGMENTS_PER_CHUNK):
-        part = slice(first, first + _SEGMENTS_PER_CHUNK)
+    for part in _parts(start.shape[0]):
         samples = _excerpt(waveforms, start[part], within)
         if noise is not None and noise_start is not None and noise_gain is not None:
             samples = samples + noise_gain[part, None].to(dtype) * _excerpt(noise, noise_start[part], within).to(dtype)
@@ -43,6 +42,13 @@ def log_spectrogram(
         decibels = (power + power_floor).log10() * 10.0
         chunks.append(((decibels - mean) / std).masked_fill(~valid[part, :, None], 0.0))
     return torch.cat(chunks) if chunks else waveforms.new_empty(0, segment_frames, num_bins)
+
+
+def _parts(segments: int) -> list[slice]:
+    """Return the segments that are computed together. An exported program takes any number, so it has no loop."""
+    if torch.compiler.is_exporting():
+        return [slice(None)]
+    return [slice(first, first + _SEGMENTS_PER_CHUNK) for first in range(0, segments, _SEGMENTS_PER_CHUNK)]
 
 
 def num_samples(num_frames: Tensor, win_length: int, hop_length: int) -> Tensor:

@@ -78,7 +78,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor | None, ...]:
         w_hh, hidden, gates, cell, x, w_ih, bias = ctx.saved_tensors
-        if backward_needs_aten():
+        if backward_needs_aten(grad_hidden):
             with torch.enable_grad():
                 projected = F.linear(x, w_ih, bias).transpose(0, 1)
             recurrence = partial(reference.recurrence, reverse=ctx.reverse)

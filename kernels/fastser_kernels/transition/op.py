@@ -109,7 +109,7 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
         x_wanted, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
-        if backward_needs_aten():
+        if backward_needs_aten(grad_pooled):
             pool = partial(
                 reference.pool,
                 running_mean=running_mean,
