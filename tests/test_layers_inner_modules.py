@@ -197,6 +197,27 @@ def test_replaced_convolutions(name: str, path: str, options: dict[str, object])
     _compare(name, apply, training=True)
 
 
+@paths
+@pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition", "Highway"])
+def test_wrapped_modules(name: str, path: str) -> None:
+    class Wrapper(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module(x) + 1
+
+    def apply(layer: nn.Module) -> None:
+        for holder in list(layer.modules()):
+            if isinstance(holder, DenseLayer | Transition):
+                holder.conv, holder.norm = Wrapper(holder.conv), Wrapper(holder.norm)
+        if isinstance(layer, Highway):
+            layer.transform[1] = Wrapper(layer.transform[1])
+
+    _compare(name, apply, training=True)
+
+
 @pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition"])
 @pytest.mark.parametrize("habit", [None, "own parametrization", "forward hook", "own momentum"])
 def test_large_inputs(name: str, habit: str | None) -> None:
