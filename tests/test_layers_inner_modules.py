@@ -233,6 +233,18 @@ def test_large_inputs(name: str, habit: str | None) -> None:
     _compare(name, apply, training=True, size="large")
 
 
+@pytest.mark.parametrize("name", ["DenseBlock", "Transition", "Highway"])
+def test_compiled_layers_call_what_is_not_plain(name: str) -> None:
+    layer, x = LAYERS[name].build().eval(), LAYERS[name].input()
+    for module, weight in _with_weights(layer)[:1]:
+        module.register_forward_hook(_double)
+        parametrize.register_parametrization(module, weight, Twice())
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+    assert not torch.allclose(layer(x), LAYERS[name].build().eval()(x))
+
+
 @pytest.mark.fast
 def test_every_hook_inside_a_block_fires_once_per_call() -> None:
     block, seen = DenseBlock(6, 4, 2).double(), []
