@@ -7,7 +7,8 @@ names and shapes of nn.BatchNorm2d, nn.Conv2d, nn.Linear and nn.LSTM.
 
 A layer computes with the tensors of its inner modules as long as these are plain (`fastser.runtime.inner_modules`). It
 calls them if they have hooks, parametrizations or settings of their own, or are replaced: spectral_norm, weight_norm,
-pruning, SyncBatchNorm, quantisation and wrappers work as in a model of plain modules.
+pruning, SyncBatchNorm, quantisation and wrappers work as in a model of plain modules. The result then has the layout
+that these give it.
 """
 
 import math

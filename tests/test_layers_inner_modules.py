@@ -197,6 +197,27 @@ def test_replaced_convolutions(name: str, path: str, options: dict[str, object])
     _compare(name, apply, training=True)
 
 
+@paths
+@pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition", "Highway"])
+def test_wrapped_modules(name: str, path: str) -> None:
+    class Wrapper(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module(x) + 1
+
+    def apply(layer: nn.Module) -> None:
+        for holder in list(layer.modules()):
+            if isinstance(holder, DenseLayer | Transition):
+                holder.conv, holder.norm = Wrapper(holder.conv), Wrapper(holder.norm)
+        if isinstance(layer, Highway):
+            layer.transform[1] = Wrapper(layer.transform[1])
+
+    _compare(name, apply, training=True)
+
+
 @pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition"])
 @pytest.mark.parametrize("habit", [None, "own parametrization", "forward hook", "own momentum"])
 def test_large_inputs(name: str, habit: str | None) -> None:
@@ -210,6 +231,18 @@ def test_large_inputs(name: str, habit: str | None) -> None:
             (OF_CALLS | OF_NORMS)[habit](norm)
 
     _compare(name, apply, training=True, size="large")
+
+
+@pytest.mark.parametrize("name", ["DenseBlock", "Transition", "Highway"])
+def test_compiled_layers_call_what_is_not_plain(name: str) -> None:
+    layer, x = LAYERS[name].build().eval(), LAYERS[name].input()
+    for module, weight in _with_weights(layer)[:1]:
+        module.register_forward_hook(_double)
+        parametrize.register_parametrization(module, weight, Twice())
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+    assert not torch.allclose(layer(x), LAYERS[name].build().eval()(x))
 
 
 @pytest.mark.fast

@@ -65,8 +65,11 @@ def reference_gradients(
 def changeable(result: Tensor) -> Tensor:
     """Return a result that can be changed in place although the backward pass reads it.
 
-    Its memory is shared with the saved tensor until one of them is written, which copies it (copy-on-write).
+    Its memory is shared with the saved tensor until one of them is written, which copies it (copy-on-write). On a GPU
+    the result is returned as it is, and autograd refuses the change: Triton reads memory in a way that copies it.
     """
-    if type(result) is not Tensor or not result.requires_grad or torch.compiler.is_compiling() or needs_aten():
+    if type(result) is not Tensor or not result.requires_grad or result.device.type != "cpu":
+        return result
+    if torch.compiler.is_compiling() or needs_aten():
         return result
     return torch._lazy_clone(result)
