@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 MAX_WORKERS = 8
-"""Largest number of processes in which tests run. There is one more than cores, because some tests wait."""
+"""Largest number of processes in which tests run. More would not be faster: the longest files decide."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run tests in several processes, and benchmarks in one, because parallel timings mean nothing."""
     times = config.getoption("benchmark_only") or any("benchmarks" in Path(arg).parts for arg in config.args)
-    return 0 if times else min((os.cpu_count() or 1) + 1, MAX_WORKERS)
+    return 0 if times else min(os.cpu_count() or 1, MAX_WORKERS)
 
 
 @pytest.fixture(scope="session")

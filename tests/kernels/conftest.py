@@ -45,7 +45,7 @@ def interpreter_tier(request: pytest.FixtureRequest) -> Iterator[subprocess.Pope
     if INTERPRETED or not selected or find_spec("triton") is None:
         yield None
         return
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "kernel and not gpu", str(Path(__file__).parent)]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "kernel and not gpu", str(Path(__file__).parent)]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
