@@ -5,12 +5,7 @@ process runs the CPU implementations. A process with TRITON_INTERPRET=1 runs the
 test_interpreter.py). With `-m gpu` the kernels run on a GPU.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
@@ -32,26 +27,6 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     if INTERPRETED and request.param == torch.bfloat16:
         pytest.skip("Triton's interpreter truncates when it stores bf16, and multiplies its bit patterns")
     return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def interpreter_tier(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
-    """Process of the interpreter tier, or None where it is not selected.
-
-    It starts with the first test and runs beside the others, because each of them uses one core. test_interpreter.py
-    waits for its end.
-    """
-    selected = any(item.path.name == "test_interpreter.py" for item in request.session.items)
-    if INTERPRETED or not selected or find_spec("triton") is None:
-        yield None
-        return
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "kernel and not gpu", str(Path(__file__).parent)]
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        yield process
-        process.kill()
 
 
 @pytest.fixture(autouse=True)
