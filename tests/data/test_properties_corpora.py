@@ -4,45 +4,20 @@ A reader returns exactly the content of names and label lines. It leaves out or 
 """
 
 import csv
-import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
-import numpy as np
-import pytest
-import soundfile as sf
-from hypothesis import example, given, settings
+from hypothesis import example, given
+from reader_examples import NAMES, folder, repeatable, touch
 
-from fastser.data.corpora import READERS, Corpus, CorpusError, read_corpus, read_noise
+from fastser.data.corpora import READERS, Corpus, CorpusError, read_corpus
 from fastser.data.corpora.files import audio_files
 from fastser.data.corpora.names import plain_name
-
-repeatable = settings(derandomize=True, database=None, deadline=None, max_examples=40)
-"""The same examples in every run."""
 
 DIGITS = "0123456789"
 LOOKALIKES = "\u0663\u0969\uff21\uff41\uff10\xe9_- .A1"
 """Characters that a careless pattern takes for ASCII digits or letters."""
-
-NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=12).filter(
-    lambda name: name.strip(". ") and not name.startswith(".")
-)
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    """Make a folder for one example."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name).resolve()
-
-
-def touch(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
 
 
 @st.composite
@@ -438,50 +413,3 @@ def test_the_walk_finds_each_recording_once(
                 (root / name).symlink_to(root / target, target_is_directory=True)
         assert {path.resolve() for path in audio_files(root)} == {path.resolve() for path in expected}
         assert len(audio_files(root)) == len(expected)
-
-
-@repeatable
-@given(st.dictionaries(NAMES, st.sets(NAMES, min_size=1, max_size=3), min_size=1, max_size=4))
-def test_a_noise_folder_names_its_scenes(scenes: dict[str, set[str]]) -> None:
-    with folder() as root:
-        for scene, names in scenes.items():
-            for name in names:
-                touch(root / scene / f"{name}_.wav")
-        noise = read_noise("folder", root)
-        assert noise.scenes == tuple(sorted({plain_name(scene) for scene in scenes}))
-        assert len(noise.recordings) == sum(map(len, scenes.values()))
-        assert all(plain_name(r.path.relative_to(root).parts[0]) == r.scene for r in noise.recordings)
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
-    """Return the zip file of a scene, and the recording in it."""
-    root = tmp_path_factory.mktemp("zip")
-    sf.write(root / "ch01.wav", np.tile(np.random.default_rng(0).uniform(-0.5, 0.5, 25), 20), 16_000)
-    with zipfile.ZipFile(root / "a.zip", "w", zipfile.ZIP_DEFLATED) as stream:
-        stream.write(root / "ch01.wav", "NPARK/ch01.wav")
-    return (root / "a.zip").read_bytes(), (root / "ch01.wav").read_bytes()
-
-
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=3), st.none() | st.integers(0, 10_000))
-@example([(6, 1)], None)
-@settings(repeatable, max_examples=120)
-def test_a_damaged_demand_archive_gives_its_recording_or_a_sentence(
-    archive: tuple[bytes, bytes], edits: list[tuple[int, int]], cut: int | None
-) -> None:
-    whole, inside = archive
-    content = bytearray(whole)
-    for at, value in edits:
-        content[at % len(content)] = value
-    with folder() as root, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", str(root / "cache"))
-        (root / "NPARK_16k.zip").write_bytes(content[: cut % len(content)] if cut is not None else content)
-        try:
-            recordings = read_noise("demand", root).recordings
-        except CorpusError as error:
-            sentence = str(error)
-        else:
-            assert recordings[0].path.read_bytes() == inside
-            return
-        assert sentence.startswith(str(root / "NPARK_16k.zip"))
-        assert "None" not in sentence
