@@ -112,7 +112,10 @@ class NoiseDraw:
 def draw_noise(
     noise: NoiseBank, scenes: Sequence[str], speech: PackedWaveforms, utterances: Sequence[tuple[int, str]], seed: int
 ) -> NoiseDraw:
-    """Draw the noise of a test set. The draw of an utterance depends only on the seed and on the utterance's id.
+    """Draw the noise of a test set.
+
+    The draw of an utterance follows from the seed, its id and length, the scenes and the recordings. It does not depend
+    on the other utterances.
 
     Args:
         noise: Noise recordings.
