@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
+from fastser_kernels.native.library import native
 from fastser_kernels.transforms import needs_aten
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -170,7 +171,7 @@ def has_kernel(x: Tensor) -> bool:
     if _choice.reference or needs_aten() or type(x) not in _CLASSES:
         return False
     if x.device.type == "cpu":
-        return x.dtype in KERNEL_DTYPES or not INTERPRETED
+        return x.dtype in KERNEL_DTYPES if INTERPRETED else native().library is not None
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
     return _triton_installed()

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from fastser_kernels.checks import check_device, check_dtype, check_floating, check_shape
-from fastser_kernels.linf_step import cpu, reference
+from fastser_kernels.linf_step import native, reference
 from fastser_kernels.registration import has_kernel, operation
 
 
-@operation("linf_step", cpu=cpu.step, triton="linf_step.kernels:step", mutates=["x_adv"])
+@operation("linf_step", cpu=native.step, triton="linf_step.kernels:step", mutates=["x_adv"])
 def _step(x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, low: float, high: float) -> None: ...
 
 
