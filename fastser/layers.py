@@ -16,7 +16,7 @@ import math
 import torch
 import torch.nn.functional as F
 from fastser_kernels import dense_block, highway, log_spectrogram, lstm, transition
-from fastser_kernels.checks import check_positive
+from fastser_kernels.checks import check_positive, check_power_floor
 from torch import Tensor, nn
 
 from fastser.runtime import inner_modules
@@ -276,12 +276,8 @@ class LSTM(nn.Module):
         self._suffixes = ("_l0", "_l0_reverse") if bidirectional else ("_l0",)
         bound = 1 / math.sqrt(hidden_size)
         for suffix in self._suffixes:
-            for name, columns in (
-                ("weight_ih", [input_size]),
-                ("weight_hh", [hidden_size]),
-                ("bias_ih", []),
-                ("bias_hh", []),
-            ):
+            sizes = {"weight_ih": [input_size], "weight_hh": [hidden_size], "bias_ih": [], "bias_hh": []}
+            for name, columns in sizes.items():
                 value = torch.empty(4 * hidden_size, *columns).uniform_(-bound, bound)
                 self.register_parameter(name + suffix, nn.Parameter(value))
 
@@ -330,7 +326,7 @@ class LogSpectrogram(nn.Module):
         `[N, samples]` -> `[N, frames, num_bins]` with `frames = 1 + (samples - win_length) // hop_length`.
 
     Raises:
-        ValueError: If an argument is below 1, or if `win_length` or `num_bins` is too large for `n_fft`.
+        ValueError: If an argument is below 1 or `power_floor` out of range, or if another is too large for `n_fft`.
 
     Source: Latif et al. 2020, section 4.2.
 
@@ -352,6 +348,7 @@ class LogSpectrogram(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(win_length=win_length, hop_length=hop_length, num_bins=num_bins)
+        check_power_floor(power_floor)
         if win_length > n_fft:
             raise ValueError(f"win_length must be at most n_fft = {n_fft}, got {win_length}")
         if num_bins > n_fft // 2 + 1:

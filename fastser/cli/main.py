@@ -29,7 +29,7 @@ from fastser.models import MODELS
 from fastser.report import write_report
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError
-from fastser.runtime.files import cache_dir, remove_stale_parts
+from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import SettingsError
 
@@ -59,7 +59,7 @@ def run(options: CliOptions, command: str) -> int:
     Raises:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
     """
-    options = replace(options, out=options.out.expanduser())
+    options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
     console = make_console()
     remove_stale_parts(cache_dir())
     tables = options.tables()

@@ -253,7 +253,7 @@ def _check(
         raise ValueError(f"x must hold maps of at least 1 x 1, got {list(x.shape)}")
     if not conv_weight:
         raise ValueError("conv_weight must hold at least one kernel")
-    check_shape("conv_weight[0]", conv_weight[0], ["G", x.shape[1], 3, 3])
+    check_shape("conv_weight[0]", conv_weight[0], ["G", x.shape[1], 3, 3], of=x)
     growth_rate = conv_weight[0].shape[0]
     vectors = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
     for name, tensors in vectors.items():
