@@ -84,7 +84,7 @@ def must_be_gone() -> Iterator[set[int]]:
 @pytest.fixture
 def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small maps on a CPU go to our operations too, not to the references that are faster there."""
-    for family in (dense_block, lstm, transition):
+    for family in (lstm, transition):
         monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
 
 
