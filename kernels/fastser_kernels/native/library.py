@@ -72,6 +72,8 @@ def _why_missing() -> str:
 
 def runnable() -> list[str]:
     """Return the variants that were built and that this processor runs, the fastest first."""
+    if not (FOLDER / "processor.so").exists():
+        return []
     processor = ctypes.CDLL(str(FOLDER / "processor.so"))
     return [name for name in VARIANTS if _path(name).exists() and processor.fastser_runs(name.encode())]
 
