@@ -92,7 +92,7 @@ class NativeFunction:
     def _bind(self) -> Any:
         state = native()
         if state.library is None:
-            raise RuntimeError(f"there are no compiled kernels: {state.reason}")
+            raise RuntimeError(f"{self.name}: no compiled kernels: {state.reason}")
         function = getattr(state.library, f"fastser_{self.name}")
         function.argtypes = [ctypes.c_int, *(_C_TYPES[kind] for kind in self.arguments.values()), ctypes.c_int]
         self._function = function
@@ -101,7 +101,7 @@ class NativeFunction:
 
 def _read(tensor: Tensor | None) -> int | None:
     """Return the address of the values. In contrast to data_ptr() it leaves copy-on-write memory shared."""
-    return None if tensor is None else torch._C._data_address(tensor)
+    return None if tensor is None else torch._C._data_address(tensor)  # type: ignore[attr-defined]
 
 
 def _written(tensor: Tensor | None) -> int | None:
