@@ -57,14 +57,13 @@ struct SpectrogramForward {
   // Write the normalised decibels of `live` frames from the powers of the columns.
   template <class Power>
   inline void levels(Real* to, int live, Power power) const {
-    for (int64_t column = 0; column < columns; column += kLength) {
-      const int number = static_cast<int>(std::min<int64_t>(columns - column, kLength));
+    for_tiles<kLength>(columns, [&](int64_t column, int number) __attribute__((always_inline)) {
       V square[kLength];
       for (int i = 0; i < number; ++i) square[i] = log2(power(column + i) + power_floor) * scale + shift;
       for (int i = number; i < kLength; ++i) square[i] = V{};
       transpose<Real>(square);
       for (int lane = 0; lane < live; ++lane) store(to + lane * columns + column, square[lane], number);
-    }
+    });
   }
 };
 

@@ -15,6 +15,14 @@
 
 namespace fastser {
 
+// Call `visit(first, number)` for tiles of `Size` of `count` items. All but the last have the constant size.
+template <int Size, class Visit>
+__attribute__((always_inline)) inline void for_tiles(int64_t count, Visit visit) {
+  int64_t first = 0;
+  for (; first + Size <= count; first += Size) visit(first, Size);
+  if (first < count) visit(first, static_cast<int>(count - first));
+}
+
 // Packed samples.
 struct Signal {
   const void* samples;
@@ -122,11 +130,15 @@ class RealFourier {
   int64_t scratch_vectors() const { return fourier_.scratch_vectors(); }
   void transform(V* data, V* scratch) const { fourier_.transform(data, scratch); }
 
-  // Set samples [first, end) of all frames.
-  void set(V* data, const V* samples, int64_t first, int64_t end) const {
-    for (int64_t n = first; n < end; ++n) {
-      data[even_ ? n : 2 * n] = samples[n - first];
-      if (!even_) data[2 * n + 1] = V{};
+  // Set samples [first, first + number) of all frames.
+  __attribute__((always_inline)) inline void set(V* data, const V* samples, int64_t first, int number) const {
+    for (int i = 0; i < number; ++i) {
+      if (even_) {
+        data[first + i] = samples[i];
+      } else {
+        data[2 * (first + i)] = samples[i];
+        data[2 * (first + i) + 1] = V{};
+      }
     }
   }
   void clear(V* data, int64_t first) const {
@@ -199,15 +211,14 @@ inline void transform_group(const Segments<Real>& segments, const RealFourier<Re
                        ? segments.samples(piece.segment, first + lane, copies + lane * segments.win)
                        : frames[lane - 1];
   }
-  for (int64_t n = 0; n < segments.win; n += lanes) {
-    const int number = static_cast<int>(std::min<int64_t>(segments.win - n, lanes));
+  for_tiles<lanes>(segments.win, [&](int64_t n, int number) __attribute__((always_inline)) {
     const Vector<Real> weights = load(segments.window + n, number);
     Vector<Real> square[lanes];
 #pragma GCC unroll 16
     for (int lane = 0; lane < lanes; ++lane) square[lane] = load(frames[lane] + n, number) * weights;
     transpose<Real>(square);
-    fourier.set(data, square, n, n + number);
-  }
+    fourier.set(data, square, n, number);
+  });
   fourier.clear(data, segments.win);
   fourier.transform(data, scratch);
 }

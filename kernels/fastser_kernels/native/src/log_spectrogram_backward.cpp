@@ -87,19 +87,17 @@ struct SpectrogramBackward {
 
   // Read the gradients of the columns of `live` frames.
   void read_slopes(int64_t row, int live, V* slopes) const {
-    for (int64_t column = 0; column < columns; column += kLength) {
-      const int number = static_cast<int>(std::min<int64_t>(columns - column, kLength));
+    for_tiles<kLength>(columns, [&](int64_t column, int number) __attribute__((always_inline)) {
       V square[kLength];
       for (int lane = 0; lane < live; ++lane) square[lane] = load(grad + (row + lane) * columns + column, number);
       for (int lane = live; lane < kLength; ++lane) square[lane] = V{};
       transpose<Real>(square);
       for (int i = 0; i < number; ++i) slopes[column + i] = square[i];
-    }
+    });
   }
 
   void add_frames(const V* pulled, int live, Real* span) const {
-    for (int64_t n = 0; n < segments.win; n += kLength) {
-      const int number = static_cast<int>(std::min<int64_t>(segments.win - n, kLength));
+    for_tiles<kLength>(segments.win, [&](int64_t n, int number) __attribute__((always_inline)) {
       V square[kLength];
       for (int i = 0; i < number; ++i) square[i] = fourier.sample(pulled, n + i);
       for (int i = number; i < kLength; ++i) square[i] = V{};
@@ -109,7 +107,7 @@ struct SpectrogramBackward {
         Real* to = span + lane * segments.hop + n;
         store(to, load(to, number) + square[lane] * weights, number);
       }
-    }
+    });
   }
 
   // Add the samples of a piece that lie in a part of the waveforms. Those that were read from a clamped place belong to
