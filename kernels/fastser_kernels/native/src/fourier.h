@@ -41,7 +41,7 @@ template <class Real>
 class Fourier {
   using V = Vector<Real>;
   using C = Complex<V>;
-  static constexpr int64_t kCacheBytes = 16 * 1024;  // of a part that is transformed as a whole: half a first-level cache
+  static constexpr int64_t kCacheBytes = 16 * 1024;  // of parts that are transformed together: half a first-level cache
   static constexpr int kMaxFactors = 64;
 
  public:

@@ -50,8 +50,8 @@ struct SpectrogramForward {
   }
 
   inline V power(const V* data, int64_t k) const {
-    const auto x = fourier.doubled(data, k);
-    return (x.re * x.re + x.im * x.im) * static_cast<Real>(0.25);
+    const auto x = fourier.bin(data, k);
+    return x.re * x.re + x.im * x.im;
   }
 
   // Write the normalised decibels of `live` frames from the powers of the columns.

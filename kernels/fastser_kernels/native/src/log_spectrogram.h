@@ -146,8 +146,8 @@ class RealFourier {
     std::memset(data + begin, 0, sizeof(V) * static_cast<size_t>(vectors() - begin));
   }
 
-  // Return twice the value of bin `k`, after transform.
-  inline C doubled(const V* data, int64_t k) const {
+  // Return bin `k` after the transform of frames whose samples were halved.
+  inline C bin(const V* data, int64_t k) const {
     if (!even_) {
       const C z = at(data, k);
       return z + z;
@@ -161,8 +161,8 @@ class RealFourier {
   void pull(const V* data, const V* slopes, int64_t bins, V* out) const {
     const auto pulled = [&](int64_t k) {
       if (k >= bins) return C{};
-      const V slope = slopes[k] * static_cast<Real>(!even_ || k == 0 || k == half_ ? 1 : 0.5);
-      const C x = doubled(data, k);
+      const V slope = slopes[k] * static_cast<Real>(!even_ || k == 0 || k == half_ ? 2 : 1);
+      const C x = bin(data, k);
       return C{x.re * slope, x.im * slope};
     };
     if (!even_) {
@@ -200,7 +200,7 @@ class RealFourier {
   Fourier<Real> fourier_;
 };
 
-// Compute the transform of the group of frames from `first` on. `copies` has room for one frame per lane.
+// Compute the transform of the group of frames from `first` on, for `RealFourier::bin`. `copies` has room for one frame per lane.
 template <class Real>
 inline void transform_group(const Segments<Real>& segments, const RealFourier<Real>& fourier, const Piece& piece,
                             int64_t first, Vector<Real>* data, Vector<Real>* scratch, Real* copies) {
@@ -212,7 +212,7 @@ inline void transform_group(const Segments<Real>& segments, const RealFourier<Re
                        : frames[lane - 1];
   }
   for_tiles<lanes>(segments.win, [&](int64_t n, int number) __attribute__((always_inline)) {
-    const Vector<Real> weights = load(segments.window + n, number);
+    const Vector<Real> weights = load(segments.window + n, number) * static_cast<Real>(0.5);
     Vector<Real> square[lanes];
 #pragma GCC unroll 16
     for (int lane = 0; lane < lanes; ++lane) square[lane] = load(frames[lane] + n, number) * weights;

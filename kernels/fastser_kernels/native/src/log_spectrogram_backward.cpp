@@ -81,8 +81,8 @@ struct SpectrogramBackward {
   }
 
   inline V power(const V* data, int64_t k) const {
-    const auto x = fourier.doubled(data, k);
-    return (x.re * x.re + x.im * x.im) * static_cast<Real>(0.25);
+    const auto x = fourier.bin(data, k);
+    return x.re * x.re + x.im * x.im;
   }
 
   // Read the gradients of the columns of `live` frames.
