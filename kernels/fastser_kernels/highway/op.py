@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from fastser_kernels.checks import check_floating, check_number, check_parameter, check_shape
-from fastser_kernels.highway import cpu, reference
+from fastser_kernels.highway import native, reference
 from fastser_kernels.packing import unpacked
 from fastser_kernels.registration import has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 
-@operation("highway_forward", cpu=cpu.forward, triton="highway.kernels:forward")
+@operation("highway_forward", cpu=native.forward, triton="highway.kernels:forward")
 def _forward(
     x: Tensor,
     w_h: list[Tensor],
@@ -37,7 +37,7 @@ def _forward(
     return results, hidden, gates
 
 
-@operation("highway_backward", cpu=cpu.backward, triton="highway.kernels:backward")
+@operation("highway_backward", cpu=native.backward, triton="highway.kernels:backward")
 def _backward(
     grad: Tensor,
     inputs: list[Tensor],

@@ -62,6 +62,7 @@ class NativeFunction:
     def __init__(self, name: str, **arguments: Kind) -> None:
         self.name = name
         self.arguments = arguments
+        self._conversions = [(name, _CONVERT.get(kind)) for name, kind in arguments.items()]
         self._function: Any = None
         self.declared[name] = self
 
@@ -82,7 +83,7 @@ class NativeFunction:
             wrong = sorted(values.keys() ^ self.arguments.keys())
             raise TypeError(f"{self.name}: missing or unknown arguments: {', '.join(wrong)}")
         function = self._function or self._bind()
-        converted = [_CONVERT[kind](values[name]) for name, kind in self.arguments.items()]
+        converted = [convert(values[name]) if convert else values[name] for name, convert in self._conversions]
         status = function(DTYPES[dtype], *converted, threads)
         if status == 1:
             raise MemoryError(f"{self.name} needs more memory for its buffers than there is")
@@ -100,8 +101,11 @@ class NativeFunction:
 
 
 def _read(tensor: Tensor | None) -> int | None:
-    """Return the address of the values. In contrast to data_ptr() it leaves copy-on-write memory shared."""
-    return None if tensor is None else torch._C._data_address(tensor)
+    """Return the address of the first value. In contrast to data_ptr() it leaves copy-on-write memory shared."""
+    if tensor is None:
+        return None
+    storage: int = torch._C._data_address(tensor)  # type: ignore[attr-defined]  (without the view's offset)
+    return storage + tensor.storage_offset() * tensor.itemsize
 
 
 def _written(tensor: Tensor | None) -> int | None:
@@ -117,10 +121,8 @@ _CONVERT: dict[Kind, Callable[[Any], Any]] = {
     Kind.INPUTS: lambda tensors: _array([_read(tensor) for tensor in tensors]),
     Kind.OUTPUT: _written,
     Kind.OUTPUTS: lambda tensors: _array([_written(tensor) for tensor in tensors]),
-    Kind.INT: int,
-    Kind.FLOAT: float,
-    Kind.FLAG: bool,
 }
+"""Conversions of tensors to addresses. ctypes converts numbers itself."""
 
 
 def threads_for(values: int, grain: int = GRAIN) -> int:
