@@ -3,6 +3,7 @@
 Parameters and their gradients are float32 there, or float64 for float64 features.
 """
 
+import torch
 from torch import Tensor
 
 from fastser_kernels.native.calls import FLAG, INPUT, INPUTS, INT, OUTPUT, OUTPUTS, NativeFunction, threads_for
@@ -51,10 +52,10 @@ def forward(x: Tensor, w_h: Tensors, b_h: Tensors, w_t: Tensors, b_t: Tensors) -
     _forward(
         x.dtype,
         x=x.contiguous(),
-        w_h=[w.to(exact).contiguous() for w in w_h],
-        b_h=[b.to(exact).contiguous() for b in b_h],
-        w_t=[w.to(exact).contiguous() for w in w_t],
-        b_t=[b.to(exact).contiguous() for b in b_t],
+        w_h=_exact(w_h, exact),
+        b_h=_exact(b_h, exact),
+        w_t=_exact(w_t, exact),
+        b_t=_exact(b_t, exact),
         results=results,
         hidden=hidden,
         gates=gates,
@@ -80,8 +81,8 @@ def backward(
         inputs=[x.contiguous() for x in inputs],
         hidden=[h.contiguous() for h in hidden],
         gates=[t.contiguous() for t in gates],
-        w_h=[w.to(exact).contiguous() for w in w_h],
-        w_t=[w.to(exact).contiguous() for w in w_t],
+        w_h=_exact(w_h, exact),
+        w_t=_exact(w_t, exact),
         grad_x=grad_x,
         grad_w_h=grad_w_h,
         grad_b_h=grad_b_h,
@@ -97,6 +98,11 @@ def backward(
         return grad_x, grad_w_h, grad_b_h, grad_w_t, grad_b_t
     lists = ([g.to(w_h[0].dtype) for g in gradients] for gradients in (grad_w_h, grad_b_h, grad_w_t, grad_b_t))
     return grad_x, *lists
+
+
+def _exact(parameters: Tensors, dtype: torch.dtype) -> Tensors:
+    """Return dense tensors of the dtype of the arithmetic. Calls of torch that change nothing would cost most here."""
+    return [p if p.dtype == dtype and p.is_contiguous() else p.to(dtype).contiguous() for p in parameters]
 
 
 def _threads(samples: int, units: int, layers: int) -> int:
