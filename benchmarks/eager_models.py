@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, Highway, Transition
+from fastser.layers import LSTM, DenseBlock, Highway, MaxPoolReLU, Transition
 
 
 class EagerDenseBlock(nn.Module):
@@ -55,6 +55,8 @@ def eager_model(model: nn.Module) -> nn.Module:
         elif isinstance(module, Transition):
             norm = _plain_norm(module.norm)
             eager.set_submodule(name, nn.Sequential(norm, nn.ReLU(), nn.AvgPool2d(2), module.conv))
+        elif isinstance(module, MaxPoolReLU):
+            eager.set_submodule(name, nn.Sequential(nn.MaxPool2d(2), nn.ReLU()))
         elif isinstance(module, Highway):
             eager.set_submodule(name, EagerHighway(module))
         elif isinstance(module, LSTM):

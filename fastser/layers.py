@@ -15,7 +15,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from fastser_kernels import dense_block, highway, log_spectrogram, lstm, transition
+from fastser_kernels import dense_block, highway, log_spectrogram, lstm, max_pool_relu, transition
 from fastser_kernels.checks import check_positive, check_power_floor
 from torch import Tensor, nn
 
@@ -185,6 +185,23 @@ class Transition(nn.Module):
     def extra_repr(self) -> str:
         """Return the constructor arguments."""
         return f"in_channels={self.in_channels}, out_channels={self.out_channels}"
+
+
+class MaxPoolReLU(nn.Module):
+    """2x2 max-pooling with stride 2 and ReLU. An odd last row or column is dropped.
+
+    Shape:
+        `[N, C, T, F]` -> `[N, C, T//2, F//2]`, channels_last in memory.
+
+    Example:
+        >>> import torch
+        >>> MaxPoolReLU()(torch.randn(2, 3, 17, 8)).shape
+        torch.Size([2, 3, 8, 4])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the positive part of the largest value of each window of `x` `[N, C, T, F]`, `[N, C, T//2, F//2]`."""
+        return max_pool_relu(x)
 
 
 class Highway(nn.Module):

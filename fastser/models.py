@@ -11,7 +11,7 @@ import torch
 from fastser_kernels.checks import check_floating, check_positive
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, Highway, Transition
+from fastser.layers import LSTM, DenseBlock, Highway, MaxPoolReLU, Transition
 from fastser.runtime.registry import Registry
 from fastser.settings import PAPER, ModelSettings
 
@@ -233,15 +233,16 @@ def _densenet_lstm(settings: ModelSettings, shape: InputShape) -> nn.Module:
 
 
 def _cnn_trunk(settings: ModelSettings) -> nn.Module:
-    """Build three convolutions that keep the size, each with 2x2 max-pooling and ReLU, which commutes with the pool.
+    """Build three convolutions that keep the size, each with 2x2 max-pooling and ReLU.
 
     An even kernel pads its extra zero in front. The pool drops the row that this adds behind.
     """
     trunk = nn.Sequential()
     inputs = 1
-    for filters, (bins, frames) in zip(settings.cnn_filters, settings.cnn_kernels, strict=True):
+    for i, (filters, (bins, frames)) in enumerate(zip(settings.cnn_filters, settings.cnn_kernels, strict=True)):
         conv = nn.Conv2d(inputs, filters, (frames, bins), padding=(frames // 2, bins // 2))
-        trunk.extend([conv, nn.MaxPool2d(2), nn.ReLU()])
+        trunk.add_module(f"{3 * i}", conv)  # the names that it had when pooling and ReLU were modules of their own
+        trunk.add_module(f"{3 * i + 1}", MaxPoolReLU())
         inputs = filters
     return trunk
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, Transition
+from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, MaxPoolReLU, Transition
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ LAYERS = {
     "DenseBlock": LayerCase(lambda: DenseBlock(6, 4, 3), (2, 6, 5, 4), (2, 6, 250, 256)),
     "Transition": LayerCase(lambda: Transition(6, 5), (2, 6, 5, 4), (2, 6, 730, 730)),
     "Highway": LayerCase(lambda: Highway(4, 2), (3, 4), (1000, 4)),
+    "MaxPoolReLU": LayerCase(MaxPoolReLU, (2, 6, 5, 4), (2, 6, 730, 730)),
     "LSTM": LayerCase(lambda: LSTM(4, 3, bidirectional=True), (3, 5, 4), (64, 5, 4)),
 }
 
@@ -62,6 +63,8 @@ def called(layer: nn.Module, x: Tensor) -> Tensor:
         for hidden, gate in zip(layer.hidden, layer.transform, strict=True):
             x = torch.lerp(x, F.relu(hidden(x)), torch.sigmoid(gate(x)))
         return x
+    if isinstance(layer, MaxPoolReLU):
+        return F.relu(F.max_pool2d(x, 2))
     assert isinstance(layer, nn.LSTM)
     states, _ = layer(x)
     assert isinstance(states, Tensor)

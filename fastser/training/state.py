@@ -57,13 +57,10 @@ class TrainingState:
     def __init__(
         self, model: nn.Module, segments: int, options: TrainingSettings, device: torch.device, seed: int
     ) -> None:
-        on_gpu = device.type == "cuda"
         self.model = model
         self.generator = torch.Generator(device).manual_seed(seed)
         self.epochs: list[Epoch] = []
-        self._optimizer = torch.optim.Adam(
-            model.parameters(), lr=options.learning_rate, foreach=not on_gpu, fused=on_gpu
-        )
+        self._optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
         self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, mode="max", factor=0.5, patience=options.halve_after - 1, threshold=0.0
         )

@@ -177,6 +177,11 @@ def has_kernel(x: Tensor) -> bool:
     return _triton_installed()
 
 
+@torch.compiler.assume_constant_result  # torch.compile cannot trace the loading of a library
+def _native_loaded() -> bool:
+    return native().library is not None
+
+
 def cpu_eager(x: Tensor) -> bool:
     """Return whether `x` is computed on a CPU right now: not interpreted, and not traced by torch.compile.
 

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from fastser_kernels.checks import check_floating, check_number, check_parameter, check_shape
-from fastser_kernels.highway import cpu, reference
+from fastser_kernels.highway import native, reference
 from fastser_kernels.packing import unpacked
 from fastser_kernels.registration import has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 
-@operation("highway_forward", cpu=cpu.forward, triton="highway.kernels:forward")
+@operation("highway_forward", cpu=native.forward, triton="highway.kernels:forward")
 def _forward(
     x: Tensor,
     w_h: list[Tensor],
@@ -37,7 +37,7 @@ def _forward(
     return results, hidden, gates
 
 
-@operation("highway_backward", cpu=cpu.backward, triton="highway.kernels:backward")
+@operation("highway_backward", cpu=native.backward, triton="highway.kernels:backward")
 def _backward(
     grad: Tensor,
     inputs: list[Tensor],
@@ -139,5 +139,7 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
         return x
     if not has_kernel(x):
         return reference.highway(x, w_h, b_h, w_t, b_t)
+    if not torch.is_grad_enabled():
+        return _forward(x, w_h, b_h, w_t, b_t)[0][-1]
     result: Tensor = _Highway.apply(x, len(w_h), *w_h, *b_h, *w_t, *b_t)
     return result

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels.launch import dot, fp32_precision, launch
-from fastser_kernels.lstm import cpu
+from fastser_kernels.lstm import aten
 
 BLOCK_N = 16
 """Sequences of one program."""
@@ -23,7 +23,7 @@ BLOCK_K = {2: {16: 16, 32: 32, 64: 64, 128: 128, 256: 16}, 4: {16: 16, 32: 16, 6
 """Columns of the weights at a time, by the bytes of a value and the padded number of units.
 
 A number equal to that of the units means weights that are loaded once. Sizes outside the table would spill registers,
-so they run in the ATen calls of cpu.py.
+so they run in the ATen calls of aten.py.
 """
 SHARED_OF_128_UNITS, BLOCK_K_OF_128_UNITS = 148 * 1024, 32
 """Shared memory of the weights of 128 units, in bytes, and the columns at a time on a GPU with less."""
@@ -155,7 +155,7 @@ def recurrence_backward_kernel(
 def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Launch over blocks of sequences. A projection whose gates are not adjacent in memory is copied first."""
     if (configuration := _configuration(w_hh)) is None:
-        return cpu.forward(projected, w_hh, reverse)
+        return aten.forward(projected, w_hh, reverse)
     steps, batch, units = projected.shape[0], projected.shape[1], w_hh.shape[1]
     projected = projected if projected.stride(2) == 1 else projected.contiguous()
     hidden = projected.new_empty(steps, batch, units)
@@ -183,7 +183,7 @@ def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Ten
 def backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
     """Launch over blocks of sequences. A gradient whose units are not adjacent in memory is copied first."""
     if (configuration := _configuration(w_hh)) is None:
-        return cpu.backward(grad_hidden, w_hh, gates, cell, reverse)
+        return aten.backward(grad_hidden, w_hh, gates, cell, reverse)
     steps, batch, units = cell.shape
     grad_hidden = grad_hidden if grad_hidden.stride(2) == 1 else grad_hidden.contiguous()
     grad_projected = gates.new_empty(gates.shape)

@@ -24,12 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastser_kernels.checks import check_floating, check_parameter, check_shape
-from fastser_kernels.lstm import cpu, reference
+from fastser_kernels.lstm import native, reference
 from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, changeable, reference_gradients, transformed
 
 
-@operation("lstm_recurrence", cpu=cpu.forward, triton="lstm.kernels:forward")
+@operation("lstm_recurrence", cpu=native.forward, triton="lstm.kernels:forward")
 def _forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return hidden states, gates and cells."""
     hidden = projected.new_empty(projected.shape[0], projected.shape[1], w_hh.shape[1])
@@ -37,7 +37,7 @@ def _forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Te
     return hidden, projected.new_empty(projected.shape), cell
 
 
-@operation("lstm_recurrence_backward", cpu=cpu.backward, triton="lstm.kernels:backward")
+@operation("lstm_recurrence_backward", cpu=native.backward, triton="lstm.kernels:backward")
 def _backward(grad_hidden: Tensor, w_hh: Tensor, gates: Tensor, cell: Tensor, reverse: bool) -> Tensor:
     """Return the gradient of `projected`."""
     return gates.new_empty(gates.shape)
@@ -129,7 +129,7 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
     check_parameter("w_hh", w_hh, x, (gates, w_hh.shape[1]))
     check_parameter("b_ih", b_ih, x, (gates,))
     check_parameter("b_hh", b_hh, x, (gates,))
-    if not transformed() and (not has_kernel(x) or cpu.is_slower(x)):
+    if not transformed() and not has_kernel(x):
         return changeable(reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse))
     w_ih, bias = w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype)
     projected = F.linear(x, w_ih, bias).transpose(0, 1)

@@ -1,4 +1,7 @@
-"""The LSTM's recurrence in ATen calls, step by step. 16-bit input is computed in float32 and rounded once."""
+"""The LSTM's recurrence in ATen calls, step by step, for more units than the Triton kernels take.
+
+16-bit input is computed in float32 and rounded once.
+"""
 
 from collections.abc import Iterable
 
@@ -6,12 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastser_kernels.registration import accumulation_dtype, cpu_eager
-
-
-def is_slower(x: Tensor) -> bool:
-    """Return whether the reference is faster: oneDNN's float32 LSTM takes half the time of a loop of ATen calls."""
-    return x.dtype == torch.float32 and cpu_eager(x)
+from fastser_kernels.registration import accumulation_dtype
 
 
 def _order(per_step: Tensor, reverse: bool) -> Iterable[Tensor]:
