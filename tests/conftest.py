@@ -11,7 +11,6 @@ import pytest
 import torch
 from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
-from fastser_kernels.transition import op as transition
 from hypothesis import settings
 from processes import Command, Start, finish, small_grid, starter, tables, wait_until_gone
 
@@ -84,7 +83,7 @@ def must_be_gone() -> Iterator[set[int]]:
 @pytest.fixture
 def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small maps on a CPU go to our operations too, not to the references that are faster there."""
-    for family in (dense_block, lstm, transition):
+    for family in (dense_block, lstm):
         monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
 
 

@@ -171,7 +171,7 @@ def has_kernel(x: Tensor) -> bool:
     if _choice.reference or needs_aten() or type(x) not in _CLASSES:
         return False
     if x.device.type == "cpu":
-        return x.dtype in KERNEL_DTYPES if INTERPRETED else native().library is not None
+        return x.dtype in KERNEL_DTYPES if INTERPRETED else _native_loaded()
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
     return _triton_installed()
@@ -183,6 +183,11 @@ def cpu_eager(x: Tensor) -> bool:
     There some references are faster than the operations at some sizes (`is_slower` in each `cpu.py`) and are used.
     """
     return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
+
+
+@torch.compiler.assume_constant_result  # torch.compile cannot trace the loading of a library
+def _native_loaded() -> bool:
+    return native().library is not None
 
 
 @cache
