@@ -11,6 +11,7 @@ from fastser_kernels.highway import highway
 from fastser_kernels.linf_step import linf_step
 from fastser_kernels.log_spectrogram import log_spectrogram
 from fastser_kernels.lstm import lstm
+from fastser_kernels.norm_relu import norm_relu
 from fastser_kernels.registration import reference_kernels, reference_kernels_active
 from fastser_kernels.transition import transition
 
@@ -22,6 +23,7 @@ __all__ = [
     "linf_step",
     "log_spectrogram",
     "lstm",
+    "norm_relu",
     "reference_kernels",
     "reference_kernels_active",
     "transition",

@@ -23,8 +23,8 @@ from cases import (
     replaced,
     training_and_eval,
 )
-from fastser_kernels import transition
-from fastser_kernels.transition import native, op, reference
+from fastser_kernels import norm_pool, transition
+from fastser_kernels.transition import op, reference
 from torch import Tensor, nn
 from torch.library import opcheck
 
@@ -122,7 +122,7 @@ def test_backward_takes_any_layout_of_the_gradient(of_gradient: str, training: b
 
 @pytest.mark.kernel
 def test_programs_sum_several_rows(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = pytest.importorskip("fastser_kernels.transition.kernels", reason="Triton is not installed")
+    kernels = pytest.importorskip("fastser_kernels.norm_pool_kernels", reason="Triton is not installed")
     monkeypatch.setattr(kernels, "MAX_PROGRAMS", 4)
     parameters = _parameters(5, device=device)
     x = _maps((3, 5, 6, 4), torch.float32, parameters, training=True).to(device)
@@ -213,7 +213,7 @@ def test_any_parameter_can_be_trained_alone(training: bool, place: int) -> None:
 @pytest.mark.parametrize("shape", [(5, 3, 7, 5), (4, 17, 6, 4), (1, 2, 3, 1030)])
 def test_threads_make_no_difference(shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Among them are more threads than rows, and rows of more values than are added in one sum of float32."""
-    monkeypatch.setattr(native, "threads_for", lambda _: threads)
+    monkeypatch.setattr(norm_pool, "threads_for", lambda _: threads)
     for training in (True, False):
         parameters = _parameters(shape[1], torch.float64)
         x = _maps(shape, torch.float64, parameters, training)

@@ -1,49 +1,8 @@
 """BN, ReLU and pool of the transition in one call of the compiled library for each direction."""
 
-import torch
 from torch import Tensor
 
-from fastser_kernels.native.calls import FLAG, FLOAT, INPUT, INT, OUTPUT, NativeFunction, threads_for
-from fastser_kernels.registration import accumulation_dtype
-
-_forward = NativeFunction(
-    "transition_pool_forward",
-    x=INPUT,
-    bn_weight=INPUT,
-    bn_bias=INPUT,
-    running_mean=INPUT,
-    running_var=INPUT,
-    pooled=OUTPUT,
-    mean=OUTPUT,
-    var=OUTPUT,
-    images=INT,
-    rows=INT,
-    columns=INT,
-    channels=INT,
-    training=FLAG,
-    eps=FLOAT,
-)
-
-_backward = NativeFunction(
-    "transition_pool_backward",
-    grad_pooled=INPUT,
-    x=INPUT,
-    mean=INPUT,
-    var=INPUT,
-    bn_weight=INPUT,
-    bn_bias=INPUT,
-    running_mean=INPUT,
-    running_var=INPUT,
-    grad_x=OUTPUT,
-    grad_weight=OUTPUT,
-    grad_bias=OUTPUT,
-    images=INT,
-    rows=INT,
-    columns=INT,
-    channels=INT,
-    training=FLAG,
-    eps=FLOAT,
-)
+from fastser_kernels import norm_pool
 
 
 def forward(
@@ -56,29 +15,7 @@ def forward(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the pooled maps, and mean and variance of the batch (`[0]` in eval mode)."""
-    (n, channels, t, f), exact = x.shape, accumulation_dtype(x)
-    shape = n, channels, t // 2, f // 2
-    pooled = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    mean, var = (x.new_empty(channels if training else 0, dtype=exact) for _ in range(2))
-    _forward(
-        x.dtype,
-        x=_dense(x),
-        bn_weight=_exact(bn_weight, exact),
-        bn_bias=_exact(bn_bias, exact),
-        running_mean=_exact(running_mean, exact),
-        running_var=_exact(running_var, exact),
-        pooled=pooled,
-        mean=mean,
-        var=var,
-        images=n,
-        rows=t,
-        columns=f,
-        channels=channels,
-        training=training,
-        eps=eps,
-        threads=threads_for(x.numel()),
-    )
-    return pooled, mean, var
+    return norm_pool.forward(x, bn_weight, bn_bias, running_mean, running_var, 2, training, eps)
 
 
 def backward(
@@ -95,39 +32,6 @@ def backward(
     input_only: bool,
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the gradient of `x`, and those of scale and shift unless `input_only`."""
-    (n, channels, t, f), exact = x.shape, accumulation_dtype(x)
-    grad_x = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    gradients = [] if input_only else [x.new_empty(channels, dtype=exact) for _ in range(2)]
-    grad_weight, grad_bias = gradients or (None, None)
-    _backward(
-        x.dtype,
-        grad_pooled=_dense(grad_pooled),
-        x=_dense(x),
-        mean=mean,
-        var=var,
-        bn_weight=_exact(bn_weight, exact),
-        bn_bias=_exact(bn_bias, exact),
-        running_mean=_exact(running_mean, exact),
-        running_var=_exact(running_var, exact),
-        grad_x=grad_x,
-        grad_weight=grad_weight,
-        grad_bias=grad_bias,
-        images=n,
-        rows=t,
-        columns=f,
-        channels=channels,
-        training=training,
-        eps=eps,
-        threads=threads_for(x.numel()),
+    return norm_pool.backward(
+        grad_pooled, x, mean, var, bn_weight, bn_bias, running_mean, running_var, 2, training, eps, input_only
     )
-    return grad_x, [gradient.to(bn_weight.dtype) for gradient in gradients]
-
-
-def _exact(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Return a parameter as a dense tensor of the dtype of the arithmetic."""
-    return None if tensor is None else tensor.to(dtype).contiguous()
-
-
-def _dense(maps: Tensor) -> Tensor:
-    """Return maps `[N, C, T, F]` dense in the order N, T, F, C, whatever PyTorch takes for channels_last."""
-    return maps.permute(0, 2, 3, 1).contiguous()

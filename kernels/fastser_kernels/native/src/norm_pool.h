@@ -18,6 +18,7 @@ struct MapSizes {
 // Memory of all threads, and the parameters that both directions read.
 template <class Stored, int Side>
 struct NormPool {
+  using Map = Stored;
   using Real = Exact<Stored>;
   using V = Vector<Real>;
   static constexpr int kLength = kLanes<Real>;
