@@ -11,7 +11,7 @@ import torch
 from fastser_kernels.checks import check_floating, check_positive
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, Highway, MaxPoolReLU, Transition
+from fastser.layers import LSTM, DenseBlock, FusedSequential, Highway, MaxPoolReLU, Transition, normalised_relu
 from fastser.runtime.registry import Registry
 from fastser.settings import PAPER, ModelSettings
 
@@ -139,7 +139,7 @@ class Proposed(nn.Module):
         """Return logits `[batch, num_classes]` for `x` `[batch, frames, bins]`."""
         maps1 = self.block1(self.stem(_as_map(x, self.num_bins)))
         maps2 = self.block2(self.transition(maps1))
-        context = self.dropout(self.context(torch.relu(self.norm(maps2))))
+        context = self.dropout(self.context(normalised_relu(self.norm, maps2)))
         skips = self.skip1(self.average(maps1)) + self.skip2(self.average(maps2))
         logits: Tensor = self.output(self.highway(self.fuse(torch.cat([skips, context], dim=1))))
         return logits
@@ -200,7 +200,7 @@ def _dense_trunk(settings: ModelSettings) -> tuple[nn.Module, int]:
         The trunk and its number of channels.
     """
     growth_rate = settings.densenet_growth_rate
-    trunk = nn.Sequential(_stem(settings, growth_rate))
+    trunk = FusedSequential(_stem(settings, growth_rate))
     channels = 2 * growth_rate
     for i in range(3):
         if i > 0:

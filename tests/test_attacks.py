@@ -98,7 +98,6 @@ def test_only_the_input_gradient_is_computed() -> None:
     assert seen == [(False, False)] * 3
 
 
-@pytest.mark.usefixtures("own_operations")
 @pytest.mark.parametrize("name", ["proposed", "densenet"])
 def test_no_operation_computes_a_weight_gradient(name: str) -> None:
     model, (x, y) = _model(name), _batch()

@@ -142,7 +142,9 @@ def backward(
     )
     return grad_x, *(
         [torch.empty_like(p).copy_(g) for p, g in zip(parameters, group, strict=True)] if group else []
-        for parameters, group in zip((bn_weight, bn_bias, conv_weight), (grad_weight, grad_bias, grad_kernel), strict=True)
+        for parameters, group in zip(
+            (bn_weight, bn_bias, conv_weight), (grad_weight, grad_bias, grad_kernel), strict=True
+        )
     )
 
 
