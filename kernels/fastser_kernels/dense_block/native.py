@@ -140,12 +140,13 @@ def backward(
         input_only=input_only,
         threads=threads_for(maps.numel()),
     )
-    return grad_x, *(
-        [torch.empty_like(p).copy_(g) for p, g in zip(parameters, group, strict=True)] if group else []
-        for parameters, group in zip(
-            (bn_weight, bn_bias, conv_weight), (grad_weight, grad_bias, grad_kernel), strict=True
-        )
-    )
+    if input_only:
+        return grad_x, [], [], []
+    cast = [
+        [torch.empty_like(p).copy_(gradient) for p, gradient in zip(parameters, group, strict=True)]
+        for parameters, group in zip(learned, gradients, strict=True)
+    ]
+    return grad_x, *cast
 
 
 def _exact(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
