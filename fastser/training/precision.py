@@ -26,7 +26,7 @@ SMALLEST_BFLOAT16_STEP = {"cpu": 2**19, "cuda": 0}
 """Values in the first maps of a training step (`first_map_values`) from which bfloat16 is faster, by type of device.
 
 On a CPU a step on smaller maps consists of calls that take the same time in both precisions, and bfloat16 adds casts.
-`docs/performance.md` has the measured steps of `python -m benchmarks.precision_of_steps`. For GPUs nothing was measured.
+`docs/performance.md` has the times that `python -m benchmarks.precision_of_steps` measured. For GPUs there are none.
 """
 
 
