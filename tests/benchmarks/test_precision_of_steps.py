@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from benchmarks import precision_of_steps
+from fastser.models import build_model
+from fastser.runtime.precision import Precision
 from fastser.settings import QUICK
 
 
@@ -25,13 +27,11 @@ def test_both_precisions_are_timed_by_turns(
     assert all(float(cell.removesuffix(" ms")) > 0 for row in rows for cell in row[4:])
 
 
-def test_a_training_step_changes_the_weights_in_both_precisions() -> None:
-    for precision in ("float32", "bfloat16"):
-        with pytest.MonkeyPatch.context() as patch:
-            models = []
-            real = precision_of_steps.build_model
-            patch.setattr(precision_of_steps, "build_model", lambda *a, **k: models.append(real(*a, **k)) or models[-1])
-            step = precision_of_steps.training_step("cnn", QUICK.override(["training.batch_size=2"]), precision)
-        before = [parameter.clone() for parameter in models[0].parameters()]
-        step()
-        assert not any(torch.equal(a, b) for a, b in zip(before, models[0].parameters(), strict=True))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_step_changes_the_weights(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = QUICK.override(["training.batch_size=2"])
+    model = build_model("cnn", settings=settings.model, segment_frames=128, num_bins=64)
+    monkeypatch.setattr(precision_of_steps, "build_model", lambda *_, **__: model)
+    before = [parameter.clone() for parameter in model.parameters()]
+    precision_of_steps.training_step("cnn", settings, precision)()
+    assert not any(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
