@@ -42,7 +42,8 @@ def with_chosen_precision(settings: Settings, device: torch.device) -> Settings:
     """
     training, evaluation = settings.training.precision, settings.evaluation.precision
     if training == "auto":
-        large = first_map_values(settings) >= SMALLEST_BFLOAT16_STEP[device.type]
+        smallest = SMALLEST_BFLOAT16_STEP.get(device.type)
+        large = smallest is not None and first_map_values(settings) >= smallest
         training = "bfloat16" if large and multiplies_bfloat16_fast(device) else "float32"
     fault = bfloat16_fault(settings, device) if "bfloat16" in (training, evaluation) else None
     if fault is not None:
