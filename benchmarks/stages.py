@@ -131,7 +131,7 @@ def report(settings: Settings, name: str, batch: int, *, reference: bool) -> lis
     x, y = torch.randn(batch, *size), torch.randint(4, (batch,))
     optimizer = torch.optim.Adam(model.parameters(), foreach=True)
     attack = BIM(model, settings.attack.eps, settings.attack.eps * settings.attack.bim_relative_step, STEPS)
-    compute_loss = loss_function(x.device)
+    compute_loss = loss_function(x.device, "float32")
 
     def training_step() -> None:
         model.train()

@@ -187,10 +187,13 @@ def _transition(settings: ModelSettings, channels: int) -> Transition:
     return Transition(channels, int(settings.compression * channels))
 
 
+STEM_STRIDES = {"conv3x3": 1, "conv7x7-stride2": 2, "conv7x7-stride2-maxpool": 4}
+"""Strides of the first convolution and its pool together, by `ModelSettings.stem`."""
+
+
 def _dense_size(settings: ModelSettings, size: int, halvings: int) -> int:
     """Return the length of one axis of the maps after the stem, which rounds up, and transitions, which round down."""
-    stride = {"conv3x3": 1, "conv7x7-stride2": 2, "conv7x7-stride2-maxpool": 4}[settings.stem]
-    return -(-size // stride) >> halvings
+    return -(-size // STEM_STRIDES[settings.stem]) >> halvings
 
 
 def _dense_trunk(settings: ModelSettings) -> tuple[nn.Module, int]:

@@ -121,6 +121,7 @@ class TrainingSettings(_Frozen):
     halve_after: int = _from("paper 4.4: five epochs without improvement", 5, gt=0)
     stop_after: int = _from("paper 4.4: 20 epochs without improvement", 20, gt=0)
     monitor: Literal["accuracy", "uar"] = _from("open 25", "accuracy")
+    precision: Literal["auto", "float32", "bfloat16"] = _from("open 38: auto is chosen before the first run", "auto")
 
 
 class AugmentationSettings(_Frozen):
@@ -167,6 +168,12 @@ class AttackSettings(_Frozen):
     bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
 
 
+class EvaluationSettings(_Frozen):
+    """Tests of a trained model, under attacks too."""
+
+    precision: Literal["float32", "bfloat16"] = _from("open 38", "float32")
+
+
 class ProtocolSettings(_Frozen):
     """Folds and repeats (paper 4.4 and 5)."""
 
@@ -187,6 +194,7 @@ class Settings(_Frozen):
     augmentation: AugmentationSettings = AugmentationSettings()
     noise: NoiseSettings = NoiseSettings()
     attack: AttackSettings = AttackSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     protocol: ProtocolSettings = ProtocolSettings()
 
     def override(self, assignments: Sequence[str]) -> "Settings":

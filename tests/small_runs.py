@@ -19,6 +19,7 @@ SMALL = QUICK.override(
     [
         "protocol.min_validation_utterances=1",
         "training.max_epochs=1",
+        "training.precision=float32",
         "attack.bim_steps=1",
         "noise.snr_db=0",
         "noise.scenes=park",

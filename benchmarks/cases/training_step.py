@@ -1,7 +1,7 @@
 """One training step of each model: forward, backward and Adam on a batch with mixup.
 
-"eager" is the same architecture of plain PyTorch modules. On a GPU all providers use bfloat16 activations, and
-"fastser" is compiled, as in the main job. Dropout is off, so that all providers compute the same.
+"eager" is the same architecture of plain PyTorch modules. On a GPU all providers compute in bfloat16, and "fastser" is
+compiled, as in the main job. Dropout is off, so that all providers compute the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from benchmarks.compiled import COMPILED, compiled
 from benchmarks.eager_models import eager_model
 from benchmarks.gate import check_accuracy
 from fastser.models import MODELS, build_model
+from fastser.runtime.precision import Precision
 from fastser.settings import SCALES
 from fastser.training.loss import batch_loss, loss_function
 
@@ -65,12 +66,14 @@ def workload(device: torch.device, name: str, scale: str, batch: int) -> Workloa
         loss.backward()
         return [value.detach().to(device) for value in (loss, *_gradients(wide))]
 
-    providers: dict[str, Callable[..., Call]] = {"eager": provider(batch_loss)}
+    precision: Precision = "bfloat16" if device.type == "cuda" else "float32"
+    eager_loss = partial(batch_loss, precision=precision)
+    providers: dict[str, Callable[..., Call]] = {"eager": provider(eager_loss)}
     if device.type == "cuda":
-        more, missing = compiled(batch_loss, provider, device)
+        more, missing = compiled(eager_loss, provider, device)
     else:
         more, missing = {}, dict.fromkeys(COMPILED, "compiling a whole model takes a minute on a CPU")
-    providers |= more | {"fastser": step(model, loss_function(device))}
+    providers |= more | {"fastser": step(model, loss_function(device, precision))}
     return Workload(
         dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
         inputs=inputs,

@@ -7,6 +7,7 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.tables import TABLES, tables_of
 from fastser.experiment.tasks import TASKS
+from fastser.training.precision import describe
 
 _TOO_LONG_SECONDS = 2 * 86_400
 
@@ -22,7 +23,8 @@ def plan_lines(
         missing: Reason, by table, for tables that are not filled completely.
         half_filled: Tables that are filled partly.
     """
-    lines = [f"plan ({experiment.settings.scale} scale, {experiment.device}):"]
+    settings = experiment.settings
+    lines = [f"plan ({settings.scale} scale, {experiment.device}, {describe(settings)}):"]
     for task in TASKS.values():
         of_task = [point for point in points if point.task == task.name]
         if of_task:

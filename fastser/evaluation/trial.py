@@ -14,6 +14,7 @@ from fastser.data.noise import NoiseBank, NoiseDraw, draw_noise
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.inference import BATCH_SIZE, utterance_means
 from fastser.runtime.nvtx_ranges import stage
+from fastser.runtime.precision import in_precision
 from fastser.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ class Trial:
     """A trained model, its test set, and everything that conditions need.
 
     Attributes:
-        model: The trained model, `[batch, frames, bins] -> [batch, classes]`.
+        model: The trained model, `[batch, frames, bins] -> [batch, classes]`. It computes in the precision that the
+            settings name for the evaluation.
         test: Test set.
-        settings: Noise, attack and spectrogram settings are used.
+        settings: Noise, attack, spectrogram and evaluation settings are used.
         normalisation: Normalisation that belongs to the model.
         noise: Noise recordings, or None.
         noise_seed: Seed of the noise draw.
@@ -44,6 +46,9 @@ class Trial:
     on_condition: Callable[[str], None] = lambda _: None
     on_batch: Callable[[], None] = lambda: None
     _posteriors: "dict[Condition, Tensor]" = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", in_precision(self.model, self.settings.evaluation.precision))
 
     def posteriors(self, condition: "Condition") -> Tensor:
         """Return the posteriors under a condition, [utterances, classes]. Each condition is computed once."""

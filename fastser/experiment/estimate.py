@@ -13,6 +13,7 @@ from fastser.evaluation.conditions import conditions
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
+from fastser.runtime.precision import Precision, in_precision
 from fastser.settings import Settings
 from fastser.training.loss import loss_function
 
@@ -102,8 +103,11 @@ def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -
     attack = experiment.settings.attack
     model = experiment.model(name, device=x.device)
     optimizer = torch.optim.Adam(model.parameters())
-    compute_loss = loss_function(x.device)
-    bim = BIM(model, attack.eps, attack.eps * attack.bim_relative_step, ATTACK_STEPS)
+    here = x.device.type == experiment.device.type
+    training: Precision = experiment.precision if here else "float32"  # bfloat16 can be very slow on another device
+    compute_loss = loss_function(x.device, training)
+    tested = in_precision(model, experiment.settings.evaluation.precision if here else "float32")
+    bim = BIM(tested, attack.eps, attack.eps * attack.bim_relative_step, ATTACK_STEPS)
 
     def train() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -112,7 +116,7 @@ def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -
 
     def test() -> None:
         with torch.no_grad():
-            model(x)
+            tested(x)
 
     in_training = _seconds(train, x.device) / len(x)
     model.eval()

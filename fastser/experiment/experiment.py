@@ -27,11 +27,13 @@ from fastser.experiment.keys import run_key
 from fastser.experiment.tasks import TASKS, Role
 from fastser.models import build_model
 from fastser.runtime.digests import digest
+from fastser.runtime.precision import Precision
 from fastser.runtime.provenance import environment
 from fastser.runtime.random import seeded
 from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
 from fastser.training.loop import train
+from fastser.training.precision import describe, training_precision, with_chosen_precision
 from fastser.training.state import Epoch
 
 
@@ -57,7 +59,7 @@ class Experiment:
     """Data, settings and seed of one grid.
 
     Attributes:
-        settings: All settings.
+        settings: All settings, with a chosen precision instead of `training.precision=auto`.
         seed: Seed from which every other seed is derived.
         source: Corpus of the source task and training corpus of the cross-corpus task, or None.
         target: Corpus of the target task and test corpus of the cross-corpus task, or None.
@@ -75,14 +77,22 @@ class Experiment:
     use_reference: bool = False
     _folds: dict[str, Mapping[str, Fold]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", with_chosen_precision(self.settings, self.device))
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the training."""
+        return training_precision(self.settings, self.device)
+
     def kernels(self) -> AbstractContextManager[object]:
         """Return the context in which the experiment computes."""
         return reference_kernels() if self.use_reference else nullcontext()
 
     def environment(self) -> dict[str, str]:
-        """Return device, machine, versions and commit, as results record them."""
+        """Return device, machine, versions, commit and precision, as results record them."""
         with self.kernels():
-            return environment(str(self.device))
+            return environment(str(self.device)) | {"precision": describe(self.settings)}
 
     def folds(self, task: str) -> Mapping[str, Fold]:
         """Return the folds of a task by name, as many as the settings ask for.

@@ -40,12 +40,20 @@ def run_key(
     Args:
         point: Point of the grid.
         fold: Its fold.
-        settings: All settings.
+        settings: All settings, with a chosen precision.
         seed: Seed of the whole grid.
         datasets: Datasets that the task trains and tests on.
         noise: Noise recordings, or None.
         reference_kernels: Whether the eager references compute.
+
+    Raises:
+        ValueError: If the precision of the training is not chosen yet.
     """
+    if settings.training.precision == "auto":
+        raise ValueError(
+            "training.precision is auto, and results depend on the choice; "
+            "call fastser.training.precision.with_chosen_precision first"
+        )
     augmentation = AUGMENTATIONS[point.augmentation]
     tested = conditions(point.task, settings, with_noise=noise is not None)
     own_conditions = _conditions_digest(point.task, settings)
@@ -53,7 +61,7 @@ def run_key(
         "format": RESULT_FORMAT,
         "seed": seed,
         "point": asdict(point),
-        "settings": [settings.audio, settings.spectrogram, settings.model, settings.training],
+        "settings": [settings.audio, settings.spectrogram, settings.model, settings.training, settings.evaluation],
         "augmentation": [augmentation.speed, augmentation.mixup],
         "fold": [fold.train, fold.validation, fold.test],
         "data": [dataset.key for dataset in datasets],

@@ -172,11 +172,14 @@ def _claims(context: ReportContext) -> str:
 
 
 def _settings(context: ReportContext) -> str:
-    """Return the settings that differ from the paper scale, in Markdown; empty if there is none."""
+    """Return the settings that differ from the paper scale, in Markdown; empty if there is none.
+
+    A setting that the paper scale leaves to the machine ("auto") is part of the environment instead.
+    """
     papers = PAPER.describe()
     lines = [
         (name, str(value), str(papers[name][0]), source)
         for name, (value, source) in context.settings.describe().items()
-        if value != papers[name][0]
+        if papers[name][0] not in (value, "auto")
     ]
     return markdown_table(("setting", "here", "paper scale", "source of the latter"), lines, left=4) if lines else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from fastser.runtime.precision import Precision
 from fastser.training.loss import loss_function
 
 SMALLEST_BATCH = 2
@@ -19,7 +20,11 @@ def is_out_of_gpu_memory(error: Exception) -> bool:
 
 
 def fitting_batch_size(
-    build: Callable[[], nn.Module], batch_size: int, segment: tuple[int, int], device: torch.device
+    build: Callable[[], nn.Module],
+    batch_size: int,
+    segment: tuple[int, int],
+    device: torch.device,
+    precision: Precision,
 ) -> int | None:
     """Try training steps at a batch size, at half of it, at a quarter and so on, until one succeeds.
 
@@ -28,6 +33,7 @@ def fitting_batch_size(
         batch_size: First batch size to try.
         segment: Numbers of frames and bins of an input.
         device: Device of the steps. The result depends on its free memory at this moment.
+        precision: Precision of the steps.
 
     Returns:
         Largest batch size that succeeded, or None if all of them down to `SMALLEST_BATCH` failed.
@@ -37,7 +43,7 @@ def fitting_batch_size(
     """
     while batch_size >= SMALLEST_BATCH:
         try:
-            _training_step(build(), batch_size, segment, device)
+            _training_step(build(), batch_size, segment, device, precision)
         except RuntimeError as error:
             if not is_out_of_gpu_memory(error):
                 raise
@@ -71,11 +77,13 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _training_step(model: nn.Module, batch_size: int, segment: tuple[int, int], device: torch.device) -> None:
+def _training_step(
+    model: nn.Module, batch_size: int, segment: tuple[int, int], device: torch.device, precision: Precision
+) -> None:
     optimizer = torch.optim.Adam(model.parameters(), fused=device.type == "cuda")
     x = torch.randn(batch_size, *segment, device=device)
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
-    loss_function(device)(model, x, labels, None, None).backward()
+    loss_function(device, precision)(model, x, labels, None, None).backward()
     optimizer.step()
     if device.type == "cuda":
         torch.cuda.synchronize(device)

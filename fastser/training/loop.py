@@ -13,6 +13,7 @@ from fastser.runtime.random import seeded
 from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
 from fastser.training.loss import loss_function
+from fastser.training.precision import training_precision
 from fastser.training.state import Epoch, TrainingState
 
 Validate = Callable[[nn.Module, Normalisation, Callable[[], None]], float]
@@ -72,7 +73,7 @@ def train(
     """
     segments, device = training.segments, training.segments.device
     normalisation = training.normalisation()
-    compute_loss = loss_function(device)
+    compute_loss = loss_function(device, training_precision(settings, device))
     with seeded(seed, device):
         state = TrainingState(model, len(segments), settings.training, device, seed)
         if checkpoint is not None:

@@ -1,23 +1,30 @@
-"""Loss of one batch: eager on a CPU, compiled as one graph with bfloat16 activations on a GPU."""
+"""Loss of one batch: eager on a CPU, compiled as one graph on a GPU."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastser.runtime.precision import Precision, logits_in
+
 LossFunction = Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-"""Signature of `batch_loss`."""
+"""Signature of `batch_loss` in a fixed precision."""
 
 _MAX_GRAPHS = 64
 """Limit of compiled variants: three times the 20 of five models, with and without mixup, at two batch sizes."""
 
 
-def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, lam: Tensor | None) -> Tensor:
+def batch_loss(
+    model: nn.Module,
+    x: Tensor,
+    own: Tensor,
+    other: Tensor | None,
+    lam: Tensor | None,
+    precision: Precision = "float32",
+) -> Tensor:
     """Return the mean cross-entropy of a batch, between two labels where the batch is mixed (paper 4.3).
-
-    Activations are bfloat16 on a GPU and float32 on a CPU; weights, statistics and the loss are float32.
 
     Args:
         model: `[batch, frames, bins] -> [batch, classes]`.
@@ -25,30 +32,29 @@ def batch_loss(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, l
         own: Labels, int64 [batch].
         other: Labels of the mixup partners, int64 [batch], or None.
         lam: Weights of `own`, float32 [batch], or None.
+        precision: Precision of the model's maps. Weights, statistics and the loss are float32.
 
     Returns:
         Loss, a float32 scalar.
     """
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
-        logits = model(x)
-    logits = logits.float()
+    logits = logits_in(precision, model, x)
     if other is None or lam is None:
         return F.cross_entropy(logits, own)
     by_own, by_other = (F.cross_entropy(logits, labels, reduction="none") for labels in (own, other))
     return torch.lerp(by_other, by_own, lam).mean()
 
 
-def loss_function(device: torch.device) -> LossFunction:
-    """Return `batch_loss` in its fastest form for a device: compiled on a GPU, eager on a CPU.
+def loss_function(device: torch.device, precision: Precision) -> LossFunction:
+    """Return `batch_loss` in a precision, in its fastest form for a device: compiled on a GPU, eager on a CPU.
 
     On a CPU, compiling would take longer than a short run. On a GPU, one compiled function serves all runs of a
     process: a new model of the same architecture or another batch size does not compile again.
     """
-    return _compiled("inductor") if device.type == "cuda" else batch_loss
+    return _compiled("inductor", precision) if device.type == "cuda" else partial(batch_loss, precision=precision)
 
 
 @cache
-def _compiled(backend: str) -> LossFunction:
+def _compiled(backend: str, precision: Precision) -> LossFunction:
     compiled = torch.compile(batch_loss, fullgraph=True, backend=backend)
 
     def run(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, lam: Tensor | None) -> Tensor:
@@ -56,6 +62,6 @@ def _compiled(backend: str) -> LossFunction:
             if tensor is not None:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
         with torch._dynamo.config.patch(recompile_limit=_MAX_GRAPHS):
-            return compiled(model, x, own, other, lam)
+            return compiled(model, x, own, other, lam, precision)
 
     return run

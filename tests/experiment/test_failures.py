@@ -242,7 +242,7 @@ def test_a_gpu_that_is_full_during_a_test_names_the_condition(experiment: Experi
 
 def test_another_fault_of_a_model_is_no_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shape"):
-        fitting_batch_size(lambda: Broken(RuntimeError("a wrong shape")), 8, (16, 16), torch.device("cpu"))
+        fitting_batch_size(lambda: Broken(RuntimeError("a wrong shape")), 8, (16, 16), torch.device("cpu"), "float32")
 
 
 def test_a_lost_gpu_ends_the_process_and_only_one_run_fails(

@@ -44,10 +44,11 @@ def dataset(key: str, classes: tuple[str, ...] = PAPER_CLASSES) -> Dataset:
 
 
 FOLD = Fold("a", (0, 1), (2,), (3,))
+CHOSEN = QUICK.override(["training.precision=float32"])
 DATA = {"source": dataset("source"), "target": dataset("target")}
 
 
-def key_of(case: Case, settings: Settings = QUICK, **changes: Any) -> str:
+def key_of(case: Case, settings: Settings = CHOSEN, **changes: Any) -> str:
     """Return the key of a run, with other arguments of `run_key` where they are given."""
     point, noise = case
     datasets = [DATA[role] for role in TASKS[point.task].roles]
@@ -112,6 +113,8 @@ CHANGES: dict[str, tuple[str, Callable[[GridPoint, NoiseBank | None], bool]]] = 
     "training.halve_after": ("1", always),
     "training.stop_after": ("2", always),
     "training.monitor": ("uar", always),
+    "training.precision": ("bfloat16", always),
+    "evaluation.precision": ("bfloat16", always),
     "augmentation.speed_factors": ("0.8,1.2", with_speed),
     "augmentation.mixup_alpha": ("0.4", with_mixup),
     "noise.snr_db": ("5", under_noise),
@@ -133,6 +136,11 @@ def test_a_key_follows_the_utterances_of_its_fold() -> None:
     assert len({key_of(CASES[0], fold=fold) for fold in folds}) == 4
 
 
+def test_a_key_needs_a_chosen_precision() -> None:
+    with pytest.raises(ValueError, match="precision is auto"):
+        key_of(CASES[0], QUICK)
+
+
 def test_every_setting_is_classified() -> None:
     assert set(CHANGES) == set(PAPER.describe()), "state in CHANGES for which runs a new setting changes the key"
 
@@ -142,8 +150,8 @@ def test_every_setting_is_classified() -> None:
 def test_a_setting_changes_the_keys_of_those_runs_that_depend_on_it(name: str) -> None:
     value, depends = CHANGES[name]
     section, _, leaf = name.partition(".")
-    changed = QUICK.override([f"{name}={value}"]) if leaf else QUICK.model_copy(update={section: value})
-    assert changed.describe()[name] != QUICK.describe()[name]
+    changed = CHOSEN.override([f"{name}={value}"]) if leaf else CHOSEN.model_copy(update={section: value})
+    assert changed.describe()[name] != CHOSEN.describe()[name]
     found = [case for case in CASES if key_of(case, changed) != key_of(case)]
     assert found == [case for case in CASES if depends(*case)]
 
@@ -229,7 +237,7 @@ class Own(nn.Module):
 def test_an_own_model_whose_code_changes_gets_another_key_under_the_same_name(
     own_module: Callable[[str], ModuleType],
 ) -> None:
-    def key_with(source: str, settings: Settings = QUICK) -> str:
+    def key_with(source: str, settings: Settings = CHOSEN) -> str:
         with MODELS.including(Architecture("own", "Own", own_module(source).Own)):
             return key_of((GridPoint("target", "own", "none", "a", 1), None), settings)
 

@@ -80,10 +80,10 @@ def _whole(repeats: int) -> ReportContext:
         source_title="EMO-DB",
         target_title="RAVDESS",
         noise_title="ESC-50",
-        settings=SETTINGS,
+        settings=SETTINGS.override(["training.precision=float32"]),
         command="python -m fastser.reproduce --all",
         date="2026-01-31",
-        environment={"device": "CPU, 2 cores", "torch": "2.13.0"},
+        environment={"device": "CPU, 2 cores", "torch": "2.13.0", "precision": "float32"},
         corpora_lines=["EMO-DB: 339 utterances, complete"],
     )
 

@@ -1,11 +1,14 @@
 """The loss of a batch: its value, its compiled form on every architecture, its dtypes."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from cases import on_gpu
 from torch import Tensor, nn
 
+from fastser.layers import LSTM, DenseBlock, Highway, Transition
 from fastser.models import MODELS, build_model
 from fastser.runtime.nvtx_ranges import stage
 from fastser.settings import QUICK
@@ -37,7 +40,7 @@ def test_loss_lies_between_two_labels() -> None:
 
 
 def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
-    run = _compiled("aot_eager")
+    run = _compiled("aot_eager", "float32")
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     for size in (6, 5):
@@ -58,26 +61,45 @@ def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
 
 
 def test_is_eager_on_a_cpu() -> None:
-    assert loss_function(torch.device("cpu")) is batch_loss
+    chosen = loss_function(torch.device("cpu"), "bfloat16")
+    assert isinstance(chosen, partial)
+    assert (chosen.func, chosen.args, chosen.keywords) == (batch_loss, (), {"precision": "bfloat16"})
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_models_take_autocast(name: str) -> None:
-    model, (x, own, _, _) = _model(name).eval(), _batch(6)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(x)
-    assert logits.dtype == torch.bfloat16
-    exact = model(x)
-    assert (logits.float() - exact).norm() < 0.05 * exact.norm()
-    F.cross_entropy(logits.float(), own).backward()
-    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+def test_bfloat16_stores_maps_and_nothing_else(name: str) -> None:
+    model, batch = _model(name), _batch(6)
+    maps: dict[str, torch.dtype] = {}
+    for part, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | DenseBlock | Transition | LSTM | Highway | nn.BatchNorm2d):
+            module.register_forward_hook(lambda _, __, result, part=part: maps.update({part: result.dtype}))
+    loss = batch_loss(model, *batch, precision="bfloat16")
+    loss.backward()
+    assert len(maps) > 3
+    assert set(maps.values()) == {torch.bfloat16}
+    assert loss.dtype == torch.float32
+    assert {value.dtype for value in model.state_dict().values()} <= {torch.float32, torch.int64}
+    assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_bfloat16_loss_and_gradients_are_near_float32(name: str) -> None:
+    losses, gradients = [], []
+    for precision in ("float32", "bfloat16"):
+        model = _model(name).eval()
+        losses.append(batch_loss(model, *_batch(6), precision=precision))
+        losses[-1].backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert losses[0] != losses[1]
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.02)
+    assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()
 
 
 @on_gpu
 @pytest.mark.parametrize("name", list(MODELS))
 def test_compiled_loss_on_a_gpu_is_near_float32(name: str) -> None:
     model, batch = _model(name).cuda().eval(), [t.cuda() for t in _batch(6)]
-    compiled = loss_function(torch.device("cuda"))(model, *batch)
+    compiled = loss_function(torch.device("cuda"), "bfloat16")(model, *batch)
     exact = batch_loss(_model(name).eval(), *_batch(6))
     torch.testing.assert_close(compiled.cpu(), exact, rtol=0.05, atol=0.02)
 

@@ -40,10 +40,12 @@ def out_of_gpu_memory(experiment: Experiment, model: str, condition: str | None)
     """
     if condition is not None:
         return f"out of GPU memory while {BATCH_SIZE} segments were tested under {condition}"
-    spectrogram, batch_size = experiment.settings.spectrogram, experiment.settings.training.batch_size
-    segment = spectrogram.segment_frames, spectrogram.num_bins
+    spectrogram, training = experiment.settings.spectrogram, experiment.settings.training
+    segment, batch_size = (spectrogram.segment_frames, spectrogram.num_bins), training.batch_size
     try:
-        fits = fitting_batch_size(lambda: experiment.model(model), batch_size, segment, experiment.device)
+        fits = fitting_batch_size(
+            lambda: experiment.model(model), batch_size, segment, experiment.device, experiment.precision
+        )
     except RuntimeError:  # the failed run may have left the GPU in any state
         return f"out of GPU memory at batch size {batch_size}"
     return advice(batch_size, fits)

@@ -25,6 +25,7 @@ from fastser.runtime.device import named_device
 from fastser.runtime.digests import digest
 from fastser.runtime.files import atomic_write, cache_at, cache_dir
 from fastser.settings import Settings
+from fastser.training.precision import bfloat16_fault
 
 
 class WorkerConfigError(RuntimeError):
@@ -166,11 +167,14 @@ class WorkerConfig:
             stop: Event that asks the running run to stop.
 
         Raises:
-            WorkerConfigError: If the data are not where the writer had them.
+            WorkerConfigError: If the data are not where the writer had them, or this machine computes wrongly in the
+                precision that the writer chose.
             DeviceError: If the device is not there.
         """
         torch.set_num_threads(self.threads)
         device = named_device(self.device)
+        if "bfloat16" in (self.settings.training.precision, self.settings.evaluation.precision):
+            _check_bfloat16(self.settings, device)
         with cache_at(self.cache):
             experiment = Experiment(
                 self.settings,
@@ -203,6 +207,14 @@ def read_worker_config(path: Path) -> WorkerConfig:
     """
     _must_exist(path)
     return _JSON.validate_json(path.read_bytes())
+
+
+def _check_bfloat16(settings: Settings, device: torch.device) -> None:
+    fault = bfloat16_fault(settings, device)
+    if fault is not None:
+        raise WorkerConfigError(
+            f"{socket.gethostname()}: {fault}. Use --set training.precision=float32 --set evaluation.precision=float32"
+        )
 
 
 def _must_exist(path: Path) -> None:
