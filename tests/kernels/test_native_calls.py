@@ -113,6 +113,7 @@ def test_inputs_stay_lazy_copies_and_outputs_become_copies() -> None:
     original = torch.ones(4)
     lazy = torch._lazy_clone(original)
     assert _converted(INPUT, lazy) == torch._C._data_address(original)
+    assert _converted(INPUT, lazy[1:]) == torch._C._data_address(original) + original.itemsize
     assert torch._C._is_cow_tensor(lazy)
     assert _converted(OUTPUT, lazy) != torch._C._data_address(original)
     assert not torch._C._is_cow_tensor(lazy)
@@ -121,8 +122,8 @@ def test_inputs_stay_lazy_copies_and_outputs_become_copies() -> None:
 def _converted(kind: Kind, value: object) -> object:
     """Return the value that the C++ side gets."""
     passed: list[object] = []
-    function = NativeFunction.__new__(NativeFunction)
-    function.name, function.arguments = "identity", {"value": kind}
+    function = NativeFunction("identity", value=kind)
+    del NativeFunction.declared["identity"]  # no function of the library
     function._function = lambda _dtype, value, _threads: passed.append(value) or 0
     function(torch.float32, value=value, threads=1)
     return passed[0]
