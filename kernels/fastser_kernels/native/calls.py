@@ -100,8 +100,11 @@ class NativeFunction:
 
 
 def _read(tensor: Tensor | None) -> int | None:
-    """Return the address of the values. In contrast to data_ptr() it leaves copy-on-write memory shared."""
-    return None if tensor is None else torch._C._data_address(tensor)  # type: ignore[attr-defined]
+    """Return the address of the first value. In contrast to data_ptr() it leaves copy-on-write memory shared."""
+    if tensor is None:
+        return None
+    storage: int = torch._C._data_address(tensor)  # type: ignore[attr-defined]
+    return storage + int(tensor.storage_offset()) * tensor.itemsize
 
 
 def _written(tensor: Tensor | None) -> int | None:
