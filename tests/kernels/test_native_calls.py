@@ -109,21 +109,27 @@ def test_arguments_are_passed_in_the_order_of_the_declaration(monkeypatch: pytes
 
 
 @pytest.mark.fast
-def test_inputs_stay_lazy_copies_and_outputs_become_copies() -> None:
+@pytest.mark.parametrize("kind", [INPUT, OUTPUT])
+def test_a_view_is_passed_by_the_address_of_its_own_first_value(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    whole = torch.zeros(2, 105)
+    assert _converted(monkeypatch, kind, whole[1]) == whole.data_ptr() + 105 * whole.itemsize
+
+
+@pytest.mark.fast
+def test_inputs_stay_lazy_copies_and_outputs_become_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     original = torch.ones(4)
     lazy = torch._lazy_clone(original)
-    assert _converted(INPUT, lazy) == torch._C._data_address(original)
-    assert _converted(INPUT, lazy[1:]) == torch._C._data_address(original) + original.itemsize
+    assert _converted(monkeypatch, INPUT, lazy) == torch._C._data_address(original)
     assert torch._C._is_cow_tensor(lazy)
-    assert _converted(OUTPUT, lazy) != torch._C._data_address(original)
+    assert _converted(monkeypatch, OUTPUT, lazy) != torch._C._data_address(original)
     assert not torch._C._is_cow_tensor(lazy)
 
 
-def _converted(kind: Kind, value: object) -> object:
+def _converted(monkeypatch: pytest.MonkeyPatch, kind: Kind, value: object) -> object:
     """Return the value that the C++ side gets."""
     passed: list[object] = []
+    monkeypatch.setattr(NativeFunction, "declared", {})
     function = NativeFunction("identity", value=kind)
-    del NativeFunction.declared["identity"]  # no function of the library
     function._function = lambda _dtype, value, _threads: passed.append(value) or 0
     function(torch.float32, value=value, threads=1)
     return passed[0]
