@@ -11,6 +11,7 @@ import pytest
 import torch
 from fastser_kernels.dense_block import op as dense_block
 from fastser_kernels.lstm import op as lstm
+from fastser_kernels.norm_relu import op as norm_relu
 from hypothesis import settings
 from processes import Command, Start, finish, small_grid, starter, tables, wait_until_gone
 
@@ -85,6 +86,7 @@ def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small maps on a CPU go to our operations too, not to the references that are faster there."""
     for family in (dense_block, lstm):
         monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
+    monkeypatch.setattr(norm_relu, "SMALL", 0)
 
 
 @pytest.fixture(scope="session")
