@@ -105,7 +105,7 @@ REPLACEMENTS: dict[str, Callable[[int], nn.Module]] = {
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> Iterator[str]:
+def path(request: pytest.FixtureRequest, own_operations: None) -> Iterator[str]:
     """The operations, or the references."""
     with reference_kernels() if request.param == "references" else nullcontext():
         yield str(request.param)

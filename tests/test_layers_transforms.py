@@ -26,7 +26,7 @@ training_and_eval = pytest.mark.parametrize("training", [True, False], ids=["tra
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> Iterator[str]:
+def path(request: pytest.FixtureRequest, own_operations: None) -> Iterator[str]:
     """The operations, or the references."""
     with reference_kernels() if request.param == "references" else nullcontext():
         yield str(request.param)

@@ -37,6 +37,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
     "evaluation": [{"name": "cnn", "utterances": 3}],
     "highway": [{"rows": 5, "units": 16, "layers": 2}],
     "linf_step": [{"shape": (3, 5, 7)}],
+    "norm_relu": [{"shape": MAPS, "mode": mode} for mode in ("forward", "forward + backward")],
     "segments": [{"segments": 2, "settings": QUICK.spectrogram, "noisy": noisy} for noisy in (False, True)],
     "training_step": [{"name": name, "scale": "quick", "batch": 4} for name in MODELS],
     "transition": [{"shape": MAPS, "mode": mode} for mode in ("forward", "forward + backward")],

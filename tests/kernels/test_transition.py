@@ -228,6 +228,18 @@ def test_any_number_of_channels(channels: int, dtype: torch.dtype) -> None:
     _compare(x, parameters, torch.randn(2, 4, 2, 2).to(dtype), training=True)
 
 
+@training_and_eval
+def test_convolution_and_matrix_product_agree(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters, cotangent = _parameters(3, torch.float64), torch.randn(2, 4, 2, 2, dtype=torch.float64)
+    x = _maps((2, 3, 5, 4), torch.float64, parameters, training)
+    results = []
+    for few in (0, op.FEW):
+        monkeypatch.setattr(op, "FEW", few)
+        results.append(_run(transition, x, parameters, cotangent, training=training))
+    torch.testing.assert_close(*results)
+    assert [result["y"].is_contiguous(memory_format=torch.channels_last) for result in results] == [True, True]
+
+
 def test_running_statistics_follow_batch_norm() -> None:
     norm, x = nn.BatchNorm2d(5, momentum=0.3), torch.randn(2, 5, 4, 6) * 3 + 1
     _, _, mean, var, kernel = _parameters(5)

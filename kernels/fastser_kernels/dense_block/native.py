@@ -142,11 +142,11 @@ def backward(
     )
     if input_only:
         return grad_x, [], [], []
-    cast = [
+    grad_weight, grad_bias, grad_kernel = (
         [torch.empty_like(p).copy_(gradient) for p, gradient in zip(parameters, group, strict=True)]
         for parameters, group in zip(learned, gradients, strict=True)
-    ]
-    return grad_x, *cast
+    )
+    return grad_x, grad_weight, grad_bias, grad_kernel
 
 
 def _exact(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:

@@ -27,6 +27,9 @@ from fastser_kernels.registration import accumulation_dtype, has_kernel, operati
 from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 from fastser_kernels.transition import native, reference
 
+FEW = 2**18
+"""Values of the pooled maps from which a convolution is faster on a CPU than a matrix product."""
+
 
 @operation("transition_pool_forward", cpu=native.forward, triton="transition.kernels:forward")
 def _forward(
@@ -206,4 +209,11 @@ def transition(
     if training:
         count = x.numel() // x.shape[1]
         batch_statistics.update_running([running_mean], [running_var], mean, var, count, momentum)
-    return F.conv2d(pooled, conv_weight.to(pooled.dtype))
+    return _mix(pooled, conv_weight.to(pooled.dtype))
+
+
+def _mix(pooled: Tensor, kernel: Tensor) -> Tensor:
+    """Return the 1x1 convolution. For few values on a CPU it is a matrix product, which takes less time to set up."""
+    if pooled.device.type != "cpu" or pooled.numel() >= FEW:
+        return F.conv2d(pooled, kernel)
+    return F.linear(pooled.permute(0, 2, 3, 1), kernel.flatten(1)).permute(0, 3, 1, 2)

@@ -1,7 +1,7 @@
 // BN and ReLU of maps, then the mean of each cell of Side x Side pixels. The formulas stand in transition/op.py.
 //
-// Maps lie as [image][row][column][channel]. With Side = 1 the results are the maps themselves. A stripe is Side rows of
-// one image. An incomplete stripe or column of cells has no result. It is part of the statistics only.
+// Maps lie as [image][row][column][channel]. With Side = 1 the results are maps of the same size. A stripe is Side rows
+// of one image. An incomplete stripe or column of cells has no result. It is part of the statistics only.
 #pragma once
 
 #include "batch_norm.h"
@@ -145,7 +145,8 @@ struct NormPool {
   }
 
   // Add the sums of dz and dz (x - mean) of one stripe, where dz counts Side * Side times.
-  void add_gradients(const Gradient& grad, const Stored* x, const NormConstants<Real>& own, int64_t stripe, int thread) {
+  void add_gradients(const Gradient& grad, const Stored* x, const NormConstants<Real>& own, int64_t stripe,
+                     int thread) {
     if (stripe % stripes_of_image() >= sizes.rows / Side) return;
     const int64_t channels = sizes.channels, results = sizes.columns / Side;
     const Stored* from = x + first_pixel(stripe) * channels;
@@ -187,7 +188,8 @@ struct NormPool {
 
   // Write the gradient of one stripe. Pixels without a result get that of the statistics.
   template <bool Training>
-  void spread(const Gradient& grad, const Stored* x, const NormConstants<Real>& own, Stored* grad_x, int64_t stripe) const {
+  void spread(const Gradient& grad, const Stored* x, const NormConstants<Real>& own, Stored* grad_x,
+              int64_t stripe) const {
     const int64_t channels = sizes.channels, columns = sizes.columns, row = stripe % stripes_of_image() * Side;
     const int64_t first = first_pixel(stripe) * channels, line = columns * channels;
     const int64_t results = row / Side < sizes.rows / Side ? columns / Side : 0;
