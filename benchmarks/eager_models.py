@@ -23,6 +23,10 @@ class EagerDenseBlock(nn.Module):
         return x
 
 
+class EagerNorm(nn.BatchNorm2d):
+    """nn.BatchNorm2d of another class, which fastser's models call as a module of its own."""
+
+
 class EagerHighway(nn.Module):
     """A highway network of linear layers, ReLU and sigmoid."""
 
@@ -65,6 +69,9 @@ def eager_model(model: nn.Module) -> nn.Module:
             )
             lstm.load_state_dict(module.state_dict())
             eager.set_submodule(name, lstm)
+    for module in eager.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = EagerNorm
     return eager.train(model.training)
 
 

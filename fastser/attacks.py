@@ -6,6 +6,7 @@ step. `eps` and `alpha` are in the units of the model's input.
 Source: Latif et al. 2020, section 5.3.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from torch.func import functional_call
 from fastser.runtime.cuda_graphs import WARM_UP_STEPS, StepGraphs, replayable
 from fastser.runtime.registry import Registry
 from fastser.settings import AttackSettings
+
+_NO_LABEL = torch.iinfo(torch.int64).min  # a value of ignore_index that is no label
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 """Maps inputs `[N, ...]` and true labels `[N]` to adversarial inputs of the same shape."""
@@ -55,7 +58,8 @@ class BIM:
         bounds: Smallest and largest valid input value, or None.
 
     Raises:
-        ValueError: If eps or alpha is negative, steps is below 1, or bounds are empty.
+        TypeError: If model is not a module.
+        ValueError: If eps or alpha is negative or not a number, alpha infinite, steps below 1, or bounds empty.
 
     Source: Kurakin et al. 2017.
 
@@ -75,11 +79,15 @@ class BIM:
     _graphs: StepGraphs = field(default_factory=StepGraphs, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {self.model!r}")
         if self.eps < 0 or self.alpha < 0:
             raise ValueError(f"eps and alpha must not be negative, got {self.eps} and {self.alpha}")
+        if math.isnan(self.eps) or not math.isfinite(self.alpha):
+            raise ValueError(f"eps and alpha must be numbers and alpha finite, got {self.eps} and {self.alpha}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if self.bounds is not None and self.bounds[0] >= self.bounds[1]:
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds must be (low, high) with low < high, got {self.bounds}")
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -111,7 +119,12 @@ class BIM:
     ) -> None:
         leaf = adversarial.detach().requires_grad_()
         logits = functional_call(self.model, copies, leaf) if copies else self.model(leaf)
-        loss = F.cross_entropy(logits, labels, reduction="sum")
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"the model must return logits, a tensor [N, classes], not a {type(logits).__name__}")
+        if not logits.requires_grad:
+            raise ValueError("the logits of the model have no gradient; remove no_grad, detach and argmax from it")
+        # labels of -100 raise an error as all others out of range do: ignored, they would leave samples unattacked
+        loss = F.cross_entropy(logits, labels, reduction="sum", ignore_index=_NO_LABEL)
         (gradient,) = torch.autograd.grad(loss, leaf)
         linf_step(adversarial, clean, gradient, self.alpha, self.eps, self.bounds)
 

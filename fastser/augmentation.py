@@ -3,6 +3,7 @@
 Source: Latif et al. 2020, section 4.3; Zhang et al. 2018.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,12 +26,17 @@ def draw_mixup(
     Returns:
         A permutation, int64 [batch], and a weight per sample from Beta(alpha, alpha), float32 [batch].
 
+    Raises:
+        ValueError: If `alpha` is not positive and finite.
+
     Example:
         >>> import torch
         >>> partner, lam = draw_mixup(4, alpha=0.2, generator=torch.Generator().manual_seed(0))
         >>> sorted(partner.tolist()), lam.shape
         ([0, 1, 2, 3], torch.Size([4]))
     """
+    if not 0 < alpha < math.inf:
+        raise ValueError(f"alpha must be finite and greater than 0, got {alpha}")
     partner = torch.randperm(batch, generator=generator, device=device)
     # Gamma(alpha) = Gamma(alpha + 1) * uniform ** (1 / alpha), in logarithms because a small alpha would underflow
     shape = torch.full((2, batch), alpha + 1.0, dtype=torch.float64, device=device)
@@ -55,7 +61,8 @@ def mixup(
         [batch]. The loss of a sample is `lam * CE(mixed, y_a) + (1 - lam) * CE(mixed, y_b)`.
 
     Raises:
-        ValueError: If `alpha` is not positive, or if `x` and `y` differ in length.
+        TypeError: If `x` holds integers.
+        ValueError: If `alpha` is not positive and finite, or if `x` and `y` differ in length.
 
     Source: Latif et al. 2020, equations 3 and 4; Zhang et al. 2018.
 
@@ -66,8 +73,8 @@ def mixup(
         >>> torch.allclose(mixed, lam[:, None] * x + (1 - lam[:, None]) * x[y_b], atol=1e-6)
         True
     """
-    if not alpha > 0:
-        raise ValueError(f"alpha must be greater than 0, got {alpha}")
+    if not (x.is_floating_point() or x.is_complex()):
+        raise TypeError(f"x must be floating point, got {x.dtype}; convert it first, for example with x.float()")
     if len(x) != len(y):
         raise ValueError(f"x and y must have the same length, got {len(x)} and {len(y)}")
     partner, lam = draw_mixup(len(x), alpha, generator=generator, device=x.device)

@@ -15,8 +15,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from fastser_kernels import dense_block, highway, log_spectrogram, lstm, max_pool_relu, transition
-from fastser_kernels.checks import check_positive
+from fastser_kernels import dense_block, highway, log_spectrogram, lstm, max_pool_relu, norm_relu, transition
+from fastser_kernels.checks import check_positive, check_power_floor
 from torch import Tensor, nn
 
 from fastser.runtime import inner_modules
@@ -204,6 +204,59 @@ class MaxPoolReLU(nn.Module):
         return max_pool_relu(x)
 
 
+def normalised_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """Return `relu(norm(x))` for maps `x` `[N, C, T, F]`, as one operation if `norm` is a plain nn.BatchNorm2d.
+
+    Example:
+        >>> import torch
+        >>> normalised_relu(nn.BatchNorm2d(3), torch.randn(2, 3, 16, 8)).min()
+        tensor(0., grad_fn=<MinBackward1>)
+    """
+    x = in_autocast_dtype(x)
+    plain = inner_modules.plain_norm(norm)
+    if plain is None or inner_modules.calls_are_observed():
+        return F.relu(inner_modules.normalised(norm, x))
+    training, momentum, eps = plain.settings
+    if training:
+        plain.num_batches_tracked.add_(1)
+    return norm_relu(
+        x,
+        plain.weight,
+        plain.bias,
+        plain.running_mean,
+        plain.running_var,
+        training=training,
+        momentum=momentum,
+        eps=eps,
+    )
+
+
+class FusedSequential(nn.Sequential):
+    """nn.Sequential that runs each pair of nn.BatchNorm2d and nn.ReLU as one operation, if both are plain.
+
+    Shape:
+        That of the modules inside. The result of a pair is channels_last in memory.
+
+    Example:
+        >>> import torch
+        >>> trunk = FusedSequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> trunk(torch.randn(2, 1, 16, 8)).shape
+        torch.Size([2, 8, 14, 6])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the result of all modules, one after another."""
+        modules = list(self)
+        fused = False
+        for module, following in zip(modules, [*modules[1:], None], strict=True):
+            if fused:  # this ReLU ran with the norm before it
+                fused = False
+                continue
+            fused = inner_modules.plain_norm_relu(module, following)
+            x = normalised_relu(module, x) if fused else module(x)
+        return x
+
+
 class Highway(nn.Module):
     """Highway network with ReLU units and coupled gates.
 
@@ -293,12 +346,8 @@ class LSTM(nn.Module):
         self._suffixes = ("_l0", "_l0_reverse") if bidirectional else ("_l0",)
         bound = 1 / math.sqrt(hidden_size)
         for suffix in self._suffixes:
-            for name, columns in (
-                ("weight_ih", [input_size]),
-                ("weight_hh", [hidden_size]),
-                ("bias_ih", []),
-                ("bias_hh", []),
-            ):
+            sizes = {"weight_ih": [input_size], "weight_hh": [hidden_size], "bias_ih": [], "bias_hh": []}
+            for name, columns in sizes.items():
                 value = torch.empty(4 * hidden_size, *columns).uniform_(-bound, bound)
                 self.register_parameter(name + suffix, nn.Parameter(value))
 
@@ -347,7 +396,7 @@ class LogSpectrogram(nn.Module):
         `[N, samples]` -> `[N, frames, num_bins]` with `frames = 1 + (samples - win_length) // hop_length`.
 
     Raises:
-        ValueError: If an argument is below 1, or if `win_length` or `num_bins` is too large for `n_fft`.
+        ValueError: If an argument is below 1 or `power_floor` out of range, or if another is too large for `n_fft`.
 
     Source: Latif et al. 2020, section 4.2.
 
@@ -369,6 +418,7 @@ class LogSpectrogram(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(win_length=win_length, hop_length=hop_length, num_bins=num_bins)
+        check_power_floor(power_floor)
         if win_length > n_fft:
             raise ValueError(f"win_length must be at most n_fft = {n_fft}, got {win_length}")
         if num_bins > n_fft // 2 + 1:

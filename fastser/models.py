@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from fastser_kernels.checks import check_floating, check_positive
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, Highway, MaxPoolReLU, Transition
+from fastser.layers import LSTM, DenseBlock, FusedSequential, Highway, MaxPoolReLU, Transition, normalised_relu
 from fastser.runtime.registry import Registry
 from fastser.settings import PAPER, ModelSettings
 
@@ -62,7 +63,7 @@ def build_model(
 
     Raises:
         LookupError: If there is no such model.
-        ValueError: If a segment is smaller than 16 x 16.
+        ValueError: If a segment is smaller than 16 x 16, or `num_classes` is below 1.
 
     Example:
         >>> import torch
@@ -71,6 +72,7 @@ def build_model(
         torch.Size([2, 7])
     """
     architecture = MODELS[name]
+    check_positive(num_classes=num_classes)
     if min(segment_frames, num_bins) < 16:
         raise ValueError(f"a segment must be at least 16 frames x 16 bins, got {segment_frames} x {num_bins}")
     model = architecture.build(settings, InputShape(num_classes, segment_frames, num_bins))
@@ -94,15 +96,16 @@ def _initialise(module: nn.Module) -> None:
 class SegmentClassifier(nn.Module):
     """A trunk of convolutions, a summary of its maps, and dense layers: every architecture but the proposed one."""
 
-    def __init__(self, trunk: nn.Module, summary: nn.Module, head: nn.Module) -> None:
+    def __init__(self, num_bins: int, trunk: nn.Module, summary: nn.Module, head: nn.Module) -> None:
         super().__init__()
+        self.num_bins = num_bins
         self.trunk = trunk
         self.summary = summary
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits `[batch, num_classes]` for `x` `[batch, frames, bins]`."""
-        logits: Tensor = self.head(self.summary(self.trunk(_as_map(x))))
+        logits: Tensor = self.head(self.summary(self.trunk(_as_map(x, self.num_bins))))
         return logits
 
 
@@ -116,6 +119,7 @@ class Proposed(nn.Module):
     def __init__(self, settings: ModelSettings, shape: InputShape) -> None:
         super().__init__()
         growth_rate, units = settings.proposed_growth_rate, settings.highway_units
+        self.num_bins = shape.num_bins
         self.stem = _stem(settings, growth_rate)
         self.block1 = DenseBlock(2 * growth_rate, growth_rate, settings.layers_per_block)
         self.transition = _transition(settings, self.block1.out_channels)
@@ -133,9 +137,9 @@ class Proposed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits `[batch, num_classes]` for `x` `[batch, frames, bins]`."""
-        maps1 = self.block1(self.stem(_as_map(x)))
+        maps1 = self.block1(self.stem(_as_map(x, self.num_bins)))
         maps2 = self.block2(self.transition(maps1))
-        context = self.dropout(self.context(torch.relu(self.norm(maps2))))
+        context = self.dropout(self.context(normalised_relu(self.norm, maps2)))
         skips = self.skip1(self.average(maps1)) + self.skip2(self.average(maps2))
         logits: Tensor = self.output(self.highway(self.fuse(torch.cat([skips, context], dim=1))))
         return logits
@@ -164,9 +168,10 @@ class LastStep(nn.Module):
         return self.lstm.last(x.permute(0, 2, 3, 1).flatten(2))
 
 
-def _as_map(x: Tensor) -> Tensor:
-    if x.dim() != 3:
-        raise ValueError(f"the model's input must be [batch, frames, bins], got {list(x.shape)}")
+def _as_map(x: Tensor, num_bins: int) -> Tensor:
+    if x.dim() != 3 or x.shape[2] != num_bins:
+        raise ValueError(f"the model's input must be [batch, frames, bins = {num_bins}], got {list(x.shape)}")
+    check_floating("the model's input", x)
     return x.unsqueeze(1)
 
 
@@ -195,7 +200,7 @@ def _dense_trunk(settings: ModelSettings) -> tuple[nn.Module, int]:
         The trunk and its number of channels.
     """
     growth_rate = settings.densenet_growth_rate
-    trunk = nn.Sequential(_stem(settings, growth_rate))
+    trunk = FusedSequential(_stem(settings, growth_rate))
     channels = 2 * growth_rate
     for i in range(3):
         if i > 0:
@@ -217,14 +222,14 @@ def _dense_head(features: int, settings: ModelSettings, shape: InputShape) -> nn
 def _densenet(settings: ModelSettings, shape: InputShape) -> nn.Module:
     """Build the DenseNet: one average per map (open 20) and 1 000 hidden units."""
     trunk, channels = _dense_trunk(settings)
-    return SegmentClassifier(trunk, MapAverages(), _dense_head(channels, settings, shape))
+    return SegmentClassifier(shape.num_bins, trunk, MapAverages(), _dense_head(channels, settings, shape))
 
 
 def _densenet_lstm(settings: ModelSettings, shape: InputShape) -> nn.Module:
     trunk, channels = _dense_trunk(settings)
     features = channels * _dense_size(settings, shape.num_bins, halvings=2)
     summary = LastStep(LSTM(features, settings.lstm_units))
-    return SegmentClassifier(trunk, summary, _dense_head(settings.lstm_units, settings, shape))
+    return SegmentClassifier(shape.num_bins, trunk, summary, _dense_head(settings.lstm_units, settings, shape))
 
 
 def _cnn_trunk(settings: ModelSettings) -> nn.Module:
@@ -265,13 +270,17 @@ def _cnn(settings: ModelSettings, shape: InputShape) -> nn.Module:
     frames, bins = _cnn_sizes(settings, shape)
     features = settings.cnn_filters[-1] * frames * bins
     summary = nn.Sequential(nn.Flatten(), nn.Linear(features, settings.cnn_units[0]), nn.ReLU())
-    return SegmentClassifier(_cnn_trunk(settings), summary, _cnn_head(settings.cnn_units[0], settings, shape))
+    return SegmentClassifier(
+        shape.num_bins, _cnn_trunk(settings), summary, _cnn_head(settings.cnn_units[0], settings, shape)
+    )
 
 
 def _cnn_lstm(settings: ModelSettings, shape: InputShape) -> nn.Module:
     features = settings.cnn_filters[-1] * _cnn_sizes(settings, shape)[1]
     summary = LastStep(LSTM(features, settings.lstm_units, bidirectional=True))
-    return SegmentClassifier(_cnn_trunk(settings), summary, _cnn_head(2 * settings.lstm_units, settings, shape))
+    return SegmentClassifier(
+        shape.num_bins, _cnn_trunk(settings), summary, _cnn_head(2 * settings.lstm_units, settings, shape)
+    )
 
 
 MODELS = Registry(

@@ -25,6 +25,7 @@ Exit status: 0 all done; 1 some runs failed; 2 unusable arguments or data; 130 i
 def reproduce(options: CliOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     from fastser.cli.main import USER_ERRORS, run  # imports torch, which --help does without
+    from fastser.experiment.executors.failures import in_one_sentence, is_out_of_memory
 
     try:
         return run(options, shlex.join(["python", "-m", "fastser.reproduce", *sys.argv[1:]]))
@@ -33,6 +34,11 @@ def reproduce(options: CliOptions) -> int:
         return 2
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {in_one_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command continues where it was", file=sys.stderr)

@@ -8,12 +8,25 @@ can be changed on the command line (`--set training.batch_size=32`), and each fi
 import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 PAPER_CLASSES = ("angry", "happy", "neutral", "sad")
 """The four emotions of the paper (section 4.1), in the order of label indices and posterior columns."""
+
+
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Sample rates in hertz: from below telephone speech to the highest rate of recorders."""
+
+MAX_WIDTH, MAX_LAYERS, MAX_N_FFT, MAX_FRAMES, MAX_REPEATS = 100_000, 1_000, 65_536, 100_000, 10_000
+"""Upper limits far above any use. A larger number is a typing error that would exhaust the memory."""
+
+MAX_SNR_DB = 200.0
+"""Largest absolute SNR. Gains beyond it leave the range of float32 when they are squared."""
+
+MIN_POWER, MAX_POWER = 1e-37, 1e37
+"""Limits of a power in float32: a smaller one becomes 0, a larger one infinite."""
 
 
 class SettingsError(ValueError):
@@ -25,6 +38,11 @@ def _from(source: str, default: Any, **limits: Any) -> Any:
     return Field(default, json_schema_extra={"source": source}, **limits)
 
 
+def _require_distinct(name: str, values: Sequence[str]) -> None:
+    if repeated := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+        raise ValueError(f"{name} has {', '.join(repeated)} more than once; give each value once")
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,7 +50,7 @@ class _Frozen(BaseModel):
 class AudioSettings(_Frozen):
     """Waveforms."""
 
-    sample_rate: int = _from("paper 4.1", 16_000, gt=0)
+    sample_rate: int = _from("paper 4.1", 16_000, ge=MIN_RATE, le=MAX_RATE)
 
 
 class SpectrogramSettings(_Frozen):
@@ -43,23 +61,26 @@ class SpectrogramSettings(_Frozen):
 
     win_length: int = _from("paper 4.2: 25 ms, Hamming", 400, gt=0)
     hop_length: int = _from("paper 4.2: 10 ms", 160, gt=0)
-    n_fft: int = _from("open 1", 512, gt=0)
+    n_fft: int = _from("open 1", 512, gt=0, le=MAX_N_FFT)
     kind: Literal["linear", "log-mel"] = _from("open 1", "linear")
     num_bins: int = _from("paper 4.2: height 128", 128, ge=16)
-    power_floor: float = _from("open 2", 1e-10, gt=0)
-    segment_frames: int = _from("paper 4.2: 256 frames", 256, ge=16)
+    power_floor: float = _from("open 2", 1e-10, ge=MIN_POWER, le=MAX_POWER)
+    segment_frames: int = _from("paper 4.2: 256 frames", 256, ge=16, le=MAX_FRAMES)
     segment_hop: int = _from("open 5", 256, gt=0)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.win_length > self.n_fft:
             raise ValueError(f"win_length {self.win_length} must not exceed n_fft {self.n_fft}")
-        if self.kind == "linear" and self.num_bins > self.n_fft // 2 + 1:
+        if self.num_bins > self.n_fft // 2 + 1:
             raise ValueError(f"num_bins {self.num_bins} must not exceed the n_fft / 2 + 1 = {self.n_fft // 2 + 1} bins")
         if self.segment_hop > self.segment_frames:
             raise ValueError(f"segment_hop {self.segment_hop} must not exceed segment_frames {self.segment_frames}")
         return self
 
+
+Width = Annotated[int, Field(gt=0, le=MAX_WIDTH)]
+"""Number of filters or units of a layer."""
 
 Kernel = tuple[PositiveInt, PositiveInt]
 """Size of a convolution kernel, bins x frames."""
@@ -69,19 +90,19 @@ class ModelSettings(_Frozen):
     """Sizes of the five architectures (paper 4.4)."""
 
     stem: Literal["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"] = _from("open 12", "conv7x7-stride2")
-    layers_per_block: int = _from("paper 4.4: L = 6", 6, gt=0)
-    proposed_growth_rate: int = _from("paper 4.4: G = 24", 24, gt=0)
-    densenet_growth_rate: int = _from("paper 4.4: G = 16", 16, gt=0)
+    layers_per_block: int = _from("paper 4.4: L = 6", 6, gt=0, le=MAX_LAYERS)
+    proposed_growth_rate: int = _from("paper 4.4: G = 24", 24, gt=0, le=MAX_WIDTH)
+    densenet_growth_rate: int = _from("paper 4.4: G = 16", 16, gt=0, le=MAX_WIDTH)
     compression: float = _from("open 14", 1.0, gt=0, le=1)
-    lstm_units: int = _from("open 16", 128, gt=0)
-    highway_units: int = _from("paper 4.4: 128", 128, gt=0)
-    highway_layers: int = _from("paper 4.4: three", 3, gt=0)
-    dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0)
-    cnn_filters: tuple[PositiveInt, PositiveInt, PositiveInt] = _from("open 22", (16, 24, 32))
+    lstm_units: int = _from("open 16", 128, gt=0, le=MAX_WIDTH)
+    highway_units: int = _from("paper 4.4: 128", 128, gt=0, le=MAX_WIDTH)
+    highway_layers: int = _from("paper 4.4: three", 3, gt=0, le=MAX_LAYERS)
+    dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0, le=MAX_WIDTH)
+    cnn_filters: tuple[Width, Width, Width] = _from("open 22", (16, 24, 32))
     cnn_kernels: tuple[Kernel, Kernel, Kernel] = _from(
         "open 22: bins x frames, as in Satt et al. 2017", ((12, 16), (8, 12), (5, 7))
     )
-    cnn_units: tuple[PositiveInt, PositiveInt] = _from("open 23", (128, 64))
+    cnn_units: tuple[Width, Width] = _from("open 23", (128, 64))
     dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -105,17 +126,37 @@ class TrainingSettings(_Frozen):
 class AugmentationSettings(_Frozen):
     """Training-set augmentation (paper 4.3)."""
 
-    speed_factors: tuple[PositiveFloat, ...] = _from("paper 4.3: 0.9 and 1.1", (0.9, 1.1), min_length=1)
+    speed_factors: tuple[Annotated[float, Field(gt=0, le=10)], ...] = _from(
+        "paper 4.3: 0.9 and 1.1", (0.9, 1.1), min_length=1
+    )
     mixup_alpha: float = _from("open 26", 0.2, gt=0)
+
+    @model_validator(mode="after")
+    def _speeds_differ(self) -> Self:
+        _require_distinct("speed_factors", [f"{factor:g}" for factor in self.speed_factors])
+        if 1.0 in self.speed_factors:
+            raise ValueError("speed_factors has 1, the speed of the recordings, which is always there; leave it out")
+        return self
+
+
+Decibels = Annotated[float, Field(ge=-MAX_SNR_DB, le=MAX_SNR_DB)]
+"""SNR in decibels."""
 
 
 class NoiseSettings(_Frozen):
     """Noise on the test set (paper 5.2)."""
 
-    snr_db: tuple[float, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0), min_length=1)
+    snr_db: tuple[Decibels, ...] = _from("paper 5.2: 0, 10, 20 dB", (0.0, 10.0, 20.0), min_length=1)
     scenes: tuple[str, ...] = _from(
         "paper 5.2: five scenes", ("kitchen", "park", "station", "traffic", "cafeteria"), min_length=1
     )
+
+    @model_validator(mode="after")
+    def _conditions_differ(self) -> Self:
+        levels = [f"{snr_db + 0.0:g}" for snr_db in self.snr_db]  # as in the names of conditions, without a minus zero
+        _require_distinct("snr_db", levels)
+        _require_distinct("scenes", self.scenes)
+        return self
 
 
 class AttackSettings(_Frozen):
@@ -130,7 +171,7 @@ class ProtocolSettings(_Frozen):
     """Folds and repeats (paper 4.4 and 5)."""
 
     folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
-    repeats: int = _from("paper 4.4: 10", 10, gt=0)
+    repeats: int = _from("paper 4.4: 10", 10, gt=0, le=MAX_REPEATS)
     min_validation_utterances: int = _from("open 37", 10, gt=0)
     cross_corpus_validation: float = _from("paper 5.4: 30 % of the target", 0.3, gt=0, lt=1)
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from fastser_kernels.dense_block import op as dense_block
-from fastser_kernels.transition import op as transition
 from hypothesis import settings
 from processes import Command, Start, finish, small_grid, starter, tables, wait_until_gone
 
@@ -78,13 +76,6 @@ def must_be_gone() -> Iterator[set[int]]:
     pids: set[int] = set()
     yield pids
     wait_until_gone(pids)
-
-
-@pytest.fixture
-def own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small maps on a CPU go to our operations too, not to the references that are faster there."""
-    for family in (dense_block, transition):
-        monkeypatch.setattr(family.cpu, "is_slower", lambda *_: False)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, MaxPoolReLU, Transition
+from fastser.layers import LSTM, DenseBlock, DenseLayer, FusedSequential, Highway, MaxPoolReLU, Transition
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ LAYERS = {
     "DenseLayer": LayerCase(lambda: DenseLayer(6, 4), (2, 6, 5, 4), (2, 6, 330, 330)),
     "DenseBlock": LayerCase(lambda: DenseBlock(6, 4, 3), (2, 6, 5, 4), (2, 6, 250, 256)),
     "Transition": LayerCase(lambda: Transition(6, 5), (2, 6, 5, 4), (2, 6, 730, 730)),
+    "FusedSequential": LayerCase(
+        lambda: FusedSequential(nn.Conv2d(6, 5, 1), nn.BatchNorm2d(5), nn.ReLU()), (2, 6, 5, 4), (2, 6, 730, 730)
+    ),
     "Highway": LayerCase(lambda: Highway(4, 2), (3, 4), (1000, 4)),
     "MaxPoolReLU": LayerCase(MaxPoolReLU, (2, 6, 5, 4), (2, 6, 730, 730)),
     "LSTM": LayerCase(lambda: LSTM(4, 3, bidirectional=True), (3, 5, 4), (64, 5, 4)),
@@ -59,6 +62,10 @@ def called(layer: nn.Module, x: Tensor) -> Tensor:
         return x
     if isinstance(layer, Transition):
         return F.avg_pool2d(layer.conv(F.relu(layer.norm(x))), 2)
+    if isinstance(layer, FusedSequential):
+        for inner in layer:
+            x = inner(x)
+        return x
     if isinstance(layer, Highway):
         for hidden, gate in zip(layer.hidden, layer.transform, strict=True):
             x = torch.lerp(x, F.relu(hidden(x)), torch.sigmoid(gate(x)))

@@ -98,7 +98,6 @@ def test_only_the_input_gradient_is_computed() -> None:
     assert seen == [(False, False)] * 3
 
 
-@pytest.mark.usefixtures("own_operations")
 @pytest.mark.parametrize("name", ["proposed", "densenet"])
 def test_no_operation_computes_a_weight_gradient(name: str) -> None:
     model, (x, y) = _model(name), _batch()
@@ -267,5 +266,56 @@ def test_bad_arguments_are_named() -> None:
         FGSM(model, -0.1)
     with pytest.raises(ValueError, match="steps"):
         BIM(model, 0.1, 0.01, 0)
-    with pytest.raises(ValueError, match="bounds"):
-        FGSM(model, 0.1, bounds=(1.0, 0.0))
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got <built-in method relu"):
+        FGSM(torch.relu, 0.1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.5, 0.5), (float("nan"), 1.0)])
+def test_empty_bounds_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="bounds must be"):
+        FGSM(nn.Identity(), 0.1, bounds=bounds)
+
+
+@pytest.mark.parametrize(("eps", "alpha"), [(float("nan"), 0.01), (0.1, float("nan")), (1.0, float("inf"))])
+def test_sizes_that_would_make_nan_inputs_are_refused(eps: float, alpha: float) -> None:
+    with pytest.raises(ValueError, match=f"got {eps} and {alpha}"):
+        BIM(nn.Identity(), eps, alpha, 2)
+
+
+@pytest.mark.parametrize("label", [-100, -1, 3])
+def test_labels_out_of_range_are_refused(label: int) -> None:
+    """-100 is the label that cross_entropy ignores by default. Its sample would count as robust."""
+    with pytest.raises(IndexError, match=f"Target {label} is out of bounds"):
+        FGSM(nn.Linear(8, 3), 0.1)(torch.randn(2, 8), torch.tensor([0, label]))
+
+
+def test_class_probabilities_are_labels_too() -> None:
+    model, x, y = nn.Linear(8, 3), torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
+    attack = FGSM(model, 0.1)
+    torch.testing.assert_close(attack(x, nn.functional.one_hot(y, 3).float()), attack(x, y))
+
+
+class _Wrapped(nn.Module):
+    """A model whose output passes through a function."""
+
+    def __init__(self, output: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 3)
+        self.output = output
+
+    def forward(self, x: Tensor) -> Any:
+        return self.output(self.inner(x))
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"), [(lambda y: (y, y), "tuple"), (lambda y: {"logits": y}, "dict"), (lambda _: None, "NoneType")]
+)
+def test_a_model_that_returns_no_tensor_is_named(output: Callable[[Tensor], Any], kind: str) -> None:
+    with pytest.raises(TypeError, match=f"the model must return logits, .*, not a {kind}"):
+        FGSM(_Wrapped(output), 0.1)(torch.randn(2, 8), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("output", [torch.Tensor.detach, lambda y: y.argmax(1)], ids=["detach", "argmax"])
+def test_logits_without_a_gradient_are_named(output: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(ValueError, match="the logits of the model have no gradient"):
+        FGSM(_Wrapped(output), 0.1)(torch.randn(2, 8), torch.tensor([0, 1]))

@@ -76,10 +76,17 @@ def test_weights_of_a_small_alpha_are_finite_and_nearly_all_0_or_1(alpha: float)
     assert lam.mean().item() == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
-def test_mixup_refuses_an_alpha_that_is_not_positive(alpha: float) -> None:
-    with pytest.raises(ValueError, match="alpha must be greater than 0"):
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_alpha_without_a_beta_distribution_is_refused(alpha: float) -> None:
+    with pytest.raises(ValueError, match="alpha must be finite and greater than 0"):
+        draw_mixup(3, alpha)
+    with pytest.raises(ValueError, match="alpha must be finite and greater than 0"):
         mixup(torch.ones(2), torch.ones(2), alpha)
+
+
+def test_mixup_refuses_integers() -> None:
+    with pytest.raises(TypeError, match=r"x must be floating point, got torch.uint8"):
+        mixup(torch.zeros(3, 2, dtype=torch.uint8), torch.zeros(3), 0.2)
 
 
 def test_mixup_refuses_labels_of_another_length() -> None:

@@ -50,7 +50,7 @@ def _deterministic() -> Iterator[None]:
 every_default = pytest.mark.parametrize(
     "default", [_default_device, _default_dtype, _deterministic], ids=["device", "dtype", "deterministic"]
 )
-paths = pytest.mark.parametrize("path", ["default", "operations", "reference"])
+paths = pytest.mark.parametrize("path", ["operations", "reference"])
 
 
 def _same(default: Callable[[], Iterator[None]], run: Callable[[], list[Tensor]]) -> None:
@@ -66,8 +66,6 @@ def _same(default: Callable[[], Iterator[None]], run: Callable[[], list[Tensor]]
 @every_default
 @pytest.mark.parametrize("name", CASES)
 def test_layers(name: str, path: str, default: Callable[[], Iterator[None]], request: pytest.FixtureRequest) -> None:
-    if path == "operations":
-        request.getfixturevalue("own_operations")
     layer = CASES[name].build()
     state = {key: value.clone() for key, value in layer.state_dict().items()}
     x = CASES[name].input()

@@ -1,5 +1,9 @@
 """Layers: state dicts of plain PyTorch modules, training flags, compilation, autocast and errors."""
 
+import copy
+import re
+from typing import Any
+
 import pytest
 import torch
 from cases import PlainDenseBlock, plain_transition
@@ -119,6 +123,43 @@ def test_bad_sizes_are_named(layer: type[nn.Module], arguments: tuple[int, ...],
         layer(*arguments)
 
 
+@pytest.mark.parametrize("value", [2.0, "3", None])
+@pytest.mark.parametrize("layer", [DenseBlock, Transition, Highway, LSTM])
+def test_a_size_that_is_no_whole_number_is_named(layer: type[nn.Module], value: object) -> None:
+    arguments = (4, 3, value) if layer is DenseBlock else (4, value)
+    with pytest.raises(TypeError, match=f"[a-z_]+ must be a whole number, got {value!r}"):
+        layer(*arguments)
+
+
+INPUTS: list[tuple[nn.Module, list[int]]] = [
+    (DenseLayer(4, 3), [2, 4, 6, 8]),
+    (DenseBlock(4, 3, 2), [2, 4, 6, 8]),
+    (Transition(4, 5), [2, 4, 6, 8]),
+    (Highway(4, 2), [2, 4]),
+    (LSTM(4, 5), [2, 3, 4]),
+]
+"""Layers with weights, each with the shape of an input."""
+
+
+@pytest.mark.parametrize(("layer", "shape"), INPUTS, ids=lambda value: type(value).__name__)
+def test_an_input_that_does_not_fit_the_weights_is_named(layer: nn.Module, shape: list[int]) -> None:
+    with pytest.raises(TypeError, match=r"x must be a torch\.Tensor, got ndarray"):
+        layer(torch.zeros(shape).numpy())
+    with pytest.raises(TypeError, match="must be float64, got float32; x is float64"):
+        layer(torch.zeros(shape, dtype=torch.float64))
+    wrong = [7 if size == 4 else size for size in shape]
+    with pytest.raises(ValueError, match=re.escape(f"]; x is {wrong}")):
+        layer(torch.zeros(wrong))
+
+
+@pytest.mark.parametrize(("layer", "shape"), INPUTS, ids=lambda value: type(value).__name__)
+def test_layers_give_their_shapes_on_the_meta_device(layer: nn.Module, shape: list[int]) -> None:
+    x = torch.zeros(shape)
+    expected = layer.eval()(x)
+    got = copy.deepcopy(layer).to("meta")(x.to("meta"))
+    assert (got.shape, got.device.type) == (expected.shape, "meta")
+
+
 @pytest.mark.fast
 def test_log_spectrogram_and_its_gradient_equal_torch_stft() -> None:
     torch.manual_seed(0)
@@ -142,9 +183,13 @@ def test_log_spectrogram_and_its_gradient_equal_torch_stft() -> None:
         ({"win_length": 600}, "win_length must be at most n_fft = 512, got 600"),
         ({"num_bins": 258}, r"num_bins must be at most n_fft // 2 \+ 1 = 257, got 258"),
         ({"hop_length": 0}, "hop_length must be at least 1, got 0"),
+        ({"power_floor": 0.0}, "power_floor must be from 1e-37 to "),
+        ({"power_floor": -1.0}, "power_floor must be from 1e-37 to "),
+        ({"power_floor": float("nan")}, "power_floor must be from 1e-37 to "),
+        ({"power_floor": 1e-60}, "power_floor must be from 1e-37 to "),
     ],
 )
-def test_log_spectrogram_names_a_bad_size(arguments: dict[str, int], sentence: str) -> None:
+def test_log_spectrogram_names_a_bad_argument(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         LogSpectrogram(**arguments)
 

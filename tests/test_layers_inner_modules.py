@@ -3,9 +3,11 @@
 import copy
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
+from fastser_kernels import reference_kernels
 from layer_cases import LAYERS, assert_same, called, results, twin
 from torch import Tensor, nn
 from torch.ao.quantization import quantize_dynamic
@@ -16,9 +18,9 @@ from torch.optim.swa_utils import update_bn
 from fastser.layers import LSTM, DenseBlock, DenseLayer, Highway, Transition
 
 Habit = Callable[[nn.Module], object]
-paths = pytest.mark.parametrize("path", ["default", "operations"], indirect=True)
+paths = pytest.mark.parametrize("path", ["operations", "references"], indirect=True)
 every_layer = pytest.mark.parametrize("name", LAYERS)
-layers_with_norms = pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition"])
+layers_with_norms = pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition", "FusedSequential"])
 
 
 class Twice(nn.Module):
@@ -103,11 +105,10 @@ REPLACEMENTS: dict[str, Callable[[int], nn.Module]] = {
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> str:
-    """The default, which is the reference for small inputs on a CPU, or the operations that take large ones."""
-    if request.param == "operations":
-        request.getfixturevalue("own_operations")
-    return str(request.param)
+def path(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The operations, or the references."""
+    with reference_kernels() if request.param == "references" else nullcontext():
+        yield str(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +149,7 @@ def test_weights_that_are_computed_or_frozen(name: str, path: str, habit: str) -
 
 
 @paths
-@pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition", "Highway"])
+@pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition", "FusedSequential", "Highway"])
 @pytest.mark.parametrize("habit", OF_CALLS)
 def test_calls_of_inner_modules_are_observed(name: str, path: str, habit: str) -> None:
     def apply(layer: nn.Module) -> None:
@@ -171,8 +172,9 @@ def test_norms_with_settings_of_their_own(name: str, path: str, habit: str, trai
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 def test_replaced_norms(name: str, path: str, replacement: str) -> None:
     def apply(layer: nn.Module) -> None:
-        holder = [module for module in layer.modules() if isinstance(module, DenseLayer | Transition)][-1]
-        holder.norm = REPLACEMENTS[replacement](holder.norm.num_features).double()
+        place = [name for name, module in layer.named_modules() if isinstance(module, nn.BatchNorm2d)][-1]
+        channels = layer.get_submodule(place).num_features
+        layer.set_submodule(place, REPLACEMENTS[replacement](channels).double())
 
     _compare(name, apply, training=True)
 
@@ -218,7 +220,7 @@ def test_wrapped_modules(name: str, path: str) -> None:
     _compare(name, apply, training=True)
 
 
-@pytest.mark.parametrize("name", ["DenseLayer", "DenseBlock", "Transition"])
+@layers_with_norms
 @pytest.mark.parametrize("habit", [None, "own parametrization", "forward hook", "own momentum"])
 def test_large_inputs(name: str, habit: str | None) -> None:
     """A block runs its other layers as operations."""
@@ -233,7 +235,7 @@ def test_large_inputs(name: str, habit: str | None) -> None:
     _compare(name, apply, training=True, size="large")
 
 
-@pytest.mark.parametrize("name", ["DenseBlock", "Transition", "Highway"])
+@pytest.mark.parametrize("name", ["DenseBlock", "Transition", "FusedSequential", "Highway"])
 def test_compiled_layers_call_what_is_not_plain(name: str) -> None:
     layer, x = LAYERS[name].build().eval(), LAYERS[name].input()
     for module, weight in _with_weights(layer)[:1]:
@@ -375,6 +377,17 @@ def test_update_bn_takes_the_average_over_all_batches(name: str, path: str) -> N
         called(plain, batch)
     for key, value in plain.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("habit", OF_CALLS)
+def test_hooks_of_a_relu_are_called(habit: str) -> None:
+    case = LAYERS["FusedSequential"]
+    ours, plain = case.build(), case.build()
+    for layer in (ours, plain):
+        OF_CALLS[habit](layer.get_submodule("2"))
+    x = case.input()
+    assert_same(results(ours, ours, x), results(lambda x: called(plain, x), plain, x))
 
 
 @pytest.mark.fast

@@ -5,11 +5,13 @@ ones. Both must do what plain modules do.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
 import torch
+from fastser_kernels import reference_kernels
 from layer_cases import LAYERS, LayerCase, assert_same, called, results, twin
 from torch import Tensor, nn
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
@@ -18,17 +20,16 @@ from torch.func import functional_call, grad, jacrev, jvp, vjp, vmap
 from fastser.layers import LSTM, LogSpectrogram, Transition
 
 CASES = LAYERS | {"LogSpectrogram": LayerCase(lambda: LogSpectrogram(8, 4, 8, 5), (2, 30), (40, 300))}
-paths = pytest.mark.parametrize("path", ["default", "operations"], indirect=True)
+paths = pytest.mark.parametrize("path", ["operations", "references"], indirect=True)
 every_layer = pytest.mark.parametrize("name", CASES)
 training_and_eval = pytest.mark.parametrize("training", [True, False], ids=["training", "eval"])
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> str:
-    """The default, which is the reference for small inputs on a CPU, or the operations that take large ones."""
-    if request.param == "operations":
-        request.getfixturevalue("own_operations")
-    return str(request.param)
+def path(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The operations, or the references."""
+    with reference_kernels() if request.param == "references" else nullcontext():
+        yield str(request.param)
 
 
 def _smooth(case: LayerCase) -> tuple[nn.Module, Tensor]:
@@ -61,7 +62,6 @@ def test_the_result_may_be_changed_in_place(name: str, path: str, training: bool
     assert_same(changed, expected, rtol=0, atol=0)
 
 
-@pytest.mark.usefixtures("own_operations")
 def test_the_result_is_copied_only_where_it_is_changed() -> None:
     address = torch._C._data_address
     y = CASES["DenseBlock"].build()(CASES["DenseBlock"].input())

@@ -163,3 +163,15 @@ def test_bad_arguments_are_named() -> None:
         build_model("cnn", segment_frames=8)
     with pytest.raises(ValueError, match="batch, frames, bins"):
         _small("cnn")(torch.randn(2, 1, 32, 32))
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        build_model("cnn", num_classes=0)
+    with pytest.raises(TypeError, match="input must be floating point, got int64"):
+        _small("cnn")(torch.zeros(2, 32, 32, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_frames_and_bins_in_the_wrong_order_are_refused(name: str) -> None:
+    """A DenseNet averages its maps, so that it would compute with any size."""
+    model = build_model(name, settings=SMALL, segment_frames=48, num_bins=32)
+    with pytest.raises(ValueError, match=r"bins = 32\], got \[2, 32, 48\]"):
+        model(torch.randn(2, 32, 48))

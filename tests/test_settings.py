@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from fastser_kernels import checks
 
+from fastser.data.audio import _RATES
 from fastser.runtime.digests import digest
-from fastser.settings import PAPER, QUICK, SCALES, SettingsError
+from fastser.settings import MAX_POWER, MAX_RATE, MIN_POWER, MIN_RATE, PAPER, QUICK, SCALES, SettingsError
 
 DEFAULTS: dict[str, Any] = {
     "scale": "paper",
@@ -156,6 +158,25 @@ def test_overrides_add_up_and_the_last_one_wins() -> None:
         ("spectrogram.kind=mel", "spectrogram.kind: .*'linear' or 'log-mel', got 'mel'"),
         ("spectrogram.n_fft=256", "spectrogram: win_length 400 must not exceed n_fft 256$"),
         ("spectrogram.num_bins=258", r"spectrogram: num_bins 258 must not exceed the n_fft / 2 \+ 1 = 257 bins$"),
+        ("spectrogram.n_fft=100000000", "spectrogram.n_fft: .*less than or equal to 65536"),
+        ("spectrogram.segment_frames=1000000000", "spectrogram.segment_frames: .*less than or equal to 100000"),
+        ("spectrogram.power_floor=1e-60", "spectrogram.power_floor: .*greater than or equal to 0.0"),
+        ("spectrogram.power_floor=1e39", r"spectrogram.power_floor: .*less than or equal to 100000"),
+        ("audio.sample_rate=16", "audio.sample_rate: .*greater than or equal to 1000, got 16"),
+        ("audio.sample_rate=16000000", "audio.sample_rate: .*less than or equal to 768000"),
+        ("model.layers_per_block=100000", "model.layers_per_block: .*less than or equal to 1000"),
+        ("model.lstm_units=1000000", "model.lstm_units: .*less than or equal to 100000"),
+        ("model.cnn_filters=1,2,1000000", "model.cnn_filters.2: .*less than or equal to 100000"),
+        ("protocol.repeats=1000000000", "protocol.repeats: .*less than or equal to 10000"),
+        ("noise.snr_db=0,1e308", "noise.snr_db.1: .*less than or equal to 200"),
+        ("noise.snr_db=-1000", "noise.snr_db.0: .*greater than or equal to -200"),
+        ("noise.snr_db=0,5,0", "noise: snr_db has 0 more than once"),
+        ("noise.snr_db=0,-0.0", "noise: snr_db has 0 more than once"),
+        ("noise.snr_db=0.1,0.10000001", "noise: snr_db has 0.1 more than once"),
+        ("noise.scenes=park,street,park", "noise: scenes has park more than once"),
+        ("augmentation.speed_factors=0.9,0.9", "augmentation: speed_factors has 0.9 more than once"),
+        ("augmentation.speed_factors=1,1.1", "augmentation: speed_factors has 1, the speed of"),
+        ("augmentation.speed_factors=90", "augmentation.speed_factors.0: .*less than or equal to 10"),
         ("spectrogram.segment_hop=257", "spectrogram: segment_hop 257 must not exceed segment_frames 256$"),
     ],
 )
@@ -163,6 +184,16 @@ def test_a_bad_override_is_refused_in_one_sentence(assignment: str, message: str
     with pytest.raises(SettingsError, match=message) as error:
         PAPER.override([assignment])
     assert "\n" not in str(error.value)
+
+
+def test_mel_bands_are_no_more_than_the_bins_of_the_spectrum() -> None:
+    with pytest.raises(SettingsError, match=r"num_bins 1000 must not exceed the n_fft / 2 \+ 1 = 257 bins"):
+        QUICK.override(["spectrogram.num_bins=1000"])
+
+
+def test_limits_of_the_settings_are_those_of_what_they_set() -> None:
+    assert (_RATES[0], _RATES[-1]) == (MIN_RATE, MAX_RATE)
+    assert (MIN_POWER, MAX_POWER) == (checks.MIN_POWER, checks.MAX_POWER)
 
 
 def test_settings_cannot_be_changed_in_place() -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from fastser_kernels.native.library import NativeError
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import Display, make_console, say
+from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
 from fastser.cli.prepare import prepared_experiment
@@ -29,13 +31,14 @@ from fastser.models import MODELS
 from fastser.report import write_report
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError
-from fastser.runtime.files import cache_dir, remove_stale_parts
+from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import SettingsError
 
 USER_ERRORS = (
     UsageError,
     DeviceError,
+    NativeError,
     RoleError,
     CorpusError,
     NoiseError,
@@ -59,15 +62,16 @@ def run(options: CliOptions, command: str) -> int:
     Raises:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
     """
-    options = replace(options, out=options.out.expanduser())
+    options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
     console = make_console()
     remove_stale_parts(cache_dir())
     tables = options.tables()
     executor = _executor(options)
     models = chosen("--models", options.models, MODELS)
     augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
-    settings, _ = options.settings(), options.use_reference()
+    settings, use_reference = options.settings(), options.use_reference()
     device = executor.device(options)
+    say(console, *kernel_hint(device, use_reference))
     data_device = device if executor.in_this_process else torch.device("cpu")
     looks_only = options.dry_run and not (options.out / "runs").is_dir()
     store = None if looks_only else ResultStore(options.out)

@@ -86,6 +86,7 @@ class CachedArray:
 
     def save_index(self, values: Any, writer: ArrayWriter) -> None:
         """Write the index of a data file that was just written."""
+        values = json.loads(json.dumps(values))  # as it is read: JSON makes texts of numbers that are keys
         record = {"format": _FORMAT, "values": values, "size": writer.size, "crc32": writer.checksum}
         with atomic_write(self.index) as part:
             part.write_text(json.dumps(record | {"check": _check(record)}))

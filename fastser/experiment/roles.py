@@ -7,7 +7,7 @@ from pathlib import Path
 from fastser.data.corpora import Corpus, NoiseCorpus, distinct_titles, read_corpus, read_noise
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.tables import TABLES
-from fastser.runtime.files import cache_dir
+from fastser.runtime.files import cache_dir, expanded
 
 
 class RoleError(ValueError):
@@ -110,4 +110,4 @@ def _name_and_path(option: str, text: str) -> tuple[str, Path]:
     name, _, path = text.partition("=")
     if not path:
         raise RoleError(f"{option} {text}: expected NAME=PATH, such as iemocap=/data/IEMOCAP_full_release")
-    return name, Path(path).expanduser()
+    return name, expanded(Path(path))

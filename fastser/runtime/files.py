@@ -35,6 +35,22 @@ def expanded(path: Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises where there is no home)
 
 
+def expanded_output(path: Path, advice: str) -> Path:
+    """Return the path of an output folder with the home folder in place of a leading "~".
+
+    Args:
+        path: Path of a folder that may be missing.
+        advice: Sentence that says how to choose another folder.
+
+    Raises:
+        OSError: If no home folder is known for the leading "~" or "~user". A folder of this literal name would be made.
+    """
+    folder = expanded(path)
+    if folder.parts[:1] and folder.parts[0].startswith("~") and not Path(folder.parts[0]).exists():
+        raise OSError(f"cannot use the folder {folder}: no home folder is known for {folder.parts[0]}. {advice}")
+    return folder
+
+
 def storable(text: str) -> str:
     """Return a text that can be stored as UTF-8, with escapes for the bytes of a file name that is not UTF-8."""
     if text.isascii():
@@ -68,9 +84,7 @@ def cache_dir() -> Path:
         OSError: If the folder cannot be created, or if the home folder is not known.
     """
     named = _cache_folder.get() or os.environ.get("FASTSER_CACHE") or _user_cache_folder()
-    folder = expanded(Path(named))
-    if folder.parts[:1] == ("~",):
-        raise OSError(f"cannot use the cache folder {folder}: no home folder is known. Set $FASTSER_CACHE to a folder")
+    folder = expanded_output(Path(named), "Set $FASTSER_CACHE to a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -140,6 +140,11 @@ def plain_transition(layer: nn.Module) -> tuple[Norm, Tensor] | None:
     return None if norm is None or kernel is None or calls_are_observed() else (norm, kernel)
 
 
+def plain_norm_relu(module: nn.Module, following: nn.Module | None) -> bool:
+    """Return whether two modules are a plain nn.BatchNorm2d and a plain nn.ReLU."""
+    return is_plain(following, nn.ReLU) and plain_norm(module) is not None and not calls_are_observed()
+
+
 def plain_highway(units: Iterable[nn.Module], gates: Iterable[nn.Module]) -> list[list[Tensor]] | None:
     """Return the weights and biases of the units, then those of the gates, or None if one is no plain nn.Linear."""
     parts: list[list[Tensor]] = []

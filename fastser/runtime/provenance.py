@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from fastser_kernels.native.library import native
 from fastser_kernels.registration import reference_kernels_active
 
 from fastser import __version__
@@ -30,12 +31,24 @@ def environment(device: str) -> dict[str, str]:
         "soundfile": version("soundfile"),
         "soxr": version("soxr"),
         "fastser": __version__,
-        "kernels": "reference (plain PyTorch)" if reference_kernels_active() else "fused",
+        "kernels": _kernels(device),
         "commit": _commit() or "unknown (not run from a git checkout)",
     }
     if device.startswith("cuda"):
         metadata["cuda"] = str(torch.version.cuda)
     return metadata
+
+
+def _kernels(device: str) -> str:
+    """Return who computes the operations on this device."""
+    if reference_kernels_active():
+        return "reference (plain PyTorch)"
+    if device.startswith("cuda"):
+        return "fused"
+    state = native()
+    if state.library is None:
+        return f"reference (no compiled kernels: {state.reason})"
+    return f"fused (native {state.variant})"
 
 
 def _processor() -> str:

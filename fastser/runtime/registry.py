@@ -74,8 +74,8 @@ class Registry(Mapping[str, T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._items:
-            near = get_close_matches(name, self._items, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ";"
+            near = get_close_matches(name.strip().lower(), self._items, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
             raise UnknownNameError(f"there is no {self.kind} '{name}'{hint} Known: {', '.join(self._items)}")
         return self._items[name]
 

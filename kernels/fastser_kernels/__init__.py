@@ -12,6 +12,7 @@ from fastser_kernels.linf_step import linf_step
 from fastser_kernels.log_spectrogram import log_spectrogram
 from fastser_kernels.lstm import lstm
 from fastser_kernels.max_pool_relu import max_pool_relu
+from fastser_kernels.norm_relu import norm_relu
 from fastser_kernels.registration import reference_kernels, reference_kernels_active
 from fastser_kernels.transition import transition
 
@@ -24,6 +25,7 @@ __all__ = [
     "log_spectrogram",
     "lstm",
     "max_pool_relu",
+    "norm_relu",
     "reference_kernels",
     "reference_kernels_active",
     "transition",

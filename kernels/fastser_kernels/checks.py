@@ -6,21 +6,36 @@ from operator import add
 import torch
 from torch import Tensor
 
+MIN_POWER, MAX_POWER = 1e-37, 1e37
+"""Limits of a power in float32: a smaller one becomes 0, a larger one infinite."""
+
 
 def check_positive(**values: int) -> None:
-    """Raise ValueError unless every value is at least 1."""
+    """Raise TypeError unless every value is a whole number, and ValueError unless every value is at least 1."""
     for name, value in values.items():
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:
-    """Raise ValueError unless `tensor` has this shape; a letter stands for any size."""
+def check_power_floor(power_floor: float) -> None:
+    """Raise ValueError unless float32 holds the power as a finite number above 0."""
+    if not MIN_POWER <= power_floor <= MAX_POWER:
+        raise ValueError(f"power_floor must be from {MIN_POWER:g} to {MAX_POWER:g}, got {power_floor}")
+
+
+def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str], of: Tensor | None = None) -> None:
+    """Raise ValueError unless `tensor` has this shape; a letter stands for any size.
+
+    The message names the shape of the argument `x` if it is given as `of`, because `x` may be the wrong one of the two.
+    """
     own = tensor.shape
     if own == tuple(shape):
         return
     if len(own) != len(shape) or any(a != b and not isinstance(b, str) for a, b in zip(own, shape, strict=True)):
-        raise ValueError(f"{name} must be [{', '.join(map(str, shape))}], got {list(own)}")
+        cause = "" if of is None else f"; x is {list(of.shape)}"
+        raise ValueError(f"{name} must be [{', '.join(map(str, shape))}], got {list(own)}{cause}")
 
 
 def check_number(name: str, tensors: Sequence[Tensor], number: int, of: str) -> None:
@@ -36,10 +51,14 @@ def check_floating(name: str, tensor: Tensor) -> None:
         raise TypeError(f"{name} must be floating point, got {_name(tensor.dtype)}")
 
 
-def check_dtype(name: str, tensor: Tensor, allowed: Sequence[torch.dtype]) -> None:
-    """Raise TypeError unless `tensor` has one of these dtypes."""
+def check_dtype(name: str, tensor: Tensor, allowed: Sequence[torch.dtype], of: Tensor | None = None) -> None:
+    """Raise TypeError unless `tensor` has one of these dtypes.
+
+    The message names the dtype of the argument `x` if it is given as `of`.
+    """
     if tensor.dtype not in allowed:
-        raise TypeError(f"{name} must be {' or '.join(map(_name, allowed))}, got {_name(tensor.dtype)}")
+        cause = "" if of is None else f"; x is {_name(of.dtype)}"
+        raise TypeError(f"{name} must be {' or '.join(map(_name, allowed))}, got {_name(tensor.dtype)}{cause}")
 
 
 def check_device(name: str, tensor: Tensor, x: Tensor, of: str = "x") -> None:
@@ -55,8 +74,8 @@ def check_parameter(name: str, tensor: Tensor, x: Tensor, shape: Sequence[int | 
     """
     if tensor.shape == shape and tensor.dtype == x.dtype and tensor.device == x.device:
         return  # the checks below take a microsecond, and models have many parameters
-    check_shape(name, tensor, shape)
-    check_dtype(name, tensor, [x.dtype, torch.float32] if x.itemsize == 2 else [x.dtype])
+    check_shape(name, tensor, shape, of=x)
+    check_dtype(name, tensor, [x.dtype, torch.float32] if x.itemsize == 2 else [x.dtype], of=x)
     check_device(name, tensor, x)
 
 

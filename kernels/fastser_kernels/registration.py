@@ -182,12 +182,9 @@ def _native_loaded() -> bool:
     return native().library is not None
 
 
-def cpu_eager(x: Tensor) -> bool:
-    """Return whether `x` is computed on a CPU right now: not interpreted, and not traced by torch.compile.
-
-    There some references are faster than the operations at some sizes (`is_slower` in each `cpu.py`) and are used.
-    """
-    return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
+@torch.compiler.assume_constant_result  # torch.compile cannot trace the loading of a library
+def _native_loaded() -> bool:
+    return native().library is not None
 
 
 @cache

@@ -60,7 +60,7 @@ def few_stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def build(monkeypatch: pytest.MonkeyPatch, own_operations: None) -> Callable[..., Workload]:
+def build(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
     """Return a function that builds a case's workload without the providers of torch.compile."""
 
     def built(name: str, arguments: dict[str, Any]) -> Workload:

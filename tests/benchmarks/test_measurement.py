@@ -21,7 +21,7 @@ BLOCK = {"shape": (2, 8, 10, 12), "growth_rate": 4, "layers": 3, "mode": "forwar
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, own_operations: None) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time the fewest rounds, with assumed limits of the machine and without torch.compile."""
     monkeypatch.setattr(timing, "SECONDS_PER_CASE", 0.0)
     monkeypatch.setattr(measurement, "limits", lambda *_: Limits(1e10, 1e11))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from commands import ONE_RUN, read_csv, read_runs, run_command, write_manifest
 
 from fastser.cli.command import RepeatedOptionError, refuse_repeated
@@ -121,6 +122,31 @@ def test_a_tilde_in_the_results_folder_is_the_home_folder(
     assert run_command(**ONE_RUN, source=f"manifest={manifest}", out=Path("~/results")).status == 0
     assert (tmp_path / "home" / "results" / "report.md").is_file()
     assert not (tmp_path / "~").exists()
+
+
+def test_the_home_of_an_unknown_user_is_named(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = "~nobody-of-this-name"
+    for options in (
+        {"source": f"manifest={home}/my.csv"},
+        {"source": f"manifest={manifest}", "noise": f"folder={home}"},
+    ):
+        refused = run_command(**ONE_RUN, **options, out=tmp_path / "out")
+        assert (refused.status, f"{home}" in refused.err, "does not exist" in refused.err) == (2, True, True)
+    refused = run_command(**ONE_RUN, source=f"manifest={manifest}", out=Path(home) / "results")
+    assert refused.status == 2
+    assert refused.err.endswith(f"no home folder is known for {home}. Give --out the path of a folder\n")
+    assert not (tmp_path / home).exists()
+
+
+def test_memory_that_is_full_before_the_runs_is_one_sentence(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastser.cli.main.prepared_experiment", lambda *_: torch.empty(10**14))
+    ended = run_command(**ONE_RUN, source=f"manifest={manifest}", out=tmp_path)
+    assert ended.status == 2
+    assert ended.err.startswith("error: out of main memory: ")
+    assert ended.err.count("\n") == 1
 
 
 def test_square_brackets_and_dollars_in_names_are_printed_as_they_are(tmp_path: Path) -> None:

@@ -67,6 +67,23 @@ def test_a_changed_bit_in_an_array_is_found_and_mended(
     assert caplog.records == []
 
 
+def test_a_cache_with_many_unusable_files_is_read_again_without_a_warning(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """JSON sorts the numbers of files as texts: "10" comes before "2"."""
+    paths = [tmp_path / f"{i}.wav" for i in range(12)]
+    for i, path in enumerate(paths):
+        sf.write(path, np.random.default_rng(i).uniform(-0.5, 0.5, 8_000), RATE)
+    for i in (2, 10):
+        paths[i].write_bytes(b"no audio")
+    decoded: list[None] = []
+    first, second = (pack(paths, RATE, on_file=lambda: decoded.append(None)) for _ in range(2))
+    assert len(decoded) == len(paths)
+    assert first.bad == second.bad
+    assert sorted(second.bad) == [2, 10]
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("kind", ["waveforms", "frames"])
 def test_a_changed_number_in_an_index_is_found_and_mended(
     files: list[Path], cache: Path, caplog: pytest.LogCaptureFixture, kind: str

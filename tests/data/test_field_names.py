@@ -241,7 +241,7 @@ def test_a_home_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no $HOME, and no entry for the user
     for cache in ("~/cache", ""):
         monkeypatch.setenv("FASTSER_CACHE", cache)
-        with pytest.raises(OSError, match=r"no home folder is known. Set \$FASTSER_CACHE"):
+        with pytest.raises(OSError, match=r"no home folder is known for ~. Set \$FASTSER_CACHE"):
             cache_dir()
     assert expanded(Path("~/a")) == Path("~/a")
     with pytest.raises(CorpusError, match="does not exist"):

@@ -215,6 +215,11 @@ def test_all_missing_and_doubled_columns_are_named(manifest: Callable[[Sequence[
     [
         ("path,speaker,emotion\na.wav,ann,sad\n".encode("utf-16"), "in UTF-16; save it as UTF-8"),
         (
+            "path,speaker,emotion\na.wav,ann,sad\n".encode("utf-16-le"),
+            ", line 1: holds a zero byte, as files in UTF-16",
+        ),
+        (b"path,speaker,emotion\na.wav,ann,sa\0d\n", ", line 2: holds a zero byte"),
+        (
             "path,speaker,emotion\na.wav,Jos\u00e9,sad\n".encode("latin-1"),
             ", line 2: is not a CSV file in UTF-8 (byte 0xe9)",
         ),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fastser.experiment import experiment as experiment_module
 from fastser.experiment.executors import runner as run_one
-from fastser.experiment.executors.failures import device_is_lost, in_one_sentence
+from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, is_out_of_memory
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
@@ -130,6 +130,16 @@ def test_main_memory_that_is_full_is_named() -> None:
         torch.empty(10**14)
     assert in_one_sentence(caught.value).startswith("out of main memory: ")
     assert "400000000000000 bytes" in in_one_sentence(caught.value)
+
+
+def test_memory_that_is_full_is_told_from_other_errors() -> None:
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**14)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("the memory of the user"))
+    assert not is_out_of_memory(OSError("can't allocate memory"))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=["KeyboardInterrupt", "SystemExit"])

@@ -171,6 +171,11 @@ def test_a_machine_without_sbatch_is_named_in_one_sentence(
     assert err == "error: --executor slurm: there is no sbatch here; run this on a login node of the cluster\n"
 
 
+def test_a_dry_run_refuses_malformed_options_of_sbatch_too(command: Command, tmp_path: Path) -> None:
+    status, _, err = command("--all", *SLURM, "--slurm=time=soon", "--dry-run", "--out", tmp_path)
+    assert (status, err.startswith("error: --slurm time=soon: expected")) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [("90", 90), ("90:30", 91), ("12:00:00", 720), ("2-00", 2880), ("1-12:30", 2190), ("0:00:10", 1)],

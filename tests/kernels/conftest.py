@@ -30,11 +30,6 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 
 
 @pytest.fixture(autouse=True)
-def own_operations_in_all(own_operations: None) -> None:
-    """Use the operations in every test, also for sizes at which the reference is faster."""
-
-
-@pytest.fixture(autouse=True)
 def poisoned_memory() -> Iterator[None]:
     """Fill every new tensor with NaN, so that a value that a kernel does not write is noticed."""
     torch.use_deterministic_algorithms(True, warn_only=True)

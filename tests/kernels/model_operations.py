@@ -3,13 +3,10 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from cases import OperationsSeen
-from fastser_kernels.dense_block import cpu as dense_block
-from fastser_kernels.transition import cpu as transition
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_map_only
@@ -58,10 +55,8 @@ def _attack(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def _recorded(step: Any, model: nn.Module, shape: tuple[int, ...]) -> list[tuple[str, tuple[Any, ...]]]:
-    """Run `step` on tensors without values, with `is_slower` patched, which would choose references for small maps."""
+    """Run `step` on tensors without values."""
     with ExitStack() as stack:
-        for family in (dense_block, transition):
-            stack.enter_context(patch.object(family, "is_slower", lambda *_: False))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         operations = stack.enter_context(OperationsSeen())
         step(model, torch.empty(shape), torch.zeros(shape[0], dtype=torch.int64))

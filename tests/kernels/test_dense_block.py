@@ -23,7 +23,8 @@ from cases import (
     training_and_eval,
 )
 from fastser_kernels import dense_block
-from fastser_kernels.dense_block import cpu, op, reference
+from fastser_kernels.dense_block import native, op, reference
+from fastser_kernels.registration import INTERPRETED
 from torch import Tensor, nn
 from torch.library import opcheck
 
@@ -248,13 +249,33 @@ def test_any_parameter_can_be_trained_alone(training: bool, place: int) -> None:
     torch.testing.assert_close(ours, expected)
 
 
-@pytest.mark.parametrize("pixels", [1, 8, 80, 4096])
+@pytest.mark.skipif(INTERPRETED, reason="this process interprets kernels on CPU tensors")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(1, 3, 37, 5), (2, 3, 7, 40), (5, 3, 7, 5), (13, 3, 2, 3)], ids=str)
 @training_and_eval
-def test_bands_make_no_difference(training: bool, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(cpu, "BAND_PIXELS", pixels)
-    case = _case((5, 3, 7, 5), 2, 3, torch.float64, torch.float64, training=training)
-    _compare(case, torch.float64, device="cpu")
+def test_bands_and_threads_make_no_difference(
+    training: bool, shape: tuple[int, int, int, int], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "threads_for", lambda values: threads)
+    _compare(_case(shape, 2, 3, torch.float64, torch.float64, training=training), torch.float64, device="cpu")
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this process interprets kernels on CPU tensors")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_number_of_threads_gives_the_same_bits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "threads_for", lambda values: threads)
+    case = _case((4, 16, 40, 33), 8, 3, torch.float32, training=True)
+    first, second = (_run(dense_block, case, torch.float32, device="cpu") for _ in range(2))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this process interprets kernels on CPU tensors")
+def test_maps_of_many_bands(dtype: torch.dtype) -> None:
+    """Compare maps whose scratch copy does not fit into one band, with tiles of all sizes."""
+    for growth_rate in (24, 16, 13):
+        case = _case((2, 40, 30, 100), growth_rate, 2, dtype, training=True, apart=True)
+        _compare(case, dtype, torch.float32, device="cpu")
 
 
 @pytest.mark.parametrize(("dtype", "layout"), REGISTERED)

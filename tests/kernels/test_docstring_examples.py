@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-FAMILIES = ["dense_block", "gather", "highway", "linf_step", "log_spectrogram", "lstm", "transition"]
+FAMILIES = ["dense_block", "gather", "highway", "linf_step", "log_spectrogram", "lstm", "norm_relu", "transition"]
 
 
 @pytest.mark.fast

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from accuracy import assert_accurate
 from cases import compiled, on_gpu
 from fastser_kernels import log_spectrogram, reference_kernels
-from fastser_kernels.log_spectrogram import cpu, op, reference
+from fastser_kernels.log_spectrogram import native, op, reference
 from torch import Tensor
 from torch.library import opcheck
 
@@ -112,10 +112,10 @@ def test_values_and_gradients(name: str, mixed: bool, device: str) -> None:
     assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins, device=device))
 
 
-@pytest.mark.parametrize("frames", [1, 3, 100])
-@pytest.mark.parametrize("name", ["more frames than a tile", "bands"])
-def test_blocks_make_no_difference(name: str, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_FRAMES_PER_THREAD", frames)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", ["more frames than a tile", "gaps between frames", "bands"])
+def test_threads_share_segments(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "threads_for", lambda *_: threads)
     ours = case(name)
     assert_accurate_both_ways(ours, torch.randn(6, ours.segment_frames, ours.num_bins))
 
@@ -211,6 +211,15 @@ def test_places_outside_are_clamped(places: list[int], device: str) -> None:
     torch.testing.assert_close(op._forward(*vars(ours).values()).double(), expected, rtol=1e-5, atol=1e-5)
     grad = op._backward(*ours.backward_arguments(cotangent)).double()
     torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 3e-20, 1e-19, 1e18, 1e20, math.nan])
+@pytest.mark.parametrize("name", ["gaps between frames", "bands"])
+def test_silence_and_values_out_of_range(name: str, scale: float) -> None:
+    """Without a power floor silence is -inf. Powers may be subnormal or overflow."""
+    ours = case(name, mixed=False)
+    ours.waveforms, ours.power_floor = ours.waveforms * scale, 0.0
+    torch.testing.assert_close(ours.run(), ours.reference(), rtol=1e-5, atol=2e-3, equal_nan=True)
 
 
 @pytest.mark.kernel

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from accuracy import assert_accurate
-from cases import compiled
 from fastser_kernels import gather_segments, highway, reference_kernels, reference_kernels_active, registration
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
@@ -146,50 +145,6 @@ def test_which_tensors_the_operations_take() -> None:
         assert not registration.has_kernel(torch.empty(2, device="meta"))
 
 
-def _refuse_reference(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Restore `is_slower`, and let the reference raise an error."""
-    monkeypatch.undo()  # conftest.py replaces `is_slower` for all other tests
-
-    def refuse(*args: object, **modes: object) -> None:
-        raise AssertionError("the reference was called")
-
-    monkeypatch.setattr(importlib.import_module(f"fastser_kernels.{family}.op").reference, family, refuse)
-
-
-@pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
-@pytest.mark.parametrize(
-    ("family", "module", "small", "large"),
-    [
-        ("dense_block", DenseBlock(3, 2, 2), torch.randn(2, 3, 4, 4), torch.randn(2, 3, 400, 400)),
-        ("transition", Transition(64, 2), torch.randn(2, 64, 4, 4), torch.randn(8, 64, 128, 128)),
-    ],
-    ids=["dense_block", "transition"],
-)
-def test_a_cpu_uses_the_reference_where_it_is_faster_unless_compiled(
-    family: str, module: nn.Module, small: Tensor, large: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _refuse_reference(family, monkeypatch)
-    with pytest.raises(AssertionError, match="the reference was called"):
-        module(small)
-    module.to(large.dtype)(large)
-    compiled(module.float())(small)
-
-
-@pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
-@pytest.mark.parametrize(
-    ("family", "module", "shape"),
-    [("dense_block", DenseBlock(8, 4, 2), (1, 8, 256, 384)), ("transition", Transition(8, 2), (1, 8, 512, 768))],
-    ids=["dense_block", "transition"],
-)
-def test_a_cpu_uses_the_reference_for_larger_maps_in_training(
-    family: str, module: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _refuse_reference(family, monkeypatch)
-    with pytest.raises(AssertionError, match="the reference was called"):
-        module(torch.randn(shape))
-    module.eval()(torch.randn(shape))
-
-
 @pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
 @pytest.mark.parametrize(
     ("family", "make", "shape"),
@@ -203,8 +158,7 @@ def test_a_cpu_uses_the_reference_for_larger_maps_in_training(
 def test_the_default_on_a_cpu_equals_the_reference(
     family: str, make: Callable[[], nn.Module], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compare in float32, at sizes for which cpu.py is chosen by default, without the reference."""
-    monkeypatch.undo()  # conftest.py replaces `is_slower` for all other tests
+    """Compare in float32, without the reference."""
     module = make()
     op = importlib.import_module(f"fastser_kernels.{family}.op")
     for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):

@@ -153,6 +153,9 @@ def _text(path: Path) -> str:
         raise CorpusError(f"{path}: is not a CSV file in UTF-8, but in UTF-16; save it as UTF-8")
     if reason := other_file(content):
         raise CorpusError(f"{path}: {reason}; a manifest is a CSV file in UTF-8")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise CorpusError(f"{path}, line {line}: holds a zero byte, as files in UTF-16 do; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

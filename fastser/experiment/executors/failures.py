@@ -15,11 +15,18 @@ SELF_EXPLANATORY_ERRORS = (TrainingError, NoiseError, CorpusError, OSError)
 """Exceptions shown to the user without their type."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether Python, NumPy, PyTorch or the CUDA driver raised an error because a memory is full."""
+    by_torch = isinstance(error, RuntimeError) and re.search(r"not enough memory|can't allocate memory", str(error))
+    return isinstance(error, MemoryError) or bool(by_torch) or is_out_of_gpu_memory(error)
+
+
 def in_one_sentence(error: Exception) -> str:
     """Return the message of an exception without the parts that are for programmers."""
     first = (str(error) or type(error).__name__).splitlines()[0]
-    if isinstance(error, MemoryError) or re.search(r"not enough memory|can't allocate memory", first):
-        return f"out of main memory: {first.rpartition('DefaultCPUAllocator: ')[2]}"
+    if is_out_of_memory(error):
+        memory = "GPU" if is_out_of_gpu_memory(error) else "main"
+        return f"out of {memory} memory: {first.rpartition('DefaultCPUAllocator: ')[2]}"
     return first if isinstance(error, SELF_EXPLANATORY_ERRORS) or not str(error) else f"{type(error).__name__}: {first}"
 
 

@@ -26,9 +26,9 @@ class SlurmExecutor:
     def check(self, options: RunOptions) -> None:
         """Check that submitit is installed and that jobs can be submitted from here with these options."""
         require_extra("slurm", "submitit")
+        sbatch_options(options.slurm)
         if options.dry_run:
             return
-        sbatch_options(options.slurm)
         for command in ("sbatch", "srun"):
             if shutil.which(command) is None:
                 raise ExecutorError(

@@ -33,7 +33,7 @@ from fastser_kernels.checks import (
     check_shape,
     check_values_per_channel,
 )
-from fastser_kernels.dense_block import cpu, reference
+from fastser_kernels.dense_block import native, reference
 from fastser_kernels.packing import unpacked
 from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, changeable, reference_gradients
@@ -43,7 +43,7 @@ def _channels_last(shape: Sequence[Any], like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
-@operation("dense_block_forward", cpu=cpu.forward, triton="dense_block.forward_kernels:forward")
+@operation("dense_block_forward", cpu=native.forward, triton="dense_block.forward_kernels:forward")
 def _forward(
     x: Tensor,
     bn_weight: list[Tensor],
@@ -62,7 +62,7 @@ def _forward(
     return maps, mean, var
 
 
-@operation("dense_block_backward", cpu=cpu.backward, triton="dense_block.backward_kernels:backward")
+@operation("dense_block_backward", cpu=native.backward, triton="dense_block.backward_kernels:backward")
 def _backward(
     grad_maps: Tensor,
     maps: Tensor,
@@ -219,8 +219,7 @@ def dense_block(
     _check(x, bn_weight, bn_bias, running_mean, running_var, conv_weight)
     if training:
         check_values_per_channel(x)
-    out_channels = x.shape[1] + len(conv_weight) * conv_weight[0].shape[0]
-    if not has_kernel(x) or cpu.is_slower(x, out_channels, training):
+    if not has_kernel(x):
         return reference.dense_block(
             x,
             bn_weight,
@@ -254,7 +253,7 @@ def _check(
         raise ValueError(f"x must hold maps of at least 1 x 1, got {list(x.shape)}")
     if not conv_weight:
         raise ValueError("conv_weight must hold at least one kernel")
-    check_shape("conv_weight[0]", conv_weight[0], ["G", x.shape[1], 3, 3])
+    check_shape("conv_weight[0]", conv_weight[0], ["G", x.shape[1], 3, 3], of=x)
     growth_rate = conv_weight[0].shape[0]
     vectors = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
     for name, tensors in vectors.items():

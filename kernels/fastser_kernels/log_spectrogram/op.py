@@ -27,12 +27,12 @@ from fastser_kernels.checks import (
     check_shape,
     known_at_once,
 )
-from fastser_kernels.log_spectrogram import cpu, reference
+from fastser_kernels.log_spectrogram import native, reference
 from fastser_kernels.registration import has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 
-@operation("log_spectrogram", cpu=cpu.forward, triton="log_spectrogram.forward_kernels:forward")
+@operation("log_spectrogram", cpu=native.forward, triton="log_spectrogram.forward_kernels:forward")
 def _forward(
     waveforms: Tensor,
     start: Tensor,
@@ -54,7 +54,7 @@ def _forward(
     return waveforms.new_empty(start.shape[0], segment_frames, num_bins)
 
 
-@operation("log_spectrogram_backward", cpu=cpu.backward, triton="log_spectrogram.backward_kernels:backward")
+@operation("log_spectrogram_backward", cpu=native.backward, triton="log_spectrogram.backward_kernels:backward")
 def _backward(
     grad: Tensor,
     waveforms: Tensor,

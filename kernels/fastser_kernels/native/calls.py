@@ -93,7 +93,7 @@ class NativeFunction:
     def _bind(self) -> Any:
         state = native()
         if state.library is None:
-            raise RuntimeError(f"there are no compiled kernels: {state.reason}")
+            raise RuntimeError(f"{self.name}: no compiled kernels: {state.reason}")
         function = getattr(state.library, f"fastser_{self.name}")
         function.argtypes = [ctypes.c_int, *(_C_TYPES[kind] for kind in self.arguments.values()), ctypes.c_int]
         self._function = function

@@ -5,6 +5,8 @@ The libraries take OpenMP from the runtime that torch has loaded, so both share 
 
 import ctypes
 import os
+import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,13 +23,17 @@ ENVIRONMENT = "FASTSER_NATIVE"
 """Environment variable that names the variant to load, or "off"."""
 
 
+class NativeError(RuntimeError):
+    """Compiled kernels that FASTSER_NATIVE names and that cannot be loaded. The message is one sentence."""
+
+
 @dataclass(frozen=True)
 class Native:
     """The state of the compiled kernels in this process.
 
     Attributes:
         variant: Name of the loaded variant, or "" if there is none.
-        reason: Sentence that says why there is none.
+        reason: Why there is none, and what to do. It continues the words "no compiled kernels: ".
         library: The loaded library, or None.
     """
 
@@ -41,27 +47,33 @@ def native() -> Native:
     """Load the compiled kernels at the first call.
 
     Raises:
-        RuntimeError: If the environment variable FASTSER_NATIVE names a variant that cannot be loaded.
+        NativeError: If the environment variable FASTSER_NATIVE names a variant that cannot be loaded.
     """
     wanted = os.environ.get(ENVIRONMENT, "")
     if wanted == "off":
-        return Native(reason=f"{ENVIRONMENT}=off switches the compiled kernels off")
+        return Native(reason=f"{ENVIRONMENT}=off")
     if not (FOLDER / "processor.so").exists():
         if wanted:
-            raise RuntimeError(f"{ENVIRONMENT}={wanted}: this installation has no compiled kernels; {_REPAIR}")
-        return Native(reason=f"this installation has no compiled kernels; {_REPAIR}")
+            raise NativeError(f"{ENVIRONMENT}={wanted}: no compiled kernels: {_why_missing()}")
+        return Native(reason=_why_missing())
     if wanted:
         return _named(wanted)
     for variant in runnable():
         return _loaded(variant)
-    return Native(reason="this processor runs none of the compiled kernels, which need AVX2 or an aarch64 processor")
+    return Native(reason="this processor runs none of them; they need AVX2 or an aarch64 processor")
 
 
-_REPAIR = "install a C++ compiler such as g++ and install fastser again"
+def _why_missing() -> str:
+    """Return why this installation has no libraries."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        return f"there are none for {sys.platform} on {platform.machine()}, only for Linux on x86_64 and aarch64"
+    return "this installation has none; install a C++ compiler such as g++, then install fastser again"
 
 
 def runnable() -> list[str]:
     """Return the variants that were built and that this processor runs, the fastest first."""
+    if not (FOLDER / "processor.so").exists():
+        return []
     processor = ctypes.CDLL(str(FOLDER / "processor.so"))
     return [name for name in VARIANTS if _path(name).exists() and processor.fastser_runs(name.encode())]
 
@@ -71,12 +83,10 @@ def _named(wanted: str) -> Native:
     processor = ctypes.CDLL(str(FOLDER / "processor.so"))
     if not _path(wanted).exists() or not processor.fastser_runs(wanted.partition("+")[0].encode()):
         possible = ", ".join([*runnable(), "off"])
-        raise RuntimeError(
-            f"{ENVIRONMENT}={wanted}: this processor or installation has no such variant; use {possible}"
-        )
+        raise NativeError(f"{ENVIRONMENT}={wanted}: this variant was not built or does not run here; use {possible}")
     state = _loaded(wanted)
     if state.library is None:
-        raise RuntimeError(f"{ENVIRONMENT}={wanted}: {state.reason}")
+        raise NativeError(f"{ENVIRONMENT}={wanted}: {state.reason}")
     return state
 
 
@@ -84,7 +94,7 @@ def _loaded(variant: str) -> Native:
     try:
         return Native(variant=variant, library=ctypes.CDLL(str(_path(variant))))
     except OSError as error:  # for example torch without OpenMP
-        return Native(reason=f"the compiled kernels {_path(variant).name} cannot be loaded: {error}")
+        return Native(reason=f"{_path(variant).name} cannot be loaded: {error}")
 
 
 def _path(variant: str) -> Path:

@@ -25,10 +25,10 @@ from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
 from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, reference_gradients
-from fastser_kernels.transition import cpu, reference
+from fastser_kernels.transition import native, reference
 
 
-@operation("transition_pool_forward", cpu=cpu.forward, triton="transition.kernels:forward")
+@operation("transition_pool_forward", cpu=native.forward, triton="transition.kernels:forward")
 def _forward(
     x: Tensor,
     bn_weight: Tensor,
@@ -46,7 +46,7 @@ def _forward(
     return pooled, mean, var
 
 
-@operation("transition_pool_backward", cpu=cpu.backward, triton="transition.kernels:backward")
+@operation("transition_pool_backward", cpu=native.backward, triton="transition.kernels:backward")
 def _backward(
     grad_pooled: Tensor,
     x: Tensor,
@@ -189,7 +189,7 @@ def transition(
     for name, vector in vectors.items():
         check_parameter(name, vector, x, x.shape[1:2])
     check_parameter("conv_weight", conv_weight, x, ("D", x.shape[1], 1, 1))
-    if not has_kernel(x) or cpu.is_slower(x, training):
+    if not has_kernel(x):
         return reference.transition(
             x,
             bn_weight,

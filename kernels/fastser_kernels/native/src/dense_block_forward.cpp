@@ -3,6 +3,7 @@
 // Maps lie in one buffer [image][row][column][channel]. For a layer, each band is normalised, rectified and transposed to
 // [channel][pixel]. Then pixels fill the vector lanes, whatever the growth rate, and weights are the scalars.
 #include <memory>
+#include <type_traits>
 
 #include "calls.h"
 #include "channel_moments.h"
@@ -58,7 +59,7 @@ struct DenseForward {
     cells = round_up((bands.height + 2) * sizes.width() + 2 + kMostVectors * kLength, kLength);
     vectors = round_up(most, 16);
     thread_bytes = round_up(static_cast<int64_t>(sizeof(Cell)) * cells * round_up(most, kDepth) / kDepth, 64) +
-                   round_up(static_cast<int64_t>(sizeof(Real)) * vectors * 6, 64);
+                   vector_bytes();
     places = allocate<int64_t>(sizes.layers + 1);
     if (!places) return false;
     places[0] = 0;
@@ -89,21 +90,23 @@ struct DenseForward {
 
   // Copy the input of a band into the buffer; in training take its moments.
   void copy(int64_t index) {
-    const Band band(bands, sizes, index);
+    const Band band(bands, index, false);
     const int64_t first = (band.image * sizes.rows + band.begin) * sizes.columns;
-    const int64_t pixels = band.height() * sizes.columns, total = sizes.total(), channels = sizes.channels;
-    for (int64_t i = first; i < first + pixels; ++i)
-      std::memcpy(maps + i * total, x + i * channels, sizeof(Stored) * static_cast<size_t>(channels));
-    if (!training) return;
-    Moments* own = moments.get() + index * read();
-    for (int64_t c = 0; c < read(); ++c) own[c] = Moments{};
-    for (int64_t c = 0; c < channels; c += kLength) {
-      const int lanes = static_cast<int>(std::min<int64_t>(kLength, channels - c));
-      for (int64_t begin = 0; begin < pixels; begin += 256) {
-        const int64_t end = std::min(begin + 256, pixels);
-        PivotedSums<Real> sums(load(x + (first + begin) * channels + c, lanes));
-        for (int64_t i = begin; i < end; ++i) sums.add(load(x + (first + i) * channels + c, lanes));
-        sums.add_to(own + c, lanes, static_cast<double>(end - begin));
+    const int64_t last = first + band.height() * sizes.columns, total = sizes.total(), channels = sizes.channels;
+    Moments* own = training ? moments.get() + index * read() : nullptr;
+    if (own) std::fill_n(own, read(), Moments{});
+    constexpr int64_t kTogether = 128;  // pixels that stay in the first-level cache
+    for (int64_t begin = first; begin < last; begin += kTogether) {
+      const int64_t end = std::min(begin + kTogether, last);
+      for (int64_t c = 0; c < channels; c += kLength) {
+        const int lanes = static_cast<int>(std::min<int64_t>(kLength, channels - c));
+        PivotedSums<Real> sums(load(x + begin * channels + c, lanes));
+        for (int64_t i = begin; i < end; ++i) {
+          const V value = load(x + i * channels + c, lanes);
+          store(maps + i * total + c, value, lanes);
+          sums.add(value);
+        }
+        if (own) sums.add_to(own + c, lanes, static_cast<double>(end - begin));
       }
     }
   }
@@ -118,12 +121,18 @@ struct DenseForward {
     }
   }
 
-  // Write relu(scale x + shift) of the band and its neighbouring rows to [group of channels][pixel].
+  // Write relu(scale x + shift) of the band and its neighbouring rows to [group of channels][pixel]. The band above it,
+  // if there is one, was the last to be written there, and its last two rows are the first two here.
   void activate(const Band& band, int64_t channels, const Normalisation<Real>& norm, Cell* to) const {
     const int64_t width = sizes.width(), total = sizes.total();
     constexpr int kRows = kLength / kDepth;
-    for (int64_t group = 0; group < (channels + kDepth - 1) / kDepth; ++group) to[group * cells] = Cell{};
-    for (int64_t row = band.begin - 1; row <= band.end; ++row) {
+    const int64_t known = band.after_another ? 2 : 0;
+    for (int64_t group = 0; group < (channels + kDepth - 1) / kDepth; ++group) {
+      Cell* line = to + group * cells;
+      line[0] = Cell{};
+      if (known) std::memcpy(line + 1, line + 1 + bands.height * width, sizeof(Cell) * static_cast<size_t>(2 * width));
+    }
+    for (int64_t row = band.begin - 1 + known; row <= band.end; ++row) {
       Cell* line = to + 1 + (row - band.begin + 1) * width;
       if (row < 0 || row >= sizes.rows) {
         for (int64_t group = 0; group < (channels + kDepth - 1) / kDepth; ++group)
@@ -131,14 +140,14 @@ struct DenseForward {
         continue;
       }
       const Stored* from = maps + (band.image * sizes.rows + row) * sizes.columns * total;
-      for (int64_t c = 0; c < channels; c += kLength) {
-        const int lanes = static_cast<int>(std::min<int64_t>(kLength, channels - c));
-        const V scale = load(norm.scale + c), shift = load(norm.shift + c);
-        const int groups_here = (lanes + kDepth - 1) / kDepth;
-        Cell* base = line + c / kDepth * cells;
-        for (int64_t f = 0; f < sizes.columns; f += kLength) {
+      for (int64_t f = 0; f < sizes.columns; f += kLength) {
+        const int here = static_cast<int>(std::min<int64_t>(kLength, sizes.columns - f));
+        for (int64_t c = 0; c < channels; c += kLength) {
+          const int lanes = static_cast<int>(std::min<int64_t>(kLength, channels - c));
+          const V scale = load(norm.scale + c), shift = load(norm.shift + c);
+          const int groups_here = (lanes + kDepth - 1) / kDepth;
+          Cell* base = line + c / kDepth * cells + f;
           V square[kLength];
-          const int here = static_cast<int>(std::min<int64_t>(kLength, sizes.columns - f));
           if (here == kLength) {
 #pragma GCC unroll 16
             for (int i = 0; i < kLength; ++i)
@@ -150,14 +159,23 @@ struct DenseForward {
           transpose<Real>(square);
           if (groups_here == kRows) {
 #pragma GCC unroll 16
-            for (int g = 0; g < kRows; ++g) P::store(base + g * cells + f, square + g * kDepth);
+            for (int g = 0; g < kRows; ++g) P::store(base + g * cells, square + g * kDepth);
           } else {
-            for (int g = 0; g < groups_here; ++g) P::store(base + g * cells + f, square + g * kDepth);
+            for (int g = 0; g < groups_here; ++g) P::store(base + g * cells, square + g * kDepth);
           }
         }
-        for (int g = 0; g < groups_here; ++g) base[g * cells + sizes.columns] = Cell{};
       }
+      for (int64_t group = 0; group < (channels + kDepth - 1) / kDepth; ++group)
+        line[group * cells + sizes.columns] = Cell{};
     }
+  }
+
+  // Fetch what the next band will read, some pixels at a time.
+  void prefetch(const Band& band, int64_t begin, int64_t end, int64_t channels) const {
+    const int64_t total = sizes.total(), first = (band.image * sizes.rows + band.end + 1) * sizes.columns;
+    for (int64_t i = first + begin; i < std::min(first + end, sizes.pixels()); ++i)
+      for (int64_t c = 0; c < channels; c += 64 / static_cast<int64_t>(sizeof(Stored)))
+        __builtin_prefetch(maps + i * total + c, 0, 2);
   }
 
   // Convolve one tile of new maps over the band, write them and add up their moments.
@@ -177,7 +195,9 @@ struct DenseForward {
                           static_cast<double>(summed));
       summed = 0;
     };
-    for (int64_t q = 0; q < outputs; q += kTile * kLength) {
+    // One tile of outputs q.
+    const auto outputs_at = [&](int64_t q, auto vectors_of_tile) __attribute__((always_inline)) {
+      constexpr int kTile = decltype(vectors_of_tile)::value;
       Tile<P, Scalars, kTile> tile;
       tile.clear();
       const Cell* w = weights;
@@ -201,7 +221,7 @@ struct DenseForward {
               const int lanes = std::min(kLength, Scalars - part * kLength);
               store(place + part * kLength, squares[part][i], lanes);
               if (!own) continue;
-              const V value = load(place + part * kLength, lanes);
+              const V value = rounded<Stored>(squares[part][i]);
               if (summed == 0) sums[part] = PivotedSums<Real>(value);
               sums[part].add(value);
             }
@@ -210,7 +230,13 @@ struct DenseForward {
           if (++column == width) column = 0, ++row;
         }
       }
+    };
+    int64_t q = 0;
+    for (; outputs - q > (kTile - 1) * kLength; q += kTile * kLength) {
+      if (first_map == 0) prefetch(band, q, std::min(q + kTile * kLength, outputs), sizes.inputs(layer));
+      outputs_at(q, std::integral_constant<int, kTile>{});
     }
+    for (; q < outputs; q += kLength) outputs_at(q, std::integral_constant<int, 1>{});
     flush();
   }
 
@@ -232,37 +258,70 @@ struct DenseForward {
     }
   }
 
+  void layer_of_band(const Band& band, int64_t layer, const Normalisation<Real>& norm, Cell* active) const {
+    activate(band, sizes.inputs(layer), norm, active);
+    const bool read_later = training && layer + 1 < sizes.layers;
+    convolve_all(band, layer, active, read_later ? moments.get() + band.index * read() + sizes.inputs(layer) : nullptr);
+  }
+
   void run(int thread, int team) {
     char* memory = scratch.get() + thread * thread_bytes;
     Cell* active = reinterpret_cast<Cell*>(memory);
-    Real* vector = reinterpret_cast<Real*>(memory + thread_bytes - round_up(static_cast<int64_t>(sizeof(Real)) * vectors * 6, 64));
-    Normalisation<Real> norm{vector, vector + vectors, vector + 2 * vectors, vector + 3 * vectors};
-    Real *means = vector + 4 * vectors, *variances = vector + 5 * vectors;
+    Real* vector = reinterpret_cast<Real*>(memory + thread_bytes - vector_bytes());
     std::memset(active, 0, sizeof(Cell) * static_cast<size_t>(cells * groups(sizes.layers - 1)));  // the tails stay zero
     for (int64_t i = 0; i < sizes.layers; ++i) pack(i, share(groups(i), thread, team));
+    if (team > 1) barrier();
+    if (training)
+      run_by_layers(thread, team, active, vector);
+    else
+      run_by_images(thread, team, active, vector);
+  }
+
+  // In training, all images must have passed a layer before the statistics of its maps are known.
+  void run_by_layers(int thread, int team, Cell* active, Real* vector) {
+    const Normalisation<Real> norm = normalisation(vector);
+    Real *means = vector + 4 * vectors, *variances = vector + 5 * vectors;
     const Range own = bands.of(thread, team);
     for (int64_t index = own.begin; index < own.end; ++index) copy(index);
     int64_t known = 0;
     for (int64_t layer = 0; layer < sizes.layers; ++layer) {
-      if (team > 1 && (training || layer == 0 || !bands.whole_images(team))) barrier();
+      if (team > 1) barrier();
       const int64_t channels = sizes.inputs(layer);
-      if (training) {
-        merge(known, channels, means, variances);
-        if (thread == 0) {
-          std::memcpy(mean + known, means + known, sizeof(Real) * static_cast<size_t>(channels - known));
-          std::memcpy(var + known, variances + known, sizeof(Real) * static_cast<size_t>(channels - known));
-        }
-        known = channels;
+      merge(known, channels, means, variances);
+      if (thread == 0) {
+        std::memcpy(mean + known, means + known, sizeof(Real) * static_cast<size_t>(channels - known));
+        std::memcpy(var + known, variances + known, sizeof(Real) * static_cast<size_t>(channels - known));
       }
-      norm.set(channels, vectors, training ? means : running_mean[layer], training ? variances : running_var[layer],
-               bn_weight[layer], bn_bias[layer], eps);
-      for (int64_t index = own.begin; index < own.end; ++index) {
-        const Band band(bands, sizes, index);
-        activate(band, channels, norm, active);
-        const bool read_later = training && layer + 1 < sizes.layers;
-        convolve_all(band, layer, active, read_later ? moments.get() + index * read() + channels : nullptr);
+      known = channels;
+      norm.set(channels, vectors, means, variances, bn_weight[layer], bn_bias[layer], eps);
+      bands.there_and_back(own, layer, [&](const Band& band) { layer_of_band(band, layer, norm, active); });
+    }
+  }
+
+  // In eval mode, an image passes all layers while it is in the cache.
+  void run_by_images(int thread, int team, Cell* active, Real* vector) {
+    const bool whole = bands.whole_images;
+    const Range own = bands.of(thread, team);
+    const int64_t together = whole ? bands.per_image : own.end - own.begin;
+    for (int64_t layer = 0; layer < sizes.layers; ++layer)
+      normalisation(vector + layer * 4 * vectors)
+          .set(sizes.inputs(layer), vectors, running_mean[layer], running_var[layer], bn_weight[layer], bn_bias[layer], eps);
+    for (int64_t first = own.begin; first < own.end || (!whole && first == own.begin); first += std::max<int64_t>(together, 1)) {
+      for (int64_t index = first; index < first + together; ++index) copy(index);
+      for (int64_t layer = 0; layer < sizes.layers; ++layer) {
+        if (team > 1 && !whole) barrier();
+        const Normalisation<Real> norm = normalisation(vector + layer * 4 * vectors);
+        bands.there_and_back({first, first + together}, 0,
+                             [&](const Band& band) { layer_of_band(band, layer, norm, active); });
       }
     }
+  }
+
+  Normalisation<Real> normalisation(Real* vector) const {
+    return {vector, vector + vectors, vector + 2 * vectors, vector + 3 * vectors};
+  }
+  int64_t vector_bytes() const {
+    return round_up(static_cast<int64_t>(sizeof(Real)) * vectors * (training ? 6 : 4 * sizes.layers), 64);
   }
 };
 

@@ -7,6 +7,31 @@
 
 namespace fastser {
 
+// Return sum + a * b with the sum in place. Left to itself, gcc moves sums between registers and the stack.
+#if defined(__AVX512F__)
+inline Vector<float> multiply_add(Vector<float> sum, Vector<float> a, Vector<float> b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
+// The same with a scalar in memory, which the instruction spreads over all lanes.
+inline Vector<float> multiply_add(Vector<float> sum, Vector<float> a, const float* b) {
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*b));
+  return sum;
+}
+#elif defined(__FMA__)
+inline Vector<float> multiply_add(Vector<float> sum, Vector<float> a, Vector<float> b) {
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+  return sum;
+}
+#else
+inline Vector<float> multiply_add(Vector<float> sum, Vector<float> a, Vector<float> b) { return sum + a * b; }
+#endif
+inline Vector<double> multiply_add(Vector<double> sum, Vector<double> a, Vector<double> b) { return sum + a * b; }
+template <class Real>
+inline Vector<Real> multiply_add(Vector<Real> sum, Vector<Real> a, const Real* b) {
+  return multiply_add(sum, a, broadcast(*b));
+}
+
 // Products of single values.
 template <class Real>
 struct Single {
@@ -14,7 +39,13 @@ struct Single {
   using Sum = Real;
   static constexpr int kDepth = 1;
 
-  static inline Vector<Real> add(Vector<Real> sum, Vector<Real> values, Cell scalar) { return sum + values * scalar; }
+  static inline Vector<Real> spread(Cell scalar) { return broadcast(scalar); }
+  static inline Vector<Real> add(Vector<Real> sum, Vector<Real> values, Vector<Real> scalar) {
+    return multiply_add(sum, values, scalar);
+  }
+  static inline Vector<Real> add(Vector<Real> sum, Vector<Real> values, const Cell* scalar) {
+    return multiply_add(sum, values, scalar);
+  }
   static inline Vector<Real> load(const Cell* cells) { return load_exact(cells); }
   // Store one vector of values as cells.
   static inline void store(Cell* cells, const Vector<Real>* values) { store_exact(cells, values[0]); }
@@ -28,9 +59,12 @@ struct Pair {
   using Sum = float;
   static constexpr int kDepth = 2;
 
-  static inline Vector<float> add(Vector<float> sum, __m512i values, Cell scalar) {
-    return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)values,
-                                           (__m512bh)_mm512_set1_epi32(static_cast<int>(scalar)));
+  static inline __m512i spread(Cell scalar) { return _mm512_set1_epi32(static_cast<int>(scalar)); }
+  static inline Vector<float> add(Vector<float> sum, __m512i values, __m512i scalar) {
+    return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)values, (__m512bh)scalar);
+  }
+  static inline Vector<float> add(Vector<float> sum, __m512i values, const Cell* scalar) {
+    return add(sum, values, spread(*scalar));
   }
   static inline __m512i load(const Cell* cells) { return _mm512_loadu_si512(cells); }
   static inline __m512i low_bits(Vector<float> v) {
@@ -80,9 +114,15 @@ struct Tile {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) values[v] = Product::load(vectors + v * kLength);
 #pragma GCC unroll 32
-    for (int s = 0; s < Scalars; ++s)
+    for (int s = 0; s < Scalars; ++s) {
+      if constexpr (Vectors == 1) {
+        sums[s][0] = Product::add(sums[s][0], values[0], scalars + s);
+      } else {
+        const auto scalar = Product::spread(scalars[s]);
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[s][v] = Product::add(sums[s][v], values[v], scalars[s]);
+        for (int v = 0; v < Vectors; ++v) sums[s][v] = Product::add(sums[s][v], values[v], scalar);
+      }
+    }
   }
 };
 

@@ -228,6 +228,15 @@ inline void store(Half* to, Vector<float> v, int count) {
 }
 #endif
 
+// Return what a load would give after `v` was stored.
+template <class Stored>
+inline Vector<Exact<Stored>> rounded(Vector<Exact<Stored>> v) {
+  if constexpr (sizeof(Stored) == sizeof(Exact<Stored>)) return v;
+  Stored stored[kLanes<Exact<Stored>>];
+  store(stored, v);
+  return load(stored);
+}
+
 // ---- Arithmetic ----
 
 template <class V>

@@ -1,0 +1,53 @@
+"""Messages about compiled kernels: a hint where they are missing, an error for a wrong FASTSER_NATIVE."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from fastser_kernels.native.library import Native
+from processes import Start, finish
+
+from fastser.cli import kernel_hint as module
+from fastser.cli.kernel_hint import kernel_hint
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def missing(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """An installation without compiled kernels, and an empty cache folder."""
+    monkeypatch.delenv("FASTSER_NATIVE", raising=False)
+    monkeypatch.setattr(module, "native", lambda: Native(reason="install a C++ compiler"))
+
+
+@pytest.mark.fast
+@pytest.mark.usefixtures("missing")
+def test_missing_kernels_are_mentioned_once() -> None:
+    said = kernel_hint(CPU, use_reference=False)
+    assert said == ["warning: plain PyTorch computes, more slowly than compiled kernels would: install a C++ compiler"]
+    assert kernel_hint(CPU, use_reference=False) == []
+
+
+@pytest.mark.fast
+@pytest.mark.usefixtures("missing")
+def test_a_user_who_wants_no_compiled_kernels_gets_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernel_hint(CPU, use_reference=True) == []
+    assert kernel_hint(GPU, use_reference=False) == []
+    monkeypatch.setenv("FASTSER_NATIVE", "off")
+    assert kernel_hint(CPU, use_reference=False) == []
+    monkeypatch.delenv("FASTSER_NATIVE")
+    assert len(kernel_hint(CPU, use_reference=False)) == 1
+
+
+@pytest.mark.fast
+@pytest.mark.usefixtures("cache")
+def test_loaded_kernels_need_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "native", lambda: Native(variant="v3", library=object()))  # type: ignore[arg-type]
+    assert kernel_hint(CPU, use_reference=False) == []
+
+
+def test_an_unknown_variant_ends_the_command_with_one_sentence(start: Start, tmp_path: Path) -> None:
+    status, out, err = finish(start("--all", "--dry-run", f"--out={tmp_path}", FASTSER_NATIVE="v9"))
+    assert (status, out) == (2, "")
+    assert err.startswith("error: FASTSER_NATIVE=v9: ")
+    assert err.count("\n") == 1

@@ -1,0 +1,112 @@
+"""The choice of the compiled library: by processor, by the environment variable FASTSER_NATIVE, and without one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastser_kernels.native import library
+from fastser_kernels.native.library import ENVIRONMENT, FOLDER, VARIANTS, Native, NativeError, runnable
+
+RUNNABLE = runnable()
+NEEDS_LIBRARY = pytest.mark.skipif(not RUNNABLE, reason="this installation has no compiled kernels")
+
+
+def load(monkeypatch: pytest.MonkeyPatch, wanted: str, folder: Path = FOLDER) -> Native:
+    """Return what a new process would load from a folder with this value of FASTSER_NATIVE."""
+    monkeypatch.setenv(ENVIRONMENT, wanted)
+    monkeypatch.setattr(library, "FOLDER", folder)
+    return library.native.__wrapped__()
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("variant", RUNNABLE)
+def test_every_variant_that_runs_here_can_be_named(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    state = load(monkeypatch, variant)
+    assert (state.variant, state.reason) == (variant, "")
+    assert state.library is not None
+    assert state.library._name == str(FOLDER / f"{variant}.so")
+
+
+@pytest.mark.fast
+@NEEDS_LIBRARY
+def test_the_fastest_variant_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, "").variant == RUNNABLE[0]
+    assert [name for name in VARIANTS if name in RUNNABLE] == RUNNABLE
+
+
+@pytest.mark.fast
+def test_off_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, "off") == Native(reason="FASTSER_NATIVE=off")
+
+
+@pytest.mark.fast
+@NEEDS_LIBRARY
+@pytest.mark.parametrize("name", ["v9", "processor", "../native/v3x", f"{VARIANTS[0]}+unknown"])
+def test_an_unknown_variant_is_an_error_that_lists_the_others(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(NativeError) as caught:
+        load(monkeypatch, name)
+    assert str(caught.value).startswith(f"FASTSER_NATIVE={name}: ")
+    assert str(caught.value).endswith(f"use {', '.join([*RUNNABLE, 'off'])}")
+
+
+@pytest.mark.fast
+@NEEDS_LIBRARY
+def test_a_variant_of_another_processor_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    foreign = "v3" if RUNNABLE[0] == "neon" else "neon"
+    shutil.copy(FOLDER / "processor.so", tmp_path)
+    shutil.copy(FOLDER / f"{RUNNABLE[0]}.so", tmp_path / f"{foreign}.so")
+    with pytest.raises(NativeError, match=rf"FASTSER_NATIVE={foreign}: .*does not run here; use off"):
+        load(monkeypatch, foreign, tmp_path)
+    state = load(monkeypatch, "", tmp_path)
+    assert state.library is None
+    assert "this processor runs none of them" in state.reason
+
+
+@pytest.mark.fast
+@NEEDS_LIBRARY
+def test_a_library_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "processor.so", tmp_path)
+    (tmp_path / f"{RUNNABLE[0]}.so").write_bytes(b"no library")
+    state = load(monkeypatch, "", tmp_path)
+    assert state.library is None
+    assert state.reason.startswith(f"{RUNNABLE[0]}.so cannot be loaded: ")
+    with pytest.raises(NativeError, match=rf"FASTSER_NATIVE={RUNNABLE[0]}: {RUNNABLE[0]}\.so cannot be loaded"):
+        load(monkeypatch, RUNNABLE[0], tmp_path)
+
+
+@pytest.mark.fast
+def test_an_installation_without_libraries_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    monkeypatch.setattr(library.platform, "machine", lambda: "x86_64")
+    state = load(monkeypatch, "", tmp_path)
+    assert state.library is None
+    assert state.reason == "this installation has none; install a C++ compiler such as g++, then install fastser again"
+    assert runnable() == []
+    with pytest.raises(NativeError, match="FASTSER_NATIVE=v3: no compiled kernels: this installation has none"):
+        load(monkeypatch, "v3", tmp_path)
+
+
+@pytest.mark.fast
+def test_a_system_without_compiled_kernels_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(library.sys, "platform", "darwin")
+    monkeypatch.setattr(library.platform, "machine", lambda: "arm64")
+    state = load(monkeypatch, "", tmp_path)
+    assert state.reason.startswith("there are none for darwin on arm64")
+
+
+@pytest.mark.parametrize("wanted", [*RUNNABLE, "off"])
+def test_a_process_computes_with_the_variant_of_its_environment(wanted: str) -> None:
+    script = (
+        "import torch, fastser_kernels\n"
+        "from fastser_kernels.native.library import native\n"
+        "from fastser_kernels.registration import has_kernel\n"
+        "x = torch.tensor([0.0, 1.0, 2.0])\n"
+        "fastser_kernels.linf_step(x, x.clone(), torch.tensor([1.0, -1.0, 0.0]), 0.5, 0.25, None)\n"
+        "print(native().variant or 'off', has_kernel(x), x.tolist())"
+    )
+    environ = os.environ | {ENVIRONMENT: wanted, "TRITON_INTERPRET": "0"}
+    run = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[0] == f"{wanted} {wanted != 'off'} [0.25, 0.75, 2.0]"
