@@ -177,7 +177,7 @@ def has_kernel(x: Tensor) -> bool:
     return _triton_installed()
 
 
-@torch.compiler.assume_constant_result  # torch.compile cannot trace the loading of a library
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # an untraceable load of a library
 def _native_loaded() -> bool:
     return native().library is not None
 

@@ -94,10 +94,10 @@ def backward(
         input_only=input_only,
         threads=_threads(samples, units, len(w_h)),
     )
-    if w_h[0].dtype == exact:
-        return grad_x, grad_w_h, grad_b_h, grad_w_t, grad_b_t
-    lists = ([g.to(w_h[0].dtype) for g in gradients] for gradients in (grad_w_h, grad_b_h, grad_w_t, grad_b_t))
-    return grad_x, *lists
+    if (dtype := w_h[0].dtype) != exact:
+        grad_w_h, grad_b_h = [g.to(dtype) for g in grad_w_h], [g.to(dtype) for g in grad_b_h]
+        grad_w_t, grad_b_t = [g.to(dtype) for g in grad_w_t], [g.to(dtype) for g in grad_b_t]
+    return grad_x, grad_w_h, grad_b_h, grad_w_t, grad_b_t
 
 
 def _exact(parameters: Tensors, dtype: torch.dtype) -> Tensors:

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from fastser_kernels.launch import launch, relu
 
-BLOCK, NUM_WARPS = 512, 4
+BLOCK, NUM_WARPS = 1024, 4
+
+_SIZES = ("rows", "pooled_rows")
+"""Arguments whose divisibility changes no memory access, hence without a binary for each."""
 
 
 @triton.jit
@@ -26,7 +29,7 @@ def _later(value, most):
     return (value > most) | (value != value)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def pool_kernel(x_ptr, y_ptr, chosen_ptr, rows, pooled_rows, values, pooled_values, C, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     v = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -45,7 +48,7 @@ def pool_kernel(x_ptr, y_ptr, chosen_ptr, rows, pooled_rows, values, pooled_valu
     tl.store(chosen_ptr + at, place.to(tl.uint8), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def spread_kernel(grad_ptr, chosen_ptr, grad_x_ptr, rows, pooled_rows, values, pooled_values, C, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     v = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
