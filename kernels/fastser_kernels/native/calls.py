@@ -104,8 +104,8 @@ def _read(tensor: Tensor | None) -> int | None:
     """Return the address of the first value. In contrast to data_ptr() it leaves copy-on-write memory shared."""
     if tensor is None:
         return None
-    storage: int = torch._C._data_address(tensor)  # type: ignore[attr-defined]  (without the view's offset)
-    return storage + tensor.storage_offset() * tensor.itemsize
+    storage: int = torch._C._data_address(tensor)  # type: ignore[attr-defined]
+    return storage + int(tensor.storage_offset()) * tensor.itemsize
 
 
 def _written(tensor: Tensor | None) -> int | None:
