@@ -185,8 +185,9 @@ def cpu_eager(x: Tensor) -> bool:
     return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
 
 
-@torch.compiler.assume_constant_result  # torch.compile cannot trace the loading of a library
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _native_loaded() -> bool:
+    # A constant for torch.compile, which cannot trace the loading of a library.
     return native().library is not None
 
 
