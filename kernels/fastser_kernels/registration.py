@@ -177,8 +177,9 @@ def has_kernel(x: Tensor) -> bool:
     return _triton_installed()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # an untraceable load of a library
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _native_loaded() -> bool:
+    # A constant for torch.compile, which cannot trace the loading of a library.
     return native().library is not None
 
 

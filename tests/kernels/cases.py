@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from fastser_kernels.registration import has_kernel
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -37,6 +38,12 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA devic
 def on_gpu(test: Any) -> Any:
     """Mark a test that needs a CUDA device."""
     return pytest.mark.gpu(NO_GPU(test))
+
+
+def require_kernel(x: Tensor) -> None:
+    """Skip a test that calls an operation itself where it does not take `x`: on a CPU without compiled kernels."""
+    if not has_kernel(x):
+        pytest.skip("no compiled kernels here")
 
 
 def replaced(arguments: list[Any], place: int, value: Any) -> list[Any]:

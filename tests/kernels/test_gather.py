@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from accuracy import assert_accurate
-from cases import REGISTERED_DTYPES, assert_refused, compiled, normal, on_gpu
+from cases import REGISTERED_DTYPES, assert_refused, compiled, normal, on_gpu, require_kernel
 from fastser_kernels import gather_mixup, gather_segments
 from fastser_kernels.gather import op, reference
 from torch import Tensor
@@ -87,6 +87,7 @@ def test_places_outside_are_clamped(device: str) -> None:
     guarded = torch.full((60, 8), torch.nan, device=device)
     guarded[20:40] = torch.randn(20, 8)
     frames, start = guarded[20:40], torch.tensor(EXTREME, device=device)
+    require_kernel(frames)
     length, lam = torch.full_like(start, 4), torch.full((len(EXTREME),), 0.5, device=device)
     segments = op._segments(frames, start, length, MEAN, STD, None, 5)
     mixed = op._mixup(frames, start, length, start.flip(0), length, lam, MEAN, STD, None, 5)
@@ -135,6 +136,7 @@ def test_at_full_size_nothing_waits_and_bits_repeat() -> None:
 @pytest.mark.parametrize("dtype", REGISTERED_DTYPES)
 def test_passes_opcheck(dtype: torch.dtype) -> None:
     frames = torch.randn(64, 3, dtype=dtype)
+    require_kernel(frames)
     *indices, lam = _windows(5, "cpu")
     moments = torch.tensor([MEAN, STD], dtype=torch.promote_types(dtype, torch.float32))
     for rest in ((MEAN, STD, None, 5), (0.0, 1.0, moments, 5)):

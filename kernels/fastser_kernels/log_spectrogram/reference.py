@@ -41,7 +41,8 @@ def log_spectrogram(
             power = spectrum.square().sum(-1) @ filterbank.to(dtype)
         decibels = (power + power_floor).log10() * 10.0
         chunks.append(((decibels - mean) / std).masked_fill(~valid[part, :, None], 0.0))
-    return torch.cat(chunks) if chunks else waveforms.new_empty(0, segment_frames, num_bins)
+    # An empty batch stays part of the autograd graph.
+    return torch.cat(chunks) if chunks else waveforms[:0, None, None].expand(0, segment_frames, num_bins)
 
 
 def _parts(segments: int) -> list[slice]:
