@@ -1,13 +1,12 @@
 """Conversion of audio files to waveforms: decoding, averaging of channels, resampling, change of speed."""
 
-import errno
 import io
 import os
-import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import soxr
 
 from fastser.data.audio_headers import audio_streams
 from fastser.data.container import AudioStream, ContainerError
+from fastser.data.contents import UNREADABLE, Content, read_content, shares_of
 from fastser.data.file_kind import non_audio
 from fastser.data.flac_stream import check_flac_end, flac_checksum, samples_checksum
-from fastser.runtime.files import expanded, printable
+from fastser.runtime.files import printable
 
 Waveform = npt.NDArray[np.float32]
 
@@ -100,8 +100,13 @@ def decode(path: Path, sample_rate: int) -> Waveform:
             infinite samples or ones far above full scale, or is digital silence. Also if its header contradicts itself,
             if its channels cancel, or if its coding does not tell its true length.
     """
+    return decode_content(path, _content(path), sample_rate)
+
+
+def decode_content(path: Path, content: Content, sample_rate: int) -> Waveform:
+    """Decode a file that was read. Arguments, result and errors are those of `decode`."""
     with _naming(path):
-        streams = audio_streams(_content(path))
+        streams = _streams(content)
         parts, rates = zip(*map(_read, streams), strict=True)
         frames, rate = _joined(parts, rates), rates[0]
         _check_samples(streams[0].content, frames)
@@ -118,12 +123,25 @@ def declared_sample_rate(path: Path) -> int:
     Raises:
         AudioError: If the file is not audio that `decode` reads.
     """
-    with _naming(path), _open(audio_streams(_content(path))[0]) as sound:
+    with _naming(path), _open(_streams(_content(path))[0]) as sound:
         return int(sound.samplerate)
 
 
-def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = None) -> Iterator[Waveform | AudioError]:
-    """Decode files in parallel, in order, and a bounded number of them ahead of the caller.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A file that was read once for its digest and its samples.
+
+    Attributes:
+        result: Waveform, float32 [samples], or the error that `decode` raises.
+        digest: SHA-256 of the file. Where the file cannot be read, a text that begins with `UNREADABLE`.
+    """
+
+    result: Waveform | AudioError
+    digest: str
+
+
+def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = None) -> Iterator[Decoded]:
+    """Decode files in parallel, in order, and a bounded number of bytes ahead of the caller.
 
     Args:
         paths: Audio files that `decode` reads.
@@ -131,16 +149,31 @@ def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = No
         threads: Number of threads, by default one per core.
 
     Yields:
-        For each path, its waveform, float32 [samples], or the error that `decode` raised.
+        For each path, the waveform or the error, and the digest of the file.
     """
     threads = threads or os.cpu_count() or 1
-    waiting = iter(paths)
+
+    def decode_share(share: Sequence[Path]) -> list[Decoded]:
+        return [_decode_one(path, sample_rate) for path in share]
+
+    waiting = shares_of(paths)
     with ThreadPoolExecutor(threads) as pool:
-        ahead = deque(pool.submit(_decode_or_error, path, sample_rate) for path in islice(waiting, 2 * threads))
+        ahead = deque(pool.submit(decode_share, share) for share in islice(waiting, 2 * threads))
         while ahead:
-            decoded = ahead.popleft().result()
-            ahead.extend(pool.submit(_decode_or_error, path, sample_rate) for path in islice(waiting, 1))
-            yield decoded
+            share = ahead.popleft().result()
+            ahead.extend(pool.submit(decode_share, share) for share in islice(waiting, 1))
+            yield from share
+
+
+def _decode_one(path: Path, sample_rate: int) -> Decoded:
+    try:
+        content = _content(path)
+    except UnreadableError as error:
+        return Decoded(error, f"{UNREADABLE}{error.reason}")
+    try:
+        return Decoded(decode_content(path, content, sample_rate), content.digest)
+    except AudioError as error:
+        return Decoded(error, content.digest)
 
 
 def change_speed(waveform: Waveform, factor: float) -> Waveform:
@@ -164,26 +197,6 @@ def change_speed(waveform: Waveform, factor: float) -> Waveform:
     return faster[: round(len(waveform) / factor)]
 
 
-def _decode_or_error(path: Path, sample_rate: int) -> Waveform | AudioError:
-    try:
-        return decode(path, sample_rate)
-    except AudioError as error:
-        return error
-
-
-def open_file(path: Path) -> io.BufferedReader:
-    """Open a file for reading.
-
-    Raises:
-        OSError: If the file cannot be opened, or if it is a pipe or a device, which might never end.
-    """
-    path = expanded(path)
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError(errno.EINVAL, "Is a pipe or a device", str(path))
-    return path.open("rb")
-
-
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Turn errors of a block into an AudioError of the file."""
@@ -193,18 +206,24 @@ def _naming(path: Path) -> Iterator[None]:
         raise AudioError(path, str(error)) from None
 
 
-def _content(path: Path) -> bytes:
-    """Return all bytes of a file. Every later verdict on the file is a verdict on these."""
+def _content(path: Path) -> Content:
+    """Read a file. Every later verdict on the file is a verdict on these bytes.
+
+    Raises:
+        UnreadableError: If the file cannot be read now.
+    """
     try:
-        with open_file(path) as stream:
-            head = stream.read(_HEAD_BYTES)
-            if reason := non_audio(head):
-                raise ContainerError(reason)
-            return head + stream.read()
+        return read_content(path, _HEAD_BYTES, non_audio)
     except OSError as error:
         raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from None
     except MemoryError:
         raise UnreadableError(path, "does not fit into memory; divide it into shorter files") from None
+
+
+def _streams(content: Content) -> list[AudioStream]:
+    if content.refused is not None:
+        raise ContainerError(content.refused)
+    return audio_streams(content.data)
 
 
 def _open(stream: AudioStream) -> sf.SoundFile:
@@ -229,6 +248,8 @@ def _open(stream: AudioStream) -> sf.SoundFile:
 
 def _read(stream: AudioStream) -> tuple[npt.NDArray[np.float32], int]:
     """Return all frames of a stream, float32 [samples, channels], and its sample rate in hertz."""
+    if stream.pcm_16 is not None and stream.pcm_16.rate in _RATES:
+        return stream.pcm_16.decode(stream.content), stream.pcm_16.rate
     blocks = []
     with _open(stream) as sound:
         rate = sound.samplerate

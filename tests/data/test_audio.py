@@ -14,7 +14,7 @@ import torch
 from scipy import signal
 
 from fastser.data.audio import AudioError, change_speed, decode, decode_all
-from fastser.data.packed_audio import content_digests
+from fastser.data.contents import content_digests
 
 RATE = 16_000
 
@@ -303,17 +303,28 @@ def test_decode_all_keeps_the_order_and_yields_errors(tmp_path: Path) -> None:
     for path, length in zip(paths, lengths, strict=True):
         sf.write(path, rng.uniform(-1, 1, length), RATE)
     paths[7].write_bytes(b"")
-    decoded = list(decode_all(paths, RATE, threads=3))
+    decoded = [one.result for one in decode_all(paths, RATE, threads=3)]
     assert isinstance(decoded[7], AudioError)
     assert [len(d) for d in decoded if not isinstance(d, AudioError)] == [n for i, n in enumerate(lengths) if i != 7]
 
 
-def test_decode_all_decodes_a_bounded_number_of_files_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [100, 3 << 20])
+def test_decode_all_decodes_a_bounded_number_of_bytes_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Long files are decoded one by one, and short files in shares of at most 64."""
     started = []
-    monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: started.append(path) or np.ones(1, np.float32))
-    stream = decode_all([tmp_path / str(i) for i in range(100)], RATE, threads=2)
-    for taken in range(1, 20):
+    monkeypatch.setattr(
+        "fastser.data.audio.decode_content", lambda path, *_: started.append(path) or np.ones(1, np.float32)
+    )
+    paths = [tmp_path / str(i) for i in range(30 if size > 1_000 else 640)]
+    for path in paths:
+        path.write_bytes(b"RIFF")
+        os.truncate(path, size)
+    share = 1 if size > 1_000 else 64
+    stream = decode_all(paths, RATE, threads=2)
+    for taken in range(1, 10):
         next(stream)
-        assert len(started) <= taken + 4
+        assert len(started) <= (taken // share + 5) * share
     stream.close()
-    assert len(started) < 30
+    assert len(started) < len(paths)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from fastser.data.audio import decode
-from fastser.data.packed_audio import PackedWaveforms, content_digests, pack
+from fastser.data.audio import decode, decode_content
+from fastser.data.contents import content_digests
+from fastser.data.packed_audio import PackedWaveforms, pack
 
 RATE = 16_000
 LENGTHS = (1_000, 200, 3_000, 400)
@@ -29,7 +30,10 @@ def files(tmp_path: Path, cache: Path) -> list[Path]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Decoded files, with one entry per decoding."""
     seen: list[Path] = []
-    monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: (seen.append(path), decode(path, rate))[1])
+    monkeypatch.setattr(
+        "fastser.data.audio.decode_content",
+        lambda path, content, rate: (seen.append(path), decode_content(path, content, rate))[1],
+    )
     return seen
 
 
