@@ -1,13 +1,8 @@
 """Conversion of audio files to waveforms: decoding, averaging of channels, resampling, change of speed."""
 
 import io
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,7 @@ import soxr
 
 from fastser.data.audio_headers import audio_streams
 from fastser.data.container import AudioStream, ContainerError
-from fastser.data.contents import UNREADABLE, Content, read_content, shares_of
+from fastser.data.contents import Content, read_content
 from fastser.data.file_kind import non_audio
 from fastser.data.flac_stream import check_flac_end, flac_checksum, samples_checksum
 from fastser.runtime.files import printable
@@ -100,13 +95,38 @@ def decode(path: Path, sample_rate: int) -> Waveform:
             infinite samples or ones far above full scale, or is digital silence. Also if its header contradicts itself,
             if its channels cancel, or if its coding does not tell its true length.
     """
-    return decode_content(path, _content(path), sample_rate)
+    return decode_streams(path, streams_of(path, read_audio(path)), sample_rate)
 
 
-def decode_content(path: Path, content: Content, sample_rate: int) -> Waveform:
-    """Decode a file that was read. Arguments, result and errors are those of `decode`."""
+def read_audio(path: Path) -> Content:
+    """Read a file. Every later verdict on the file is a verdict on these bytes.
+
+    Raises:
+        UnreadableError: If the file cannot be read now.
+    """
+    try:
+        return read_content(path, _HEAD_BYTES, non_audio)
+    except OSError as error:
+        raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise UnreadableError(path, "does not fit into memory; divide it into shorter files") from None
+
+
+def streams_of(path: Path, content: Content) -> list[AudioStream]:
+    """Check the contents of a file, and divide them into streams.
+
+    Raises:
+        AudioError: If they are not audio, or contradict themselves.
+    """
     with _naming(path):
-        streams = _streams(content)
+        if content.refused is not None:
+            raise ContainerError(content.refused)
+        return audio_streams(content.data)
+
+
+def decode_streams(path: Path, streams: Sequence[AudioStream], sample_rate: int) -> Waveform:
+    """Decode the streams of a file. Result and errors are those of `decode`."""
+    with _naming(path):
         parts, rates = zip(*map(_read, streams), strict=True)
         frames, rate = _joined(parts, rates), rates[0]
         _check_samples(streams[0].content, frames)
@@ -123,57 +143,9 @@ def declared_sample_rate(path: Path) -> int:
     Raises:
         AudioError: If the file is not audio that `decode` reads.
     """
-    with _naming(path), _open(_streams(_content(path))[0]) as sound:
+    stream = streams_of(path, read_audio(path))[0]
+    with _naming(path), _open(stream) as sound:
         return int(sound.samplerate)
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A file that was read once for its digest and its samples.
-
-    Attributes:
-        result: Waveform, float32 [samples], or the error that `decode` raises.
-        digest: SHA-256 of the file. Where the file cannot be read, a text that begins with `UNREADABLE`.
-    """
-
-    result: Waveform | AudioError
-    digest: str
-
-
-def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = None) -> Iterator[Decoded]:
-    """Decode files in parallel, in order, and a bounded number of bytes ahead of the caller.
-
-    Args:
-        paths: Audio files that `decode` reads.
-        sample_rate: Sample rate of the results in hertz.
-        threads: Number of threads, by default one per core.
-
-    Yields:
-        For each path, the waveform or the error, and the digest of the file.
-    """
-    threads = threads or os.cpu_count() or 1
-
-    def decode_share(share: Sequence[Path]) -> list[Decoded]:
-        return [_decode_one(path, sample_rate) for path in share]
-
-    waiting = shares_of(paths)
-    with ThreadPoolExecutor(threads) as pool:
-        ahead = deque(pool.submit(decode_share, share) for share in islice(waiting, 2 * threads))
-        while ahead:
-            share = ahead.popleft().result()
-            ahead.extend(pool.submit(decode_share, share) for share in islice(waiting, 1))
-            yield from share
-
-
-def _decode_one(path: Path, sample_rate: int) -> Decoded:
-    try:
-        content = _content(path)
-    except UnreadableError as error:
-        return Decoded(error, f"{UNREADABLE}{error.reason}")
-    try:
-        return Decoded(decode_content(path, content, sample_rate), content.digest)
-    except AudioError as error:
-        return Decoded(error, content.digest)
 
 
 def change_speed(waveform: Waveform, factor: float) -> Waveform:
@@ -204,26 +176,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ContainerError as error:
         raise AudioError(path, str(error)) from None
-
-
-def _content(path: Path) -> Content:
-    """Read a file. Every later verdict on the file is a verdict on these bytes.
-
-    Raises:
-        UnreadableError: If the file cannot be read now.
-    """
-    try:
-        return read_content(path, _HEAD_BYTES, non_audio)
-    except OSError as error:
-        raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from None
-    except MemoryError:
-        raise UnreadableError(path, "does not fit into memory; divide it into shorter files") from None
-
-
-def _streams(content: Content) -> list[AudioStream]:
-    if content.refused is not None:
-        raise ContainerError(content.refused)
-    return audio_streams(content.data)
 
 
 def _open(stream: AudioStream) -> sf.SoundFile:

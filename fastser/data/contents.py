@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,7 @@ UNREADABLE = "unreadable: "
 
 _BYTES_PER_READ = 1 << 20
 
-_BYTES_PER_SHARE = 1 << 20
-"""Size of the files that a thread takes at a time. A thread for each short file would wait for the others only."""
-
-_FILES_PER_SHARE = 64
+_SHORT_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +69,18 @@ def read_content(path: Path, head_bytes: int, refuse: Callable[[bytes], str | No
 
 
 def content_digests(paths: Sequence[Path]) -> list[str]:
-    """Return the SHA-256 of each file, computed in parallel, or the error message of a file that cannot be read."""
+    """Return the SHA-256 of each file, or the error message of a file that cannot be read.
+
+    Threads read the long files. Handing a short file to another thread takes longer than reading it.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        shares = pool.map(lambda share: [_content_digest(path) for path in share], shares_of(paths))
-        return [digest for share in shares for digest in share]
+        long = {path: pool.submit(_content_digest, path) for path in paths if not is_short(path)}
+        return [long[path].result() if path in long else _content_digest(path) for path in paths]
 
 
-def shares_of(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Divide files into shares for threads: a long file alone, and short files that follow each other together."""
-    share: list[Path] = []
-    held = 0
-    for path in paths:
-        size = file_size(path)
-        if share and (size < 0 or held + size > _BYTES_PER_SHARE or len(share) == _FILES_PER_SHARE):
-            yield share
-            share, held = [], 0
-        share.append(path)
-        held += size
-    if share:
-        yield share
+def is_short(path: Path) -> bool:
+    """Return whether a file is so short that it is read in less time than another thread takes to begin."""
+    return 0 <= file_size(path) <= _SHORT_BYTES
 
 
 def file_size(path: Path) -> int:

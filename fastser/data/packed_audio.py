@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastser.data.audio import AudioError, decode_all
+from fastser.data.audio import AudioError
 from fastser.data.cached_arrays import ArrayWriter, CachedArray
 from fastser.data.contents import UNREADABLE, content_digests, file_size
+from fastser.data.decoding import decode_all
 from fastser.runtime.digests import digest
 from fastser.runtime.files import cache_dir, printable
 

@@ -48,7 +48,8 @@ class WaveFormat:
         extensible = tag == _EXTENSIBLE
         if extensible and len(fields) == 40:
             (tag,) = struct.unpack(f"{order}H", fields[24:26])
-        return cls(tag, *rest, extensible)
+        channels, rate, bytes_per_second, align, bits = rest
+        return cls(tag, channels, rate, bytes_per_second, align, bits, extensible)
 
     def check(self) -> None:
         """Check that the fields agree with each other.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from fastser.data.audio import decode, decode_content
+from fastser.data.audio import decode, decode_streams
 from fastser.data.contents import content_digests
 from fastser.data.packed_audio import PackedWaveforms, pack
 
@@ -31,8 +31,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Decoded files, with one entry per decoding."""
     seen: list[Path] = []
     monkeypatch.setattr(
-        "fastser.data.audio.decode_content",
-        lambda path, content, rate: (seen.append(path), decode_content(path, content, rate))[1],
+        "fastser.data.decoding.decode_streams",
+        lambda path, streams, rate: (seen.append(path), decode_streams(path, streams, rate))[1],
     )
     return seen
 

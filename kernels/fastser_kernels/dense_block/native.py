@@ -41,7 +41,9 @@ def forward(
     """Return the maps of the whole block and, in training, mean and biased variance of all maps that a layer reads."""
     (n, channels, t, f), growth_rate, exact = x.shape, conv_weight[0].shape[0], accumulation_dtype(x)
     read = channels + (len(conv_weight) - 1) * growth_rate
-    maps = torch.empty((n, read + growth_rate, t, f), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    maps = torch.empty(
+        (n, read + growth_rate, t, f), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+    )
     mean, var = (x.new_empty(read if training else 0, dtype=exact) for _ in range(2))
     _forward(
         x.dtype,

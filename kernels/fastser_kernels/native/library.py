@@ -71,9 +71,7 @@ def _named(wanted: str) -> Native:
     processor = ctypes.CDLL(str(FOLDER / "processor.so"))
     if not _path(wanted).exists() or not processor.fastser_runs(wanted.partition("+")[0].encode()):
         possible = ", ".join([*runnable(), "off"])
-        raise RuntimeError(
-            f"{ENVIRONMENT}={wanted}: this processor or installation has no such variant; use {possible}"
-        )
+        raise RuntimeError(f"{ENVIRONMENT}={wanted}: this processor or installation has no such variant; use {possible}")
     state = _loaded(wanted)
     if state.library is None:
         raise RuntimeError(f"{ENVIRONMENT}={wanted}: {state.reason}")
