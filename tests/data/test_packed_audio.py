@@ -1,8 +1,10 @@
 """Packed waveforms: equal to decoded files, cached by content, and rebuilt if a cached file is damaged."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +63,26 @@ def test_a_second_call_decodes_nothing(files: Sequence[Path], decoded: list[Path
     assert isinstance(again.samples, np.memmap)
     assert np.array_equal(first.samples, again.samples)
     assert first.key == again.key
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_the_first_call_reads_every_file_once(
+    files: Sequence[Path], monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    """Also where the cache holds other files, as long as their sizes differ."""
+    if other:
+        pack(files[::-1], RATE)
+    opened: list[Path] = []
+    open_path = Path.open
+
+    def count(self: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(self)
+        return open_path(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", count)
+    packed = pack(files, RATE)
+    assert [path for path in opened if path in files] == list(files)
+    assert list(packed.digests) == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 
 def test_the_key_does_not_depend_on_folder_and_name_of_a_file(files: list[Path], decoded: list[Path]) -> None:
