@@ -27,7 +27,7 @@ _BYTES_PER_READ = 1 << 24
 _BYTES_PER_WRITE = 1 << 20
 """Values that the writing thread takes at once. Handing over smaller ones takes longer than writing them."""
 
-_BYTES_PER_SYNC = 1 << 22
+_BYTES_PER_SYNC = 1 << 21
 """Bytes after which the thread waits for the disk, so that little is left to wait for at the end."""
 
 _BLOCKS_AHEAD = 4

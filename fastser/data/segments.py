@@ -20,7 +20,7 @@ from fastser.runtime.digests import digest
 from fastser.settings import SpectrogramSettings
 
 _FORMAT = 3
-_RECORDINGS_PER_CHUNK = 64
+_RECORDINGS_PER_CHUNK = 32
 _FRAMES_PER_BLOCK = 1024
 """Frames computed together. The segment width is not used here, so that the cached frames do not depend on it."""
 
