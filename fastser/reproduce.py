@@ -10,6 +10,7 @@ import typer
 
 from fastser.cli.command import RepeatedOptionError, command_of, refuse_repeated
 from fastser.cli.options import CliOptions
+from fastser.runtime.openmp import bound_spinning
 
 HELP = """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
 
@@ -47,6 +48,7 @@ def reproduce(options: CliOptions) -> int:
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    bound_spinning()
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -1,14 +1,8 @@
 """Conversion of audio files to waveforms: decoding, averaging of channels, resampling, change of speed."""
 
-import errno
 import io
-import os
-import stat
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +12,10 @@ import soxr
 
 from fastser.data.audio_headers import audio_streams
 from fastser.data.container import AudioStream, ContainerError
+from fastser.data.contents import Content, read_content
 from fastser.data.file_kind import non_audio
 from fastser.data.flac_stream import check_flac_end, flac_checksum, samples_checksum
-from fastser.runtime.files import expanded, printable
+from fastser.runtime.files import printable
 
 Waveform = npt.NDArray[np.float32]
 
@@ -100,8 +95,38 @@ def decode(path: Path, sample_rate: int) -> Waveform:
             infinite samples or ones far above full scale, or is digital silence. Also if its header contradicts itself,
             if its channels cancel, or if its coding does not tell its true length.
     """
+    return decode_streams(path, streams_of(path, read_audio(path)), sample_rate)
+
+
+def read_audio(path: Path) -> Content:
+    """Read a file. Every later verdict on the file is a verdict on these bytes.
+
+    Raises:
+        UnreadableError: If the file cannot be read now.
+    """
+    try:
+        return read_content(path, _HEAD_BYTES, non_audio)
+    except OSError as error:
+        raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise UnreadableError(path, "does not fit into memory; divide it into shorter files") from None
+
+
+def streams_of(path: Path, content: Content) -> list[AudioStream]:
+    """Check the contents of a file, and divide them into streams.
+
+    Raises:
+        AudioError: If they are not audio, or contradict themselves.
+    """
     with _naming(path):
-        streams = audio_streams(_content(path))
+        if content.refused is not None:
+            raise ContainerError(content.refused)
+        return audio_streams(content.data)
+
+
+def decode_streams(path: Path, streams: Sequence[AudioStream], sample_rate: int) -> Waveform:
+    """Decode the streams of a file. Result and errors are those of `decode`."""
+    with _naming(path):
         parts, rates = zip(*map(_read, streams), strict=True)
         frames, rate = _joined(parts, rates), rates[0]
         _check_samples(streams[0].content, frames)
@@ -118,29 +143,9 @@ def declared_sample_rate(path: Path) -> int:
     Raises:
         AudioError: If the file is not audio that `decode` reads.
     """
-    with _naming(path), _open(audio_streams(_content(path))[0]) as sound:
+    stream = streams_of(path, read_audio(path))[0]
+    with _naming(path), _open(stream) as sound:
         return int(sound.samplerate)
-
-
-def decode_all(paths: Sequence[Path], sample_rate: int, threads: int | None = None) -> Iterator[Waveform | AudioError]:
-    """Decode files in parallel, in order, and a bounded number of them ahead of the caller.
-
-    Args:
-        paths: Audio files that `decode` reads.
-        sample_rate: Sample rate of the results in hertz.
-        threads: Number of threads, by default one per core.
-
-    Yields:
-        For each path, its waveform, float32 [samples], or the error that `decode` raised.
-    """
-    threads = threads or os.cpu_count() or 1
-    waiting = iter(paths)
-    with ThreadPoolExecutor(threads) as pool:
-        ahead = deque(pool.submit(_decode_or_error, path, sample_rate) for path in islice(waiting, 2 * threads))
-        while ahead:
-            decoded = ahead.popleft().result()
-            ahead.extend(pool.submit(_decode_or_error, path, sample_rate) for path in islice(waiting, 1))
-            yield decoded
 
 
 def change_speed(waveform: Waveform, factor: float) -> Waveform:
@@ -164,26 +169,6 @@ def change_speed(waveform: Waveform, factor: float) -> Waveform:
     return faster[: round(len(waveform) / factor)]
 
 
-def _decode_or_error(path: Path, sample_rate: int) -> Waveform | AudioError:
-    try:
-        return decode(path, sample_rate)
-    except AudioError as error:
-        return error
-
-
-def open_file(path: Path) -> io.BufferedReader:
-    """Open a file for reading.
-
-    Raises:
-        OSError: If the file cannot be opened, or if it is a pipe or a device, which might never end.
-    """
-    path = expanded(path)
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError(errno.EINVAL, "Is a pipe or a device", str(path))
-    return path.open("rb")
-
-
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Turn errors of a block into an AudioError of the file."""
@@ -191,20 +176,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ContainerError as error:
         raise AudioError(path, str(error)) from None
-
-
-def _content(path: Path) -> bytes:
-    """Return all bytes of a file. Every later verdict on the file is a verdict on these."""
-    try:
-        with open_file(path) as stream:
-            head = stream.read(_HEAD_BYTES)
-            if reason := non_audio(head):
-                raise ContainerError(reason)
-            return head + stream.read()
-    except OSError as error:
-        raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from None
-    except MemoryError:
-        raise UnreadableError(path, "does not fit into memory; divide it into shorter files") from None
 
 
 def _open(stream: AudioStream) -> sf.SoundFile:
@@ -229,6 +200,8 @@ def _open(stream: AudioStream) -> sf.SoundFile:
 
 def _read(stream: AudioStream) -> tuple[npt.NDArray[np.float32], int]:
     """Return all frames of a stream, float32 [samples, channels], and its sample rate in hertz."""
+    if stream.pcm_16 is not None and stream.pcm_16.rate in _RATES:
+        return stream.pcm_16.decode(stream.content), stream.pcm_16.rate
     blocks = []
     with _open(stream) as sound:
         rate = sound.samplerate

@@ -84,7 +84,7 @@ def _riff_stream(content: bytes, order: str) -> AudioStream:
     form: WaveFormat | None = None
     fact = None
     for name, start, length in _chunks(content, order, 12):
-        if name == b"fmt " and len(fields := content[start : start + min(length, 40)]) >= 16:
+        if name == b"fmt " and form is None and len(fields := content[start : start + min(length, 40)]) >= 16:
             form = WaveFormat.parse(fields, order)
             form.check()
         if name == b"fact" and len(field := content[start : start + 4]) == 4:
@@ -99,12 +99,14 @@ def _riff_stream(content: bytes, order: str) -> AudioStream:
                 _check_after_data(content, order, end, min(riff_end, size) if riff_end >= end else size)
             elif second := another_stream(content, start):
                 raise ContainerError(_FOLLOWED.format(second))
-            samples = None
+            samples = pcm_16 = None
+            if form is not None and not streamed and not unwritten and order == "<":
+                pcm_16 = form.pcm_16(start, length)
             if form is not None and form.pads:
                 samples = form.declared_samples(fact, size - start if streamed or unwritten else length)
             if unwritten and order == "<":  # libsndfile reads no samples if the length is zero
                 content = content[: start - 4] + struct.pack("<I", size - start) + content[start:]
-            return AudioStream(content, ("WAV", "WAVEX"), samples)
+            return AudioStream(content, ("WAV", "WAVEX"), samples, pcm_16)
     raise ContainerError(_NO_SAMPLES)
 
 

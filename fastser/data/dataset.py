@@ -153,11 +153,6 @@ def prepare(
     )
 
 
-def _twins(corpus: Corpus, waveforms: PackedWaveforms) -> list[str]:
-    """Return warnings of equal audio under two labels or speakers."""
-    return [f"{corpus.title}: {said}" for said in equal_contents(corpus.utterances, waveforms.digests)]
-
-
 def _require_usable(corpus: Corpus, bad: Sequence[str], lost: Sequence[str], allow_bad_files: bool) -> None:
     """Check the share of unusable and missing files.
 

@@ -20,8 +20,8 @@ from fastser.runtime.digests import digest
 from fastser.settings import SpectrogramSettings
 
 _FORMAT = 3
-_RECORDINGS_PER_CHUNK = 64
-_FRAMES_PER_BLOCK = 256
+_RECORDINGS_PER_CHUNK = 32
+_FRAMES_PER_BLOCK = 1024
 """Frames computed together. The segment width is not used here, so that the cached frames do not depend on it."""
 
 
@@ -198,14 +198,21 @@ def _sums(frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> npt
 def _pack_frames(
     signals: Sequence[npt.NDArray[np.float32]], extract: FeatureExtractor
 ) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """Return the frames of some waveforms end to end, [frames, bins], and the number of frames of each."""
+    """Return the frames of some waveforms end to end, [frames, bins], and the number of frames of each.
+
+    Each waveform begins at a multiple of the hop. So the frames of all of them lie on one grid, and are computed in
+    blocks of one size. The few frames that reach from one waveform into the next are left out of the result.
+    """
     settings = extract.settings
-    padded = [np.pad(signal, (0, max(settings.win_length - len(signal), 0))) for signal in signals]
-    lengths = np.array([len(signal) for signal in padded])
-    offsets = np.cumsum(lengths) - lengths
-    counts = num_frames(lengths, settings)
-    recording, first, length = segment_table(counts, settings)
-    start = torch.from_numpy(offsets[recording] + first * settings.hop_length)
-    blocks = extract(torch.from_numpy(np.concatenate(padded)), start, torch.from_numpy(length))
-    inside = torch.arange(settings.segment_frames, device="cpu") < torch.from_numpy(length)[:, None]
-    return blocks[inside], counts
+    counts = num_frames(np.array([len(signal) for signal in signals]), settings)
+    places = counts + -(-settings.win_length // settings.hop_length) - 1
+    first = np.cumsum(places) - places
+    grid = np.zeros(int(places.sum()) * settings.hop_length + settings.win_length, np.float32)
+    for place, count, signal in zip(first.tolist(), counts.tolist(), signals, strict=True):
+        begin = place * settings.hop_length
+        used = signal[: (count - 1) * settings.hop_length + settings.win_length]
+        grid[begin : begin + len(used)] = used
+    _, block, length = segment_table(np.array([first[-1] + counts[-1]]), settings)
+    frames = extract(torch.from_numpy(grid), torch.from_numpy(block * settings.hop_length), torch.from_numpy(length))
+    kept = torch.from_numpy(np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts))
+    return frames.flatten(0, 1)[kept], counts

@@ -4,9 +4,12 @@ import struct
 from dataclasses import dataclass
 
 from fastser.data.container import ContainerError
+from fastser.data.pcm import Pcm16
 
 _PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _MS_ADPCM, _IMA_ADPCM, _GSM = 2, 0x11, 0x31
+_MOST_CHANNELS = 1024
+"""Largest number of channels that libsndfile decodes."""
 _GSM_SAMPLES = 320
 """Samples in a block of 65 bytes, two frames of GSM 06.10."""
 
@@ -22,6 +25,7 @@ class WaveFormat:
         bytes_per_second: Declared bytes a second.
         align: Bytes of a block, or of a sample of all channels where the coding has no blocks.
         bits: Bits of a sample.
+        extensible: Whether the header is extensible, with more fields than these.
     """
 
     tag: int
@@ -30,6 +34,7 @@ class WaveFormat:
     bytes_per_second: int
     align: int
     bits: int
+    extensible: bool = False
 
     @classmethod
     def parse(cls, fields: bytes, order: str) -> "WaveFormat":
@@ -40,9 +45,11 @@ class WaveFormat:
             order: Byte order of the file, "<" or ">".
         """
         tag, *rest = struct.unpack(f"{order}HHIIHH", fields[:16])
-        if tag == _EXTENSIBLE and len(fields) == 40:
+        extensible = tag == _EXTENSIBLE
+        if extensible and len(fields) == 40:
             (tag,) = struct.unpack(f"{order}H", fields[24:26])
-        return cls(tag, *rest)
+        channels, rate, bytes_per_second, align, bits = rest
+        return cls(tag, channels, rate, bytes_per_second, align, bits, extensible)
 
     def check(self) -> None:
         """Check that the fields agree with each other.
@@ -69,6 +76,18 @@ class WaveFormat:
                 f"has a header that contradicts itself: {self.rate} Hz and {self.align} bytes a frame, but"
                 f" {self.bytes_per_second} bytes a second"
             )
+
+    def pcm_16(self, start: int, size: int) -> Pcm16 | None:
+        """Return the place of plain 16-bit samples, or None if libsndfile must decode them.
+
+        Args:
+            start: First byte of the samples.
+            size: Bytes of samples.
+        """
+        plain = self.tag == _PCM and self.bits == 16 and not self.extensible
+        if not plain or not 1 <= self.channels <= _MOST_CHANNELS or not size or size % self.align:
+            return None
+        return Pcm16(start, size // self.align, self.channels, self.rate)
 
     @property
     def pads(self) -> bool:

@@ -32,6 +32,8 @@ class DiskFullError(OSError):
 
 def expanded(path: Path) -> Path:
     """Return a path with the home folder in place of a leading "~"; a path of an unknown home stays as it is."""
+    if not str(path).startswith("~"):
+        return path
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises where there is no home)
 
 

@@ -13,8 +13,9 @@ import soundfile as sf
 import torch
 from scipy import signal
 
-from fastser.data.audio import AudioError, change_speed, decode, decode_all
-from fastser.data.packed_audio import content_digests
+from fastser.data.audio import AudioError, change_speed, decode
+from fastser.data.contents import content_digests
+from fastser.data.decoding import decode_all
 
 RATE = 16_000
 
@@ -303,15 +304,22 @@ def test_decode_all_keeps_the_order_and_yields_errors(tmp_path: Path) -> None:
     for path, length in zip(paths, lengths, strict=True):
         sf.write(path, rng.uniform(-1, 1, length), RATE)
     paths[7].write_bytes(b"")
-    decoded = list(decode_all(paths, RATE, threads=3))
+    decoded = [one.result for one in decode_all(paths, RATE, threads=3)]
     assert isinstance(decoded[7], AudioError)
     assert [len(d) for d in decoded if not isinstance(d, AudioError)] == [n for i, n in enumerate(lengths) if i != 7]
 
 
-def test_decode_all_decodes_a_bounded_number_of_files_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1_000, 1 << 20])
+def test_decode_all_decodes_a_bounded_number_of_files_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The header declares another sample rate, so that threads decode short files too."""
     started = []
-    monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: started.append(path) or np.ones(1, np.float32))
-    stream = decode_all([tmp_path / str(i) for i in range(100)], RATE, threads=2)
+    monkeypatch.setattr(
+        "fastser.data.decoding.decode_streams", lambda path, *_: started.append(path) or np.ones(1, np.float32)
+    )
+    sf.write(tmp_path / "0", np.ones(size // 2), 2 * RATE, format="WAV")
+    stream = decode_all(100 * [tmp_path / "0"], RATE, threads=2)
     for taken in range(1, 20):
         next(stream)
         assert len(started) <= taken + 4

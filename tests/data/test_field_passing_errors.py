@@ -116,8 +116,13 @@ def test_a_file_that_could_not_be_read_is_read_by_the_next_call(
 
 
 def pack_with_trouble_after_digests(files: list[Path], kind: str, monkeypatch: pytest.MonkeyPatch) -> PackedWaveforms:
+    """Read digests, because the cache holds files of the same sizes, and then meet the trouble."""
     from fastser.data import packed_audio
 
+    content = files[0].read_bytes()
+    files[0].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    pack(files, RATE)
+    files[0].write_bytes(content)
     digests = packed_audio.content_digests(files)
     with monkeypatch.context() as patched:
         patched.setattr(packed_audio, "content_digests", lambda _: digests)

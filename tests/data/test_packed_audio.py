@@ -1,15 +1,18 @@
 """Packed waveforms: equal to decoded files, cached by content, and rebuilt if a cached file is damaged."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from fastser.data.audio import decode
-from fastser.data.packed_audio import PackedWaveforms, content_digests, pack
+from fastser.data.audio import decode, decode_streams
+from fastser.data.contents import content_digests
+from fastser.data.packed_audio import PackedWaveforms, pack
 
 RATE = 16_000
 LENGTHS = (1_000, 200, 3_000, 400)
@@ -29,7 +32,10 @@ def files(tmp_path: Path, cache: Path) -> list[Path]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Decoded files, with one entry per decoding."""
     seen: list[Path] = []
-    monkeypatch.setattr("fastser.data.audio.decode", lambda path, rate: (seen.append(path), decode(path, rate))[1])
+    monkeypatch.setattr(
+        "fastser.data.decoding.decode_streams",
+        lambda path, streams, rate: (seen.append(path), decode_streams(path, streams, rate))[1],
+    )
     return seen
 
 
@@ -57,6 +63,26 @@ def test_a_second_call_decodes_nothing(files: Sequence[Path], decoded: list[Path
     assert isinstance(again.samples, np.memmap)
     assert np.array_equal(first.samples, again.samples)
     assert first.key == again.key
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_the_first_call_reads_every_file_once(
+    files: Sequence[Path], monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    """Also where the cache holds other files, as long as their sizes differ."""
+    if other:
+        pack(files[::-1], RATE)
+    opened: list[Path] = []
+    open_path = Path.open
+
+    def count(self: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(self)
+        return open_path(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", count)
+    packed = pack(files, RATE)
+    assert [path for path in opened if path in files] == list(files)
+    assert list(packed.digests) == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 
 def test_the_key_does_not_depend_on_folder_and_name_of_a_file(files: list[Path], decoded: list[Path]) -> None:

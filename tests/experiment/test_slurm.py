@@ -139,6 +139,7 @@ def test_one_array_is_submitted_and_found_again_by_the_next_driver(
         "signal=USR2@90",
     }
     assert "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1" in lines
+    assert "export GOMP_SPINCOUNT=3000" in lines
     assert re.match(r"srun --unbuffered .* -m submitit\.core\._submit", lines[-1])
     assert (out / "slurm").stat().st_mode & 0o777 == 0o700
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import soundfile as sf
 
-from fastser.data.audio import AudioError, declared_sample_rate, open_file
+from fastser.data.audio import AudioError, declared_sample_rate
+from fastser.data.contents import open_file
 from fastser.data.file_kind import other_file
 from fastser.runtime.files import atomic_write, cache_dir, naming_full_disk
 

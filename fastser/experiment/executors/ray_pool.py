@@ -1,5 +1,6 @@
 """Pool of Ray workers: gives runs to idle workers, starts workers, collects outcomes, replaces workers that die."""
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from fastser.experiment.executors.executor import Work
 from fastser.experiment.executors.outcomes import ExecutorError, Listener, Outcome
 from fastser.experiment.executors.ray_worker import Worker
 from fastser.experiment.grid import RunId
+from fastser.runtime.openmp import waiting_of_commands
 from fastser.runtime.provenance import environment
 from fastser.training.state import Epoch
 
@@ -69,12 +71,12 @@ class Pool:
     def __init__(self, ray: Any, config: Path, cpus: int, gpus: float, work: Work) -> None:
         self._ray, self._cpus, self._gpus, self._work = ray, cpus, gpus, work
         self._store, self._stop = work.runner.store, work.stop
-        threads = str(cpus)
+        threads = {"OMP_NUM_THREADS": str(cpus), "MKL_NUM_THREADS": str(cpus)}
         self._make = ray.remote(Worker).options(
             num_cpus=cpus,
             num_gpus=gpus,
             max_concurrency=2,  # one run, and questions about its progress
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}},
+            runtime_env={"env_vars": threads | waiting_of_commands(os.environ)},
         )
         self._config = str(config)
         self._slots: list[_Slot] = []

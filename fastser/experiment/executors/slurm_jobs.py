@@ -1,6 +1,8 @@
 """Slurm jobs: submission of job arrays, and outcomes from the results folder."""
 
 import json
+import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from fastser.experiment.grid import RunId
 from fastser.experiment.options import RunOptions
 from fastser.experiment.store import Run
 from fastser.runtime.files import atomic_write
+from fastser.runtime.openmp import waiting_of_commands
 
 _DEFAULT_MINUTES = 24 * 60
 _TIME_LIMITS_IN_A_ROW = 1000  # a run continues after each of them
@@ -37,13 +40,14 @@ def submitter(folder: Path, options: RunOptions) -> submitit.Executor:
         ExecutorError: If an option is refused.
     """
     sbatch, cpus = sbatch_options(options.slurm), options.cpus_per_run
+    waiting = [f"{name}={value}" for name, value in waiting_of_commands(os.environ).items()]
     executor = submitit.SlurmExecutor(folder, max_num_timeout=_TIME_LIMITS_IN_A_ROW)
     parallel = sbatch.pop("array-parallelism", None)
     executor.update_parameters(
         job_name="fastser",
         time=minutes(sbatch.pop("time")) if "time" in sbatch else _DEFAULT_MINUTES,
         cpus_per_task=cpus,
-        setup=[f"export OMP_NUM_THREADS={cpus} MKL_NUM_THREADS={cpus}"],
+        setup=[f"export OMP_NUM_THREADS={cpus} MKL_NUM_THREADS={cpus}", f"export {shlex.join(waiting)}"],
         additional_parameters=sbatch | {"requeue": True},
         **({"array_parallelism": int(parallel)} if parallel else {}),
     )
