@@ -136,5 +136,7 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
     w_hh = w_hh.to(projected.dtype)
     if transformed():
         return reference.recurrence(projected, w_hh, reverse).transpose(0, 1)
+    if not torch.is_grad_enabled():
+        return _forward(projected, w_hh, reverse)[0].transpose(0, 1)
     hidden: Tensor = _Recurrence.apply(projected, w_hh, reverse, x, w_ih, bias)
     return changeable(hidden).transpose(0, 1)

@@ -73,11 +73,9 @@ struct Forward : Highway<Stored> {
         store(before + s * width + unit, load(x + (first + s) * size.units + unit, this->count(unit)));
     for (int64_t layer = 0; layer < size.layers; ++layer, std::swap(before, after))
       for (int64_t unit = 0; unit < size.units; unit += lanes) {
-        Tile<P, Rows, kVectors> tile;
-        tile.clear();
-        multiply(tile, before, width, panels + layer * layer_values() + unit / lanes * panel_values(), size.units);
         alignas(64) Real sums[Rows][kVectors * lanes];
-        store_sums(tile, sums[0], kVectors * lanes);
+        const Real* panel = panels + layer * layer_values() + unit / lanes * panel_values();
+        multiply<P, Rows, kVectors>(sums[0], kVectors * lanes, before, width, panel, size.units);
         for (int s = 0; s < Rows; ++s)
           store(after + s * width + unit, finish(sums[s], load(before + s * width + unit), layer, first + s, unit));
       }
@@ -137,11 +135,9 @@ struct Backward : Highway<Stored> {
         for (int64_t unit = 0; unit < U; unit += lanes)
           step(layer, first + s, unit, grads + s * columns + unit, rows + s * 2 * U + unit);
       for (int64_t unit = 0; unit < U; unit += kColumns) {
-        Tile<P, Rows, kVectors> tile;
-        tile.clear();
-        multiply(tile, rows, 2 * U, panels + 2 * (layer * blocks + unit / kColumns) * panel_values(), 2 * U);
         alignas(64) Real sums[Rows][kColumns];
-        store_sums(tile, sums[0], kColumns);
+        const Real* panel = panels + 2 * (layer * blocks + unit / kColumns) * panel_values();
+        multiply<P, Rows, kVectors>(sums[0], kColumns, rows, 2 * U, panel, 2 * U);
         for (int s = 0; s < Rows; ++s)
           for (int v = 0; v < kColumns; v += lanes) {
             Real* place = grads + s * columns + unit + v;

@@ -59,11 +59,9 @@ struct Forward {
     for (int64_t step = 0; step < size.steps; ++step, std::swap(before, after)) {
       const int64_t t = reverse ? size.steps - 1 - step : step;
       for (int64_t unit = 0; unit < size.units; unit += lanes) {
-        Tile<P, Rows, kGates> tile;
-        tile.clear();
-        if (step > 0) multiply(tile, before, width, panels + unit / lanes * panel_cells, depth);
         alignas(64) Real sums[Rows][kGates * lanes];
-        store_sums(tile, sums[0], kGates * lanes);
+        multiply<P, Rows, kGates>(sums[0], kGates * lanes, before, width, panels + unit / lanes * panel_cells,
+                                  step > 0 ? depth : 0);
         for (int s = 0; s < Rows; ++s)
           store(after + s * width + unit, finish(sums[s], t, step > 0, first + s, unit));
       }
@@ -130,12 +128,9 @@ struct Backward {
           gradients(t, step > 0, first + s, unit, rows + s * row_width + unit, grad_cell + s * width + unit,
                     through_later + s * width + unit);
       if (step == 0) return;
-      for (int64_t unit = 0; unit < size.units; unit += kColumns) {
-        Tile<P, Rows, kUnitVectors> tile;
-        tile.clear();
-        multiply(tile, rows, row_width, panels + unit / kColumns * panel_cells, depth);
-        store_sums(tile, through_later + unit, width);
-      }
+      for (int64_t unit = 0; unit < size.units; unit += kColumns)
+        multiply<P, Rows, kUnitVectors>(through_later + unit, width, rows, row_width,
+                                        panels + unit / kColumns * panel_cells, depth);
     }
   }
 

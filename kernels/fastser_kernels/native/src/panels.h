@@ -42,6 +42,7 @@ void pack_transposed(typename Product::Cell* panel, const Stored* const (&matric
     for (int64_t k = 0; k < columns; k += lanes) {
       const int count = columns - k < lanes ? static_cast<int>(columns - k) : lanes;
       Vector<Real> square[lanes];
+#pragma GCC unroll 16
       for (int j = 0; j < lanes; ++j)
         square[j] = first + j < rows ? load(matrices[m] + (first + j) * columns + k, count) : zeros<Real>();
       transpose<Real>(square);
@@ -66,29 +67,32 @@ void pack(typename Product::Cell* panel, const Stored* matrix, int64_t rows, int
     }
 }
 
-// Add the product of rows, `stride` values apart, with a panel.
+// Store the sums of a tile. Only constant indices keep a tile in registers, so read the copy in loops.
 template <class Product, int Rows, int Vectors>
-__attribute__((always_inline)) inline void multiply(Tile<Product, Rows, Vectors>& tile, const Factor<Product>* rows,
-                                                    int64_t stride, const typename Product::Cell* panel,
-                                                    int64_t depth) {
+__attribute__((always_inline)) inline void store_sums(const Tile<Product, Rows, Vectors>& tile,
+                                                      typename Product::Sum* sums, int64_t stride) {
+#pragma GCC unroll 8
+  for (int s = 0; s < Rows; ++s)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v)
+      store_exact(sums + s * stride + v * kLanes<typename Product::Sum>, tile.sums[s][v]);
+}
+
+// Store the products of rows with a panel; `sums` and `rows` have rows `sums_stride` and `stride` values apart.
+// It is a function of its own because the constants of a caller's arithmetic would take the registers of the tile.
+template <class Product, int Rows, int Vectors>
+__attribute__((noinline)) void multiply(typename Product::Sum* sums, int64_t sums_stride, const Factor<Product>* rows,
+                                        int64_t stride, const typename Product::Cell* panel, int64_t depth) {
   using Cell = typename Product::Cell;
+  Tile<Product, Rows, Vectors> tile;
+  tile.clear();
   for (int64_t k = 0; k < depth; ++k, rows += Product::kDepth, panel += Vectors * kLanes<typename Product::Sum>) {
     Cell cells[Rows];
 #pragma GCC unroll 8
     for (int s = 0; s < Rows; ++s) std::memcpy(cells + s, rows + s * stride, sizeof(Cell));
     tile.add(panel, cells);
   }
-}
-
-// Store the sums of a tile. Only constant indices keep a tile in registers, so read the copy in loops.
-template <class Product, int Rows, int Vectors>
-__attribute__((always_inline)) inline void store_sums(const Tile<Product, Rows, Vectors>& tile,
-                                                      typename Product::Sum* rows, int64_t stride) {
-#pragma GCC unroll 8
-  for (int s = 0; s < Rows; ++s)
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v)
-      store_exact(rows + s * stride + v * kLanes<typename Product::Sum>, tile.sums[s][v]);
+  store_sums(tile, sums, sums_stride);
 }
 
 // Split rows into tiles of about equal size and call `run(first, rows)`; `rows` is a compile-time constant.
