@@ -43,7 +43,7 @@ LAYERS = {
     "DenseBlock": LayerCase(lambda: DenseBlock(6, 4, 3), (2, 6, 5, 4), (2, 6, 250, 256)),
     "Transition": LayerCase(lambda: Transition(6, 5), (2, 6, 5, 4), (2, 6, 730, 730)),
     "FusedSequential": LayerCase(
-        lambda: FusedSequential(nn.Conv2d(6, 5, 1), nn.BatchNorm2d(5), nn.ReLU()), (2, 6, 5, 4), (2, 6, 730, 730)
+        lambda: FusedSequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 1)), (2, 6, 5, 4), (2, 6, 730, 730)
     ),
     "Highway": LayerCase(lambda: Highway(4, 2), (3, 4), (1000, 4)),
     "MaxPoolReLU": LayerCase(MaxPoolReLU, (2, 6, 5, 4), (2, 6, 730, 730)),

@@ -285,6 +285,7 @@ def test_compiled_equals_eager(training: bool) -> None:
 def test_only_maps_and_statistics_are_kept_for_backward() -> None:
     weight, bias, mean, var, kernel = _parameters(64)
     x = LAYOUTS["channels_last"](torch.randn(2, 64, 16, 16)).requires_grad_()
+    kernel.requires_grad_()
     run = partial(transition, x, weight, bias, mean, var, kernel, training=True, momentum=0.1, eps=EPS)
     pooled, statistics = x.nbytes // 4, 2 * mean.nbytes  # the convolution keeps the pooled maps
     assert bytes_kept_for_backward(run, weight, bias, kernel) == x.nbytes + pooled + statistics

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
-from fastser_kernels.registration import accumulation_dtype, has_kernel, operation
+from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
 from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 from fastser_kernels.transition import native, reference
 
@@ -214,6 +214,6 @@ def transition(
 
 def _mix(pooled: Tensor, kernel: Tensor) -> Tensor:
     """Return the 1x1 convolution. For few values on a CPU it is a matrix product, which takes less time to set up."""
-    if pooled.device.type != "cpu" or pooled.numel() >= FEW:
-        return F.conv2d(pooled, kernel)
-    return F.linear(pooled.permute(0, 2, 3, 1), kernel.flatten(1)).permute(0, 3, 1, 2)
+    if cpu_eager(pooled) and pooled.numel() < FEW:
+        return F.linear(pooled.permute(0, 2, 3, 1), kernel.flatten(1)).permute(0, 3, 1, 2)
+    return F.conv2d(pooled, kernel)
