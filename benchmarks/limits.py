@@ -1,7 +1,7 @@
-"""Limits of the machine, measured in the same run: the speed of a large copy and of a large matrix product.
+"""Limits of the machine, measured in the same run: the speed of a large copy, and that of arithmetic.
 
-PyTorch offers a matrix product as `@` and as a 1x1 convolution. On a CPU the two come from different libraries, so the
-faster one is the limit.
+The limit of arithmetic is the fastest of a large matrix product, the same as a 1x1 convolution (on a CPU it comes from
+another library), and multiply-adds on registers alone, where the compiled kernels are installed.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,14 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from fastser_kernels.native.calls import INT, OUTPUT, NativeFunction
+from fastser_kernels.native.library import native
 
 from benchmarks.timing import on_cpu, on_gpu
 
 COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 4 * 2**30}
 MATRIX = {"cpu": 1280, "cuda": 8192}
+REGISTER_ROUNDS = 2_000_000
 ROUNDS = 5
 
 
@@ -24,7 +27,7 @@ class Limits:
 
     Attributes:
         bytes_per_second: Bytes that a large copy reads and writes per second.
-        flops_per_second: FLOPs per second of a large matrix product.
+        flops_per_second: FLOPs per second of the fastest arithmetic.
     """
 
     bytes_per_second: float
@@ -47,4 +50,20 @@ def limits(device_type: str, dtype: torch.dtype) -> Limits:
         run = on_cpu(call) if device_type == "cpu" else on_gpu(lambda call=call: call, tuple)
         run()
         seconds.append(median(run() for _ in range(ROUNDS)))
-    return Limits(8 * n / seconds[0], 2 * size**3 / min(seconds[1:]))
+    product = 2 * size**3 / min(seconds[1:])
+    return Limits(8 * n / seconds[0], max(product, _on_registers(dtype) if device_type == "cpu" else 0.0))
+
+
+_peak = NativeFunction("peak", flops=OUTPUT, rounds=INT)
+
+
+def _on_registers(dtype: torch.dtype) -> float:
+    """Return the FLOPs per second of multiply-adds on the registers of all threads, or 0 without compiled kernels."""
+    if native().library is None:
+        return 0.0
+    flops = torch.zeros(1, dtype=torch.float64)
+    threads = torch.get_num_threads()
+    run = on_cpu(lambda: _peak(dtype, flops=flops, rounds=REGISTER_ROUNDS, threads=threads))
+    run()
+    seconds = median(run() for _ in range(ROUNDS))
+    return threads * REGISTER_ROUNDS * float(flops) / seconds

@@ -116,10 +116,11 @@ def _saved(workload: Workload, name: str, inputs: tuple[Any, ...]) -> int | None
 
 
 def _ratios(name: str, samples: dict[str, list[float]]) -> dict[str, float]:
-    """Return the speedups over eager and compiled PyTorch: the medians of the ratios of all rounds."""
+    """Return the speedups over the baselines: the medians of the ratios of all rounds."""
+    own = samples[name]
     return {
-        f"times_{base}": round(median(b / own for b, own in zip(samples[base], samples[name], strict=True)), 3)
-        for base in ("eager", "compile")
+        f"times_{base.replace(' ', '_')}": round(median(b / o for b, o in zip(samples[base], own, strict=True)), 3)
+        for base in ("eager", "eager float32", "compile")
         if base in samples
     }
 

@@ -64,6 +64,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "x eager, repeated runs": lambda row: ", ".join(
         "-" if times is None else format(times, ".2f") for times in row["extra_info"].get("repeats", [])
     ),
+    "x eager float32": _number("times_eager_float32", ".2f"),
     "x compile": _number("times_compile", ".2f"),
     "GB/s": _per_second("bytes_per_second"),
     "GFLOP/s": _per_second("flops_per_second"),
@@ -79,12 +80,12 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 NOTES = """
 - Times are medians over rounds. In each round all providers take turns.
-- `x eager` and `x compile` are speedups over eager and compiled PyTorch: medians of the ratios of all rounds. Above
-  1, the provider is faster.
+- `x eager` and `x compile` are speedups over eager and compiled PyTorch in the dtype of the case: medians of the ratios
+  of all rounds. Above 1, the provider is faster. `x eager float32` is the speedup of a bfloat16 case over float32.
 - `x eager, repeated runs` are the speedups over eager in repeated runs of the same commit.
 - `GB/s` and `GFLOP/s` are the bytes and FLOPs that the operation *must* move and do (`ideal_bytes` and `ideal_flops`
   beside each kernel), divided by the median.
-- `% of limit` compares the operation with a large copy (by bytes) and a large matrix product (by FLOPs) that were
+- `% of limit` compares the operation with a large copy (by bytes) and the fastest arithmetic (by FLOPs) that were
   measured in the same process. The larger share is shown.
 - `peak MB` is the most memory that a call holds at one time. `saved MB` is the size of the tensors that its forward
   pass saves for the backward pass.
@@ -161,7 +162,7 @@ def page(runs: Sequence[dict[str, Any]], repeats: Sequence[dict[str, Any]] = ())
 def _limits(rows: Iterable[Row]) -> list[str]:
     """Return the smallest and the largest of each limit. Every case measures its own."""
     lines = []
-    for title, name in (("copy", "limit_bytes_per_second"), ("matrix product", "limit_flops_per_second")):
+    for title, name in (("copy", "limit_bytes_per_second"), ("arithmetic", "limit_flops_per_second")):
         values = sorted({row["extra_info"][name] for row in rows if name in row["extra_info"]})
         if values:
             unit = "GB/s" if title == "copy" else "GFLOP/s"

@@ -74,6 +74,8 @@ def workload(
     forward_flops, backward_flops = ideal_flops(n * t * f, channels, growth_rate, layers)
     weights = {"forward": (1, 0), "backward": (0, 1), "forward + backward": (1, 1), "input gradient": (1, 0.5)}[mode]
     more, missing = compiled(reference.dense_block, provider, device)
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        more = _other_precisions(provider) | more
     blocks = {name: with_own_statistics(f) for name, f in (("eager", reference.dense_block), ("fastser", dense_block))}
     return Workload(
         dtype=dtype,
@@ -89,14 +91,35 @@ def workload(
     )
 
 
-def _cases(shape: Shape, growth_rate: int, layers: int, modes: Sequence[str], devices: tuple[str, ...]) -> list[Case]:
-    text = f"{list(shape)}, G {growth_rate}, L {layers}"
+def _other_precisions(provider: Callable[..., Any]) -> dict[str, Any]:
+    """Return eager PyTorch on float32 maps, and under autocast, for a case with bfloat16 maps."""
+
+    def in_float32(x: Tensor, *lists: Any, **settings: Any) -> Tensor:
+        return reference.dense_block(x.float(), *lists, **settings).to(x.dtype)
+
+    def under_autocast(x: Tensor, *lists: Any, **settings: Any) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return reference.dense_block(x, *lists, **settings)
+
+    return {"eager float32": provider(in_float32), "eager autocast": provider(under_autocast)}
+
+
+def _cases(
+    shape: Shape,
+    growth_rate: int,
+    layers: int,
+    modes: Sequence[str],
+    devices: tuple[str, ...],
+    dtype: torch.dtype | None = None,
+) -> list[Case]:
+    text = f"{list(shape)}, G {growth_rate}, L {layers}{', bfloat16' if dtype else ''}"
+    others = ("eager float32", "eager autocast") if dtype else ()
     return [
         Case(
             f"dense block, {mode}",
             text,
-            ("eager", *COMPILED, "fastser"),
-            partial(workload, shape=shape, growth_rate=growth_rate, layers=layers, mode=mode),
+            ("eager", *others, *COMPILED, "fastser"),
+            partial(workload, shape=shape, growth_rate=growth_rate, layers=layers, mode=mode, dtype=dtype),
             devices,
         )
         for mode in modes
@@ -106,6 +129,7 @@ def _cases(shape: Shape, growth_rate: int, layers: int, modes: Sequence[str], de
 MODES = ("forward", "backward", "forward + backward", "input gradient")
 CASES = [
     *_cases((8, 48, 64, 128), 24, 6, MODES, ("cpu",)),
+    *_cases((8, 48, 64, 128), 24, 6, ("forward", "forward + backward", "input gradient"), ("cpu",), torch.bfloat16),
     *_cases((8, 192, 64, 32), 24, 6, ("forward + backward",), ("cpu",)),
     *_cases((16, 16, 32, 16), 8, 3, ("forward + backward",), ("cpu",)),
     *_cases((64, 48, 128, 64), 24, 6, MODES, ("cuda",)),

@@ -1,7 +1,7 @@
 """One training step of each model: forward, backward and Adam on a batch with mixup.
 
-"eager" is the same architecture of plain PyTorch modules. On a GPU all providers compute in bfloat16, and "fastser" is
-compiled, as in the main job. Dropout is off, so that all providers compute the same.
+"eager" is the same architecture of plain PyTorch modules, in bfloat16 under autocast. On a GPU all providers compute in
+bfloat16, and "fastser" is compiled, as in the main job. Dropout is off, so that all providers compute the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from fastser.settings import SCALES
 from fastser.training.loss import batch_loss, loss_function
 
 
-def workload(device: torch.device, name: str, scale: str, batch: int) -> Workload:
+def workload(device: torch.device, name: str, scale: str, batch: int, precision: Precision = "float32") -> Workload:
     settings = SCALES[scale]
     sizes = settings.model.model_copy(update={"dropout": 0.0})
     shape = batch, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
@@ -66,16 +66,17 @@ def workload(device: torch.device, name: str, scale: str, batch: int) -> Workloa
         loss.backward()
         return [value.detach().to(device) for value in (loss, *_gradients(wide))]
 
-    precision: Precision = "bfloat16" if device.type == "cuda" else "float32"
     eager_loss = partial(batch_loss, precision=precision)
     providers: dict[str, Callable[..., Call]] = {"eager": provider(eager_loss)}
     if device.type == "cuda":
         more, missing = compiled(eager_loss, provider, device)
     else:
         more, missing = {}, dict.fromkeys(COMPILED, "compiling a whole model takes a minute on a CPU")
+        if precision == "bfloat16":
+            more["eager float32"] = provider(partial(batch_loss, precision="float32"))
     providers |= more | {"fastser": step(model, loss_function(device, precision))}
     return Workload(
-        dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+        dtype=getattr(torch, precision),
         inputs=inputs,
         providers=providers,
         exact=exact,
@@ -91,14 +92,17 @@ def _gradients(model: nn.Module) -> list[Tensor]:
     return [torch.stack([gradient.norm() for gradient in gradients]).sort().values]
 
 
-def _case(name: str, scale: str, batch: int, device: str) -> Case:
-    build = partial(workload, name=name, scale=scale, batch=batch)
-    shape = f"{MODELS[name].title}, {scale} scale, {batch} segments"
-    return Case("training step", shape, ("eager", *COMPILED, "fastser"), build, (device,))
+def _case(name: str, scale: str, batch: int, device: str, precision: Precision) -> Case:
+    build = partial(workload, name=name, scale=scale, batch=batch, precision=precision)
+    on_cpu_in_bfloat16 = device == "cpu" and precision == "bfloat16"
+    shape = f"{MODELS[name].title}, {scale} scale, {batch} segments{', bfloat16' if on_cpu_in_bfloat16 else ''}"
+    others = ("eager float32",) if on_cpu_in_bfloat16 else ()
+    return Case("training step", shape, ("eager", *others, *COMPILED, "fastser"), build, (device,))
 
 
 CASES = [
-    *(_case(name, "paper", 8, "cpu") for name in MODELS),
-    *(_case(name, "quick", 16, "cpu") for name in MODELS),
-    *(_case(name, "paper", 64, "cuda") for name in MODELS),
+    *(_case(name, "paper", 8, "cpu", "float32") for name in MODELS),
+    *(_case(name, "paper", 8, "cpu", "bfloat16") for name in MODELS),
+    *(_case(name, "quick", 16, "cpu", "float32") for name in MODELS),
+    *(_case(name, "paper", 64, "cuda", "bfloat16") for name in MODELS),
 ]
