@@ -16,7 +16,7 @@ from torch import Tensor
 from fastser_kernels.checks import check_floating, check_shape
 from fastser_kernels.max_pool_relu import native, reference
 from fastser_kernels.registration import has_kernel, operation
-from fastser_kernels.transforms import backward_needs_aten
+from fastser_kernels.transforms import backward_needs_aten, changeable
 
 
 @operation("max_pool_relu_forward", cpu=native.forward, triton="max_pool_relu.kernels:forward")
@@ -85,6 +85,6 @@ def max_pool_relu(x: Tensor) -> Tensor:
     if x.shape[2] < 2 or x.shape[3] < 2:
         raise ValueError(f"x must have at least 2 rows and 2 columns, got {list(x.shape)}")
     if not has_kernel(x):
-        return reference.max_pool_relu(x)
+        return changeable(reference.max_pool_relu(x))
     y: Tensor = _MaxPoolReLU.apply(x)
     return y
