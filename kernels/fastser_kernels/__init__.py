@@ -1,7 +1,7 @@
 """The hot paths of fastser as functions of tensors. The package needs torch only and works without the rest of fastser.
 
-Each family of operations has its own folder. On a GPU the operations are Triton kernels. On a CPU they are ATen calls
-on blocks that stay in its caches. Feature maps are `[N, C, T, F]` (time before frequency) and, for speed, channels_last
+Each family of operations has its own folder. On a GPU the operations are Triton kernels. On a CPU they are compiled
+C++ (`native/`). Feature maps are `[N, C, T, F]` (time before frequency) and, for speed, channels_last
 in memory.
 """
 
