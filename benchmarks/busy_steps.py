@@ -72,8 +72,8 @@ def step_seconds(name: str) -> dict[str, float]:
     size = QUICK.spectrogram.segment_frames, QUICK.spectrogram.num_bins
     model = build_model(name, settings=QUICK.model, segment_frames=size[0], num_bins=size[1])
     x, y = torch.randn(BATCH, *size), torch.randint(4, (BATCH,))
-    optimizer = torch.optim.Adam(model.parameters(), foreach=True)
-    compute_loss = loss_function(x.device)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    compute_loss = loss_function(x.device, "float32")
 
     def steps(for_seconds: float) -> float:
         seconds: list[float] = []

@@ -13,7 +13,7 @@ MIN_POWER, MAX_POWER = 1e-37, 1e37
 def check_positive(**values: int) -> None:
     """Raise TypeError unless every value is a whole number, and ValueError unless every value is at least 1."""
     for name, value in values.items():
-        if not hasattr(value, "__index__"):
+        if not torch.compiler.is_compiling() and not hasattr(value, "__index__"):
             raise TypeError(f"{name} must be a whole number, got {value!r}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

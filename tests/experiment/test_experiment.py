@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fastser_kernels.native.library import native
 from fastser_kernels.registration import reference_kernels_active
 from small_runs import SMALL, stand_in_experiment
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from fastser.evaluation.inference import posteriors, result_of, validation_score
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
 from fastser.models import MODELS
+from fastser.runtime.provenance import environment
 from fastser.training import loop
 from fastser.training.state import Epoch
 
@@ -196,6 +198,7 @@ def test_results_carry_their_classes_and_the_kernels_that_computed_them(experime
     fused = experiment.run(point)
     reference = replace(experiment, use_reference=True).run(point)
     assert fused.metadata["classes"] == reference.metadata["classes"] == ["angry", "happy", "neutral", "sad"]
-    assert fused.metadata["environment"]["kernels"] == "fused"
+    assert fused.metadata["environment"]["kernels"] == environment("cpu")["kernels"]
+    assert fused.metadata["environment"]["kernels"].startswith("fused") == (native().library is not None)
     assert reference.metadata["environment"]["kernels"].startswith("reference")
     assert not reference_kernels_active()

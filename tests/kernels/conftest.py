@@ -6,11 +6,17 @@ test_interpreter.py). With `-m gpu` the kernels run on a GPU.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import fastser_kernels
 import pytest
 import torch
 from cases import NO_GPU
+from fastser_kernels.native.library import native
 from fastser_kernels.registration import INTERPRETED
+
+FAMILIES = tuple(sorted(path.parent.name for path in Path(fastser_kernels.__file__).parent.glob("*/op.py")))
+"""Names of the families of operations, with which the names of their test files begin."""
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -27,6 +33,14 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     if INTERPRETED and request.param == torch.bfloat16:
         pytest.skip("Triton's interpreter truncates when it stores bf16, and multiplies its bit patterns")
     return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def computed_by_a_kernel(request: pytest.FixtureRequest) -> None:
+    """Skip the cases of an operation on a CPU without compiled kernels: a reference would be compared with itself."""
+    family = request.module.__name__.removeprefix("test_").startswith(FAMILIES)
+    if family and not INTERPRETED and native().library is None and not request.node.get_closest_marker("gpu"):
+        pytest.skip(f"no compiled kernels: {native().reason}")
 
 
 @pytest.fixture(autouse=True)
