@@ -34,8 +34,7 @@ def workload(device: torch.device, name: str, scale: str, batch: int, precision:
         return torch.randn(shape, device=device), own, other, torch.rand(batch, device=device)
 
     def step(of: nn.Module, loss: Callable[..., Tensor]) -> Callable[..., Call]:
-        on_gpu = device.type == "cuda"
-        optimizer = torch.optim.Adam(of.parameters(), lr=1e-4, foreach=not on_gpu, fused=on_gpu)
+        optimizer = torch.optim.Adam(of.parameters(), lr=1e-4, fused=True)
 
         def prepare(*given: Any) -> Call:
             first = True
