@@ -33,7 +33,7 @@ def training_step(name: str, settings: Settings, precision: Precision) -> Callab
     size = settings.spectrogram.segment_frames, settings.spectrogram.num_bins
     torch.manual_seed(0)
     model = build_model(name, settings=settings.model, segment_frames=size[0], num_bins=size[1])
-    optimizer = torch.optim.Adam(model.parameters(), foreach=True)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
     batch = settings.training.batch_size
     x, labels = torch.randn(batch, *size), torch.randint(4, (batch,))
     compute_loss = loss_function(x.device, precision)

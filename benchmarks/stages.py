@@ -34,6 +34,9 @@ from fastser.training.loss import loss_function
 ROUNDS = 7
 STEPS = 4
 KINDS = {
+    "dense blocks and other operations of fastser": (
+        "fastser_kernels::",
+    ),  # one event per call; no operation of ATen runs inside
     "convolution": ("convolution", "conv2d"),
     "matrix products and LSTM": ("mm", "linear", "rnn", "lstm"),
     "pooling": ("pool",),
@@ -64,7 +67,7 @@ def shares(call: Callable[[], object]) -> tuple[float, dict[str, float]]:
         wall = time.perf_counter() - began
     spent: Counter[str] = Counter()
     for event in trace.key_averages():
-        if event.key.startswith("aten::"):
+        if event.key.startswith(("aten::", "fastser_kernels::")):
             spent[_kind(event.key)] += event.self_cpu_time_total / 1e6
     shared = {kind: own / wall for kind, own in spent.most_common()}
     return median(seconds), shared | {OUTSIDE: max(1.0 - sum(shared.values()), 0.0)}
@@ -129,7 +132,7 @@ def report(settings: Settings, name: str, batch: int, *, reference: bool) -> lis
     torch.manual_seed(0)
     model = build_model(name, settings=settings.model, segment_frames=size[0], num_bins=size[1])
     x, y = torch.randn(batch, *size), torch.randint(4, (batch,))
-    optimizer = torch.optim.Adam(model.parameters(), foreach=True)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
     attack = BIM(model, settings.attack.eps, settings.attack.eps * settings.attack.bim_relative_step, STEPS)
     compute_loss = loss_function(x.device, "float32")
 

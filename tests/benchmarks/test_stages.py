@@ -17,6 +17,20 @@ def assumed_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("fastser_kernels::lstm_forward", "dense blocks and other operations of fastser"),
+        ("aten::lstm", "matrix products and LSTM"),
+        ("aten::convolution_backward", "convolution"),
+        ("aten::relu_", stages.ELEMENTWISE),
+    ],
+)
+def test_kinds_of_work(name: str, kind: str) -> None:
+    assert stages._kind(name) == kind
+
+
+@pytest.mark.fast
 @pytest.mark.parametrize("part", ["shares", "Flops"])
 def test_a_stage_that_fails_leaves_the_kernels_as_they_were(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = []
