@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,19 @@ def test_dry_run_shows_the_grid_and_writes_nothing(everything: Options, tmp_path
 
 
 def raise_when_a_run_ends(monkeypatch: pytest.MonkeyPatch, *signals: signal.Signals) -> None:
-    """Send signals to this process when the first run ends."""
+    """Send signals to this process when the first run ends, each after the one before has been handled.
+
+    Python handles a signal some instructions later if other threads run, and two pending signals as one.
+    """
     finished = Display.finished
 
     def interrupted(display: Display, outcome: Any) -> None:
         finished(display, outcome)
         for number in signals:
+            handler = signal.getsignal(number)
             signal.raise_signal(number)
+            while signal.getsignal(number) is handler:  # handled, it restores another handler or raises
+                time.sleep(0.001)
 
     monkeypatch.setattr(Display, "finished", interrupted)
 
