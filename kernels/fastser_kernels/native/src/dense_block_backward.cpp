@@ -353,7 +353,7 @@ struct DenseBackward {
     write_all(own_bands, -1, own);
   }
 
-  // Run a layer over some bands. `keeper` is the thread in whose part of `gradient` their image lies, if by images.
+  // Run a layer over some bands. By images, `gradient` holds one image per thread.
   void run_layer(int64_t layer, int thread, Range some, const Scratch& own) {
     const Normalisation<Real> norm = normalisation(own);
     const int64_t channels = sizes.inputs(layer);
