@@ -4,9 +4,20 @@ Utterances of one speaker resemble each other, so ten speakers with a hundred ut
 a thousand. Every number here is about new speakers and, where a system was trained several times, new trainings.
 """
 
-from fastser.evaluation.statistics.difference import Difference, difference
+from fastser.evaluation.statistics.difference import Difference, difference, difference_of
 from fastser.evaluation.statistics.holm import holm
-from fastser.evaluation.statistics.interval import Interval, interval
+from fastser.evaluation.statistics.interval import Interval, interval, interval_of
+from fastser.evaluation.statistics.recall import Counts
 from fastser.evaluation.statistics.sample import Sample
 
-__all__ = ["Difference", "Interval", "Sample", "difference", "holm", "interval"]
+__all__ = [
+    "Counts",
+    "Difference",
+    "Interval",
+    "Sample",
+    "difference",
+    "difference_of",
+    "holm",
+    "interval",
+    "interval_of",
+]

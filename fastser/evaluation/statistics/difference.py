@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fastser.evaluation.statistics.recall import RESAMPLES, Counts
+from fastser.evaluation.statistics.recall import RESAMPLES, Counts, independent_variance
 from fastser.evaluation.statistics.sample import NOT_TESTED, Sample
 
 POWER = 0.8
@@ -72,7 +72,20 @@ def difference(
         '0.25, from 0.21 to 0.29, p 0.031'
     """
     _check_paired(a, b)
-    counts = Counts(*(np.stack(pair) for pair in zip(a.counts(metric), b.counts(metric), strict=True)))
+    correct, tested = (np.stack(pair) for pair in zip(a.counts(metric), b.counts(metric), strict=True))
+    counts = Counts(correct, tested, independent_variance(correct, tested))
+    return difference_of(counts, level=level, seed=seed, resamples=resamples)
+
+
+def difference_of(counts: Counts, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> Difference:
+    """Compare the counts of two systems, as `difference` does.
+
+    Args:
+        counts: Counts of two systems that tested the same utterances.
+        level: As in `difference`.
+        seed: As in `difference`.
+        resamples: As in `difference`.
+    """
     value, error = counts.value, counts.standard_error()
     if np.isnan(error):
         return Difference(value, -1.0, 1.0, 1.0, 1.0)

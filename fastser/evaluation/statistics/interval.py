@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastser.evaluation.statistics.recall import RESAMPLES, Counts
+from fastser.evaluation.statistics.recall import RESAMPLES, Counts, independent_variance
 from fastser.evaluation.statistics.sample import Sample
 
 
@@ -49,7 +49,20 @@ def interval(
         >>> f"{found.value:.2f}, from {found.low:.2f} to {found.high:.2f}"
         '0.85, from 0.75 to 0.94'
     """
-    counts = Counts(*(part[None] for part in sample.counts(metric)))
+    correct, tested = (part[None] for part in sample.counts(metric))
+    counts = Counts(correct, tested, independent_variance(correct, tested))
+    return interval_of(counts, level=level, seed=seed, resamples=resamples)
+
+
+def interval_of(counts: Counts, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Return the value of the counts of one system with its confidence interval, as `interval` does.
+
+    Args:
+        counts: Counts of one system.
+        level: As in `interval`.
+        seed: As in `interval`.
+        resamples: As in `interval`.
+    """
     value, error = counts.value, counts.standard_error()
     if np.isnan(error):
         return Interval(value, 0.0, 1.0)

@@ -35,10 +35,15 @@ class Counts:
     Attributes:
         correct: Correct utterances, float64 [systems, repeats, units, groups].
         tested: Tested utterances, in the same shape.
+        least_variance: Variance that the value has at least, such as that of independent utterances. Units that happen
+            to be equal are no certainty.
+
+    A plain mean over units is a special case: `correct` holds the number of each unit, and `tested` ones.
     """
 
     correct: Array
     tested: Array
+    least_variance: float = 0.0
 
     @property
     def units(self) -> int:
@@ -59,8 +64,7 @@ class Counts:
     def standard_error(self) -> float:
         """Return the standard error of the value for new units and new repeats. It is NaN for a single unit.
 
-        The variance between repeats counts without the part that the units already explain. The result is at least the
-        error of independent utterances: units that happen to be equal are no certainty.
+        The variance between repeats counts without the part that the units already explain.
         """
         if self.units == 1:
             return float("nan")
@@ -69,7 +73,7 @@ class Counts:
         if (repeats := len(self.by_repeat)) > 1:
             by_units = _jackknife(without_one - without_one.mean(axis=0)).sum() / (repeats - 1)
             variance += max(float(self.by_repeat.var(ddof=1) - by_units), 0.0) / repeats
-        return float(np.sqrt(max(variance, self._independent_variance())))
+        return float(np.sqrt(max(variance, self.least_variance)))
 
     def quantiles(self, level: float, seed: int, resamples: int) -> tuple[float, float]:
         """Return the two quantiles of (estimate - truth) / standard error that enclose a share `level` of new samples.
@@ -125,21 +129,27 @@ class Counts:
         tested = _total(self.tested, weights)[..., None, :] - drawn * self.tested[:, None]
         return _mean_recall(correct, tested)
 
-    def _independent_variance(self) -> float:
-        """Return the variance if utterances were independent, with two correct and two wrong ones added per group.
 
-        For two systems, one more utterance per group counts as different.
-        """
-        tested, correct = (part.mean(axis=1).sum(axis=1) for part in (self.tested[:1], self.correct))
-        occurring = tested[0] > 0
-        number = tested[0][occurring]
-        if len(correct) == 1:
-            share = (correct[0][occurring] + 2) / (number + 4)
-            variances = share * (1 - share) / (number + 4)
-        else:
-            changed = np.abs(self.correct[-1] - self.correct[0]).mean(axis=0).sum(axis=0)[occurring]
-            variances = (changed + 1) / number**2
-        return float(variances.sum() / occurring.sum() ** 2)
+def independent_variance(correct: Array, tested: Array) -> float:
+    """Return the variance of a mean recall if utterances were independent.
+
+    For one system, two correct and two wrong utterances are added to each group (Agresti and Coull 1998). For two, one
+    more utterance of each group counts as different.
+
+    Args:
+        correct: As in `Counts`.
+        tested: As in `Counts`.
+    """
+    number = tested[0].mean(axis=0).sum(axis=0)
+    occurring = number > 0
+    number = number[occurring]
+    if len(correct) == 1:
+        share = (correct[0].mean(axis=0).sum(axis=0)[occurring] + 2) / (number + 4)
+        variances = share * (1 - share) / (number + 4)
+    else:
+        changed = np.abs(correct[-1] - correct[0]).mean(axis=0).sum(axis=0)[occurring]
+        variances = (changed + 1) / number**2
+    return float(variances.sum() / occurring.sum() ** 2)
 
 
 def _total(counts: Array, weights: Array) -> Array:
