@@ -19,6 +19,7 @@ def result(seed: int, classes: int = 4, utterances: int = 40) -> ConditionResult
         rng.dirichlet(np.ones(4), utterances).astype(np.float32),
         rng.integers(0, classes, utterances),
         [f"utterance-{n}" for n in range(utterances)],
+        [f"speaker-{n % 3}" for n in range(utterances)],
     )
 
 

@@ -60,9 +60,10 @@ def utterance_means(
 
 
 def result_of(subset: Subset, posteriors: Tensor) -> ConditionResult:
-    """Return posteriors [utterances, classes] together with the true labels."""
+    """Return posteriors [utterances, classes] together with the true labels and the speakers."""
     labels = subset.dataset.labels[list(subset.utterances)].cpu().numpy()
-    return ConditionResult(posteriors.float().cpu().numpy(), labels, subset.utterance_ids)
+    speakers = [subset.dataset.corpus.utterances[i].speaker for i in subset.utterances]
+    return ConditionResult(posteriors.float().cpu().numpy(), labels, subset.utterance_ids, speakers)
 
 
 def validation_score(subset: Subset, metric: str) -> Callable[[nn.Module, Normalisation, Callable[[], None]], float]:

@@ -34,19 +34,26 @@ class ConditionResult:
         posteriors: float32 [utterances, classes], columns in the order of the corpus' classes.
         labels: True labels, int64 [utterances].
         utterance_ids: Utterance ids, in the same order.
+        speakers: Speakers of the utterances, in the same order.
     """
 
     posteriors: NDArray[np.float32]
     labels: NDArray[np.int64]
     utterance_ids: list[str]
+    speakers: list[str]
 
     @property
     def confusion(self) -> NDArray[np.int64]:
         """Number of utterances by truth (row) and most probable class (column), int64 [classes, classes]."""
-        classes = self.posteriors.shape[1]
-        counts = np.zeros((classes, classes), np.int64)
-        np.add.at(counts, (self.labels, self.posteriors.argmax(axis=1)), 1)
-        return counts
+        return sum(self.by_speaker.values(), np.zeros((self.posteriors.shape[1],) * 2, np.int64))
+
+    @property
+    def by_speaker(self) -> dict[str, NDArray[np.int64]]:
+        """Confusion matrix of each speaker, in the order of their names."""
+        names, codes = np.unique(np.array(self.speakers, dtype=np.str_), return_inverse=True)
+        counts = np.zeros((len(names), *(self.posteriors.shape[1],) * 2), np.int64)
+        np.add.at(counts, (codes, self.labels, self.posteriors.argmax(axis=1)), 1)
+        return dict(zip(names.tolist(), counts, strict=True))
 
     @property
     def uar(self) -> float:

@@ -29,7 +29,7 @@ from fastser.runtime.files import atomic_write, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
 """Number that is raised whenever an earlier version could not read the files of this one."""
 
 
@@ -53,12 +53,14 @@ class Run:
     Attributes:
         id: Its identity.
         confusions: Confusion matrix by condition, int64 [classes, classes].
+        by_speaker: Confusion matrices by condition and speaker.
         metrics: Values of all registered metrics, fractions, by condition and metric.
         metadata: Settings, versions, seeds, times and epochs.
     """
 
     id: RunId
     confusions: Mapping[str, NDArray[np.int64]]
+    by_speaker: Mapping[str, Mapping[str, NDArray[np.int64]]]
     metrics: Mapping[str, Mapping[str, float]]
     metadata: Mapping[str, Any]
 
@@ -134,6 +136,7 @@ class ResultStore:
                     archive[f"{condition}/posteriors"],
                     archive[f"{condition}/labels"],
                     archive[f"{condition}/utterance_ids"].tolist(),
+                    archive[f"{condition}/speakers"].tolist(),
                 )
                 for condition in _conditions_in(archive)
             }
@@ -169,6 +172,7 @@ class ResultStore:
             arrays[f"{name}/posteriors"] = result.posteriors
             arrays[f"{name}/labels"] = result.labels
             arrays[f"{name}/utterance_ids"] = np.array(result.utterance_ids, dtype=np.str_)
+            arrays[f"{name}/speakers"] = np.array(result.speakers, dtype=np.str_)
         with writing(self._json(run_id.key)):
             with atomic_write(self._npz(run_id.key)) as part, part.open("wb") as stream:
                 np.savez_compressed(stream, **arrays)
@@ -338,13 +342,20 @@ class ResultStore:
                 if record["key"] != key or _conditions_in(archive) != list(conditions):
                     raise ValueError("the two files do not belong together")
             run_id, metadata = RunId.from_json(record["identity"]), dict(record["metadata"])
-            confusions = {name: _confusion(values) for name, values in conditions.items()}
+            by_speaker = {
+                name: {speaker: _counts(matrix) for speaker, matrix in values["by_speaker"].items()}
+                for name, values in conditions.items()
+            }
+            confusions = {name: _counts(values["confusion"]) for name, values in conditions.items()}
+            sums = {name: np.sum([*of_speakers.values()], axis=0) for name, of_speakers in by_speaker.items()}
+            if any((sums[name] != confusion).any() for name, confusion in confusions.items()):
+                raise ValueError("the confusion matrices of its speakers do not add up")
             if run_id.key != key:
                 raise ValueError("it belongs to another run")
         except Exception as error:  # a foreign file can be wrong in any way
             self._warn(self._json(key), error, "this run is done again", " or its .npz")
             return None
-        return Run(run_id, confusions, self._metrics(key, conditions), metadata)
+        return Run(run_id, confusions, by_speaker, self._metrics(key, conditions), metadata)
 
     def _warn(self, path: Path, error: Exception, consequence: str, or_another: str = "") -> None:
         if path.name not in self._warned:
@@ -361,8 +372,8 @@ def _known_format(record: Any) -> dict[str, Any]:
     return found
 
 
-def _confusion(metrics: Mapping[str, Any]) -> NDArray[np.int64]:
-    counts = np.array(metrics["confusion"], np.int64)
+def _counts(matrix: Any) -> NDArray[np.int64]:
+    counts = np.array(matrix, np.int64)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.min() < 0:
         raise ValueError("the confusion matrix is not a square of counts")
     return counts
@@ -388,6 +399,7 @@ def _condition_record(result: ConditionResult, key: str) -> dict[str, Any]:
         **{metric.name: _value(metric, result, key) for metric in METRICS.values()},
         "utterances": len(result.labels),
         "confusion": result.confusion.tolist(),
+        "by_speaker": {speaker: counts.tolist() for speaker, counts in result.by_speaker.items()},
     }
 
 

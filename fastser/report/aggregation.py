@@ -7,13 +7,16 @@ its folds are finished. As long as there is no such repeat, the unfinished repea
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastser.evaluation.metrics import METRICS, accuracy_of, uar_of
+from fastser.evaluation.statistics import Interval
 from fastser.experiment.grid import RunId
 from fastser.experiment.store import Run
+from fastser.report.evidence import interval_of_cell, units_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Score:
         planned_repeats: Number of repeats in the plan.
         finished: Number of finished runs, including those of incomplete repeats.
         planned: Number of runs in the plan.
+        units: Counts by repeat and speaker (`fastser.report.evidence`), or None where a repeat lacks a fold.
     """
 
     by_repeat: tuple[float, ...]
@@ -39,6 +43,14 @@ class Score:
     planned_repeats: int
     finished: int
     planned: int
+    units: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """95 % interval of the mean UAR for new speakers and new trainings, or None for a single speaker."""
+        if self.units is None or self.units[0].shape[1] < 2:
+            return None
+        return interval_of_cell(self.units, self.confusion)
 
     @property
     def mean(self) -> float:
@@ -108,6 +120,7 @@ class Scores:
             planned_repeats=len(planned),
             finished=len(finished),
             planned=planned.total(),
+            units=units_of(counting, condition),
         )
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from scipy.special import stdtrit
-
+from fastser.evaluation.statistics import holm
 from fastser.report.aggregation import Score, Scores
 from fastser.report.context import ReportContext
+from fastser.report.evidence import difference_of_cells, interval_of_cell
 from fastser.report.published import Claim, published
 
 SIGNIFICANCE = 0.05
-"""Two-sided significance level of a claim. Its comparisons share it evenly (Bonferroni)."""
+"""Chance of a false difference among all comparisons of a claim under one condition (Holm)."""
 
 Verdict = Literal["holds", "does not hold", "not decided", "not planned"]
 
@@ -30,20 +30,21 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class _Estimate:
-    """A mean UAR, the variance of the mean, and the degrees of freedom. A quoted number has no variance."""
+class _Comparison:
+    """Difference of UAR in the claimed direction: its p-value, and the smallest difference that would be seen."""
 
-    mean: float
-    variance: float = 0.0
-    freedom: float = math.inf
+    value: float
+    p: float
+    smallest_detectable: float
 
 
 def judge(context: ReportContext) -> list[Judgement]:
     """Judge every claim on every task and condition it names.
 
     A claim is a set of comparisons "a < b". It holds if every difference is significant in the claimed direction, by
-    Welch's t-test over the repeats. It does not hold if a difference is significant in the other direction. Otherwise,
-    and if a run is missing or there is a single repeat, it is not decided.
+    the exchange test over speakers (`fastser.evaluation.statistics`), with Holm's correction for the number of
+    comparisons, and if its interval for new speakers and new trainings does not contain zero. It does not hold if a
+    difference is significant in the other direction. Otherwise, and if a run is missing, it is not decided.
     """
     scores = Scores(context.expected, context.runs)
     return [
@@ -66,10 +67,12 @@ def _judge(claim: Claim, context: ReportContext, scores: Scores, task: str, cond
     }
     if (verdict := _unfinished(list(cells.values()), context, condition)) is not None:
         return verdict
-    estimates = {cell: _estimate(score) for cell, score in cells.items() if score}
-    return _verdict(
-        [(estimates[low, fixed], estimates[high, fixed]) for low, high in _pairs(claim, names) for fixed in claim.at]
-    )
+    pairs = [((low, fixed), (high, fixed)) for low, high in _pairs(claim, names) for fixed in claim.at]
+    found = [_compare(cells[low], cells[high], len(pairs)) for low, high in pairs]
+    comparisons = [comparison for comparison in found if comparison is not None]
+    if len(comparisons) < len(found):
+        return "not decided", "its models were not tested on the same utterances"
+    return _verdict(comparisons)
 
 
 def _judge_studies(
@@ -85,7 +88,7 @@ def _judge_studies(
     ours = scores.score(task, model, augmentation, condition)
     if (verdict := _unfinished([ours], context, condition)) is not None or ours is None:
         return verdict or ("not planned", "")
-    return _verdict([(_Estimate(number / 100), _estimate(ours)) for number in known])
+    return _verdict([_compare_with_number(ours, number / 100, len(known)) for number in known])
 
 
 def _pairs(claim: Claim, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -110,33 +113,42 @@ def _unfinished(scores: Sequence[Score | None], context: ReportContext, conditio
     return None
 
 
-def _estimate(score: Score) -> _Estimate:
-    repeats = len(score.by_repeat)
-    variance = math.nan if score.std is None else score.std**2 / repeats
-    return _Estimate(score.mean, variance, repeats - 1)
+def _compare(low: Score | None, high: Score | None, comparisons: int) -> _Comparison | None:
+    """Compare two cells, or return None if their utterances are not the same."""
+    if low is None or high is None or low.units is None or high.units is None:
+        return None
+    level = 1 - SIGNIFICANCE / comparisons
+    found = difference_of_cells(low.units, high.units, (low.confusion, high.confusion), level)
+    if found is None:
+        return None
+    with_zero = found.low <= 0 <= found.high
+    return _Comparison(found.value, 1.0 if with_zero else found.p, found.smallest_detectable)
 
 
-def _verdict(comparisons: Sequence[tuple[_Estimate, _Estimate]]) -> tuple[Verdict, str]:
-    differences = [100 * (high.mean - low.mean) for low, high in comparisons]
+def _compare_with_number(ours: Score, number: float, comparisons: int) -> _Comparison:
+    """Compare a cell with a number that a study gives without its uncertainty."""
+    if ours.units is None or ours.units[0].shape[1] < 2:
+        return _Comparison(ours.mean - number, 1.0, 1.0)
+    found = interval_of_cell(ours.units, ours.confusion, 1 - SIGNIFICANCE / comparisons)
+    outside = not found.low <= number <= found.high
+    return _Comparison(ours.mean - number, 0.0 if outside else 1.0, max(found.high - ours.mean, ours.mean - found.low))
+
+
+def _verdict(comparisons: Sequence[_Comparison]) -> tuple[Verdict, str]:
+    differences = [100 * comparison.value for comparison in comparisons]
     as_claimed = sum(difference > 0 for difference in differences)
-    because = f"{as_claimed} of {len(differences)} differences as claimed, the smallest {min(differences):+.1f}"
-    if any(math.isnan(estimate.variance) for pair in comparisons for estimate in pair):
-        return "not decided", f"{because}; one repeat cannot show significance"
-    signs = [_significant_sign(low, high, SIGNIFICANCE / len(comparisons)) for low, high in comparisons]
-    because += f"; significant: {signs.count(1)} for, {signs.count(-1)} against"
+    corrected = holm([comparison.p for comparison in comparisons])
+    signs = [
+        0 if p > SIGNIFICANCE else int(math.copysign(1, difference))
+        for p, difference in zip(corrected, differences, strict=True)
+    ]
+    because = (
+        f"{as_claimed} of {len(differences)} differences as claimed, the smallest {min(differences):+.1f}; "
+        f"significant: {signs.count(1)} for, {signs.count(-1)} against"
+    )
     if -1 in signs:
         return "does not hold", because
-    return ("holds" if all(sign == 1 for sign in signs) else "not decided"), because
-
-
-def _significant_sign(low: _Estimate, high: _Estimate, level: float) -> int:
-    """Return +1 or -1 if `high` is significantly above or below `low` (Welch's two-sided t-test), else 0."""
-    difference = high.mean - low.mean
-    variance = low.variance + high.variance
-    if variance == 0 and math.isfinite(min(low.freedom, high.freedom)):
-        return 0  # equal repeats, such as repeats of one seed, show no spread and prove nothing
-    if variance > 0:
-        freedom = variance**2 / sum(e.variance**2 / e.freedom for e in (low, high))
-        if abs(difference) <= stdtrit(freedom, 1 - level / 2) * math.sqrt(variance):
-            return 0
-    return (difference > 0) - (difference < 0)
+    if all(sign == 1 for sign in signs):
+        return "holds", because
+    unseen = 100 * max(comparison.smallest_detectable for comparison in comparisons)
+    return "not decided", f"{because}; differences under {unseen:.0f} points could not be seen"

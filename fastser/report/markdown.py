@@ -106,7 +106,17 @@ def _plus_minus(percent: float, std: float | None) -> str:
 def details_table(rows: Sequence[Row]) -> str:
     """Return further measures of every cell that has a finished run."""
     own = [metric for metric in METRICS.values() if metric.name not in ("uar", "accuracy")]
-    header = ("model", "augmentation", "condition", "corpus", "UAR", "std over folds", "pooled UAR", "pooled accuracy")
+    header = (
+        "model",
+        "augmentation",
+        "condition",
+        "corpus",
+        "UAR",
+        "95 % interval",
+        "std over folds",
+        "pooled UAR",
+        "pooled accuracy",
+    )
     return markdown_table(
         (*header, *(metric.title for metric in own)),
         [
@@ -116,6 +126,7 @@ def details_table(rows: Sequence[Row]) -> str:
                 row.condition,
                 row.corpus,
                 f"{100 * ours.mean:.1f}",
+                f"{100 * ours.interval.low:.1f} to {100 * ours.interval.high:.1f}" if ours.interval else "",
                 "" if ours.fold_std is None else f"{100 * ours.fold_std:.1f}",
                 f"{100 * ours.pooled_uar:.1f}",
                 f"{100 * ours.accuracy:.1f}",

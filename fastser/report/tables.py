@@ -27,6 +27,8 @@ CSV_COLUMNS = (
     "n_folds",
     "paper_uar",
     "paper_std",
+    "uar_low",
+    "uar_high",
 )
 
 METRIC_COLUMNS = ("table", "model", "augmentation", "condition", "corpus", "metric", "mean", "std", "n_repeats")
@@ -79,7 +81,8 @@ def build_tables(context: ReportContext) -> dict[str, list[Row]]:
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write one table: UAR in percent with two decimals, empty where nothing is known.
 
-    `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean.
+    `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean. `uar_low` and
+    `uar_high` are the ends of the 95 % interval for new speakers.
     """
     with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -98,6 +101,8 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
                     len(row.ours.by_fold) if row.ours else "",
                     "" if row.paper_uar is None else f"{row.paper_uar:.2f}",
                     "" if row.paper_std is None else f"{row.paper_std:.2f}",
+                    _percent(ours.interval.low if ours and ours.interval else None),
+                    _percent(ours.interval.high if ours and ours.interval else None),
                 )
             )
 

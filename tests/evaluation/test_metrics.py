@@ -13,7 +13,9 @@ def result(classes: int, occurring: int, utterances: int = 60) -> ConditionResul
     rng = np.random.default_rng(classes)
     labels = np.arange(utterances) ** 2 % occurring if occurring == 2 else rng.integers(occurring, size=utterances)
     posteriors = rng.dirichlet(np.ones(classes), utterances).astype(np.float32)
-    return ConditionResult(posteriors, labels.astype(np.int64), [f"u{i}" for i in range(utterances)])
+    return ConditionResult(
+        posteriors, labels.astype(np.int64), [f"u{i}" for i in range(utterances)], ["03"] * utterances
+    )
 
 
 @pytest.mark.fast

@@ -52,7 +52,7 @@ def results(draw: Any) -> ConditionResult:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     names = draw(st.lists(TEXT, min_size=utterances, max_size=utterances))
     return ConditionResult(
-        rng.dirichlet(np.ones(4), utterances).astype(np.float32), rng.integers(0, 4, utterances), names
+        rng.dirichlet(np.ones(4), utterances).astype(np.float32), rng.integers(0, 4, utterances), names, names[::-1]
     )
 
 

@@ -48,16 +48,24 @@ def confusion(percent_correct: int, classes: int = 4) -> NDArray[np.int64]:
 
 
 def finished(identity: RunId, confusions: Mapping[str, NDArray[np.int64]]) -> Run:
-    """Return a finished run with the metrics of its confusion matrices."""
+    """Return a finished run with these confusion matrices, for each of its speakers.
+
+    A run across corpora has ten speakers, every other one a single speaker.
+    """
+    speakers = [f"s{n}" for n in range(10)] if identity.point.task == "cross" else [identity.point.fold]
     metrics = {name: {"uar": uar_of(matrix), "accuracy": accuracy_of(matrix)} for name, matrix in confusions.items()}
-    return Run(identity, confusions, metrics, {})
+    by_speaker = {name: dict.fromkeys(speakers, matrix) for name, matrix in confusions.items()}
+    sums = {name: len(speakers) * matrix for name, matrix in confusions.items()}
+    return Run(identity, sums, by_speaker, metrics, {})
 
 
-def plan(repeats: int) -> list[RunId]:
+def plan(repeats: int, folds: int) -> list[RunId]:
+    """Return all runs for a source corpus with `folds` speakers and a target corpus with one more."""
     runs = []
+    source, target = [f"f{n}" for n in range(1, folds + 1)], [f"g{n}" for n in range(1, folds + 2)]
     for repeat in range(1, repeats + 1):
-        runs += [run_id("source", m, a, f, repeat) for m in MODELS for a in AUGMENTATIONS for f in ("f1", "f2")]
-        runs += [run_id("target", m, "none", f, repeat) for m in MODELS for f in ("g1", "g2", "g3")]
+        runs += [run_id("source", m, a, f, repeat) for m in MODELS for a in AUGMENTATIONS for f in source]
+        runs += [run_id("target", m, "none", f, repeat) for m in MODELS for f in target]
         runs += [run_id("cross", m, a, "all", repeat) for m in MODELS for a in AUGMENTATIONS]
     return runs
 
@@ -72,8 +80,8 @@ def as_the_paper_claims(identity: RunId) -> Run:
 
 
 @cache
-def _whole(repeats: int) -> ReportContext:
-    expected = plan(repeats)
+def _whole(repeats: int, folds: int) -> ReportContext:
+    expected = plan(repeats, folds)
     return ReportContext(
         expected=expected,
         runs=[as_the_paper_claims(identity) for identity in expected],
@@ -88,9 +96,9 @@ def _whole(repeats: int) -> ReportContext:
     )
 
 
-def context(repeats: int = 4, **changes: Any) -> ReportContext:
+def context(repeats: int = 4, folds: int = 2, **changes: Any) -> ReportContext:
     """Return the context of a finished plan of all tables, with changes."""
-    return replace(_whole(repeats), **changes)
+    return replace(_whole(repeats, folds), **changes)
 
 
 def of_models(context: ReportContext, models: Sequence[str]) -> ReportContext:

@@ -80,6 +80,8 @@ def test_a_registered_metric_is_averaged_over_folds() -> None:
     runs = []
     for identity in ids:
         run = finished(identity, {"clean": confusion(50)})
-        runs.append(Run(run.id, run.confusions, {"clean": {**run.metrics["clean"], "f1": next(values)}}, {}))
+        runs.append(
+            Run(run.id, run.confusions, run.by_speaker, {"clean": {**run.metrics["clean"], "f1": next(values)}}, {})
+        )
     with METRICS.including(Metric("f1", "F1", lambda _: 0.0)):
         assert score_of(ids, runs).metrics["f1"] == pytest.approx((0.3,))

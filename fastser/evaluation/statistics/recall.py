@@ -88,9 +88,10 @@ class Counts:
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
         student: Array = stats.t.ppf(tails, max(self.units - 1, 1))
         if self.units in BOOTSTRAPPED_UNITS:
-            drawn: Array = np.quantile(self._studentised(seed, resamples), tails)
-            if np.isfinite(drawn).all():
-                return min(float(drawn[0]), float(student[0])), max(float(drawn[1]), float(student[1]))
+            studentised = np.sort(self._studentised(seed, resamples))
+            low, high = studentised[int(tails[0] * resamples)], studentised[-1 - int(tails[0] * resamples)]
+            if np.isfinite(low) and np.isfinite(high):
+                return min(float(low), float(student[0])), max(float(high), float(student[1]))
         return float(student[0]), float(student[1])
 
     def contributions(self) -> Array:
