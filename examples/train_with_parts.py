@@ -15,7 +15,7 @@ from fastser.data import prepare, prepare_noise, read_corpus, read_noise
 from fastser.data.corpora.synthetic import generate
 from fastser.evaluation.conditions import conditions, evaluate, headline_names
 from fastser.evaluation.inference import validation_score
-from fastser.evaluation.trial import Trial
+from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.experiment.folds import folds
 from fastser.models import build_model
 from fastser.settings import QUICK
@@ -48,7 +48,7 @@ def main() -> None:
     )
 
     print(f"weights of epoch {history.best_epoch}, tested on speaker {fold.name}, UAR in percent (chance is 25):")
-    trial = Trial(model, test, settings, history.normalisation, noise)
+    trial = SegmentTrial(model, test, settings, history.normalisation, noise=noise)
     for name, result in evaluate(trial, conditions("source", settings)).items():
         if name in headline_names(settings):  # without the single noise scenes
             print(f"  {name:12} {100 * result.uar:5.1f}")

@@ -12,7 +12,7 @@ from benchmarks.case import Call, Case, Workload
 from benchmarks.gate import WrongResultError
 from fastser.data.dataset import prepare, prepare_noise
 from fastser.evaluation.conditions import conditions, evaluate
-from fastser.evaluation.trial import Trial
+from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.experiment.roles import read_roles
 from fastser.models import build_model
 from fastser.settings import PAPER_CLASSES, QUICK
@@ -46,7 +46,7 @@ def workload(device: torch.device, name: str, utterances: int) -> Workload:
 
     def provider(*, reference: bool) -> Callable[..., Call]:
         def call() -> Sequence[Tensor]:
-            trial = Trial(model, test, QUICK, normalisation, noise)  # a trial computes each condition once
+            trial = SegmentTrial(model, test, QUICK, normalisation, noise=noise)  # a trial computes each condition once
             with reference_kernels() if reference else nullcontext():
                 results = evaluate(trial, conditions("source", QUICK))
             return [torch.stack([torch.from_numpy(result.posteriors) for result in results.values()])]

@@ -156,14 +156,8 @@ class Attacked(Condition):
         return Cost(attack_steps=self.attack.steps(settings.attack))
 
     def posteriors(self, trial: Trial) -> Tensor:
-        """Return the posteriors for adversarial segments."""
-        attack = self.attack.build(trial.model, trial.settings.attack)
-
-        def perturb(segments: Tensor, labels: Tensor) -> Tensor:
-            with torch.enable_grad():
-                return attack(segments, labels).detach()
-
-        return trial.perturbed(perturb)
+        """Return the posteriors for adversarial inputs."""
+        return trial.attacked(lambda model: self.attack.build(model, trial.settings.attack))
 
 
 @dataclass(frozen=True)

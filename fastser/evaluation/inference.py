@@ -47,13 +47,33 @@ def utterance_means(
     Returns:
         Posteriors, float [rows, classes].
     """
+    return row_means(outputs_of(model, batches, on_batch), rows)
+
+
+def outputs_of(model: nn.Module, batches: Iterable[Tensor], on_batch: Callable[[], None] = lambda: None) -> Tensor:
+    """Return the softmax outputs of batches one after another, float [inputs, classes].
+
+    Args:
+        model: As in `posteriors`.
+        batches: Batches of inputs.
+        on_batch: As in `posteriors`.
+    """
     model.eval()
     outputs: list[Tensor] = []
     with torch.no_grad():
         for x in batches:
             outputs.append(F.softmax(model(x), dim=1))
             on_batch()
-    by_segment = torch.cat(outputs)
+    return torch.cat(outputs)
+
+
+def row_means(by_segment: Tensor, rows: Tensor) -> Tensor:
+    """Return the mean output of each row, [rows, classes].
+
+    Args:
+        by_segment: Outputs of segments, [segments, classes].
+        rows: Row of each segment, int64 [segments]. Every row has at least one segment.
+    """
     count = torch.bincount(rows)
     total = by_segment.new_zeros(len(count), by_segment.shape[1]).index_add_(0, rows, by_segment)
     return total / count[:, None]

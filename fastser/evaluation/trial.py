@@ -1,57 +1,69 @@
-"""Trials: a trained model and its test set, ready to be tested under any condition."""
+"""Trials: a model and its test set, ready to be tested under any condition."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastser.data.dataset import Subset, sample_places
-from fastser.data.features import FeatureExtractor
+from fastser.attacks import Attack
+from fastser.data.dataset import Subset
 from fastser.data.noise import NoiseBank, NoiseDraw, draw_noise
-from fastser.data.normalisation import Normalisation
-from fastser.evaluation.inference import BATCH_SIZE, utterance_means
+from fastser.runtime.files import storable
 from fastser.runtime.nvtx_ranges import stage
-from fastser.runtime.precision import in_precision
 from fastser.settings import Settings
 
 if TYPE_CHECKING:
     from fastser.evaluation.conditions import Condition
 
+Change = Callable[[NDArray[np.float32], int, np.random.Generator], NDArray[np.float32]]
+"""Maps samples [n], their sample rate in hertz and a generator to changed samples, of any length."""
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """A trained model, its test set, and everything that conditions need.
+Perturb = Callable[[Tensor, Tensor], Tensor]
+"""Maps a batch of the model's inputs and their true labels to the inputs that the model is tested on."""
+
+
+class Trial(ABC):
+    """A model, its test set, and everything that conditions need.
+
+    Conditions call its methods. Each returns posteriors, float [utterances, classes], in the order of the test set.
 
     Attributes:
-        model: The trained model, `[batch, frames, bins] -> [batch, classes]`. It computes in the precision that the
-            settings name for the evaluation.
         test: Test set.
         settings: Noise, attack, spectrogram and evaluation settings are used.
-        normalisation: Normalisation that belongs to the model.
         noise: Noise recordings, or None.
-        noise_seed: Seed of the noise draw.
+        noise_seed: Seed of the noise draw and of other random changes.
         on_condition: Called with the name of each condition before it is computed.
         on_batch: Called after each batch. An exception that it raises ends the test.
+        differentiable: Whether attacks can take the gradient of the model.
     """
 
-    model: nn.Module
-    test: Subset
-    settings: Settings
-    normalisation: Normalisation
-    noise: NoiseBank | None = None
-    noise_seed: int = 0
-    on_condition: Callable[[str], None] = lambda _: None
-    on_batch: Callable[[], None] = lambda: None
-    _posteriors: "dict[Condition, Tensor]" = field(default_factory=dict, init=False, repr=False)
+    differentiable = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "model", in_precision(self.model, self.settings.evaluation.precision))
+    def __init__(
+        self,
+        test: Subset,
+        settings: Settings,
+        noise: NoiseBank | None = None,
+        noise_seed: int = 0,
+        on_condition: Callable[[str], None] = lambda _: None,
+        on_batch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.test = test
+        self.settings = settings
+        self.noise = noise
+        self.noise_seed = noise_seed
+        self.on_condition = on_condition
+        self.on_batch = on_batch
+        self._posteriors: dict[Condition, Tensor] = {}
 
     def posteriors(self, condition: "Condition") -> Tensor:
-        """Return the posteriors under a condition, [utterances, classes]. Each condition is computed once."""
+        """Return the posteriors under a condition. Each condition is computed once."""
         if condition not in self._posteriors:
             if condition.is_computed:
                 self.on_condition(condition.name)
@@ -59,96 +71,63 @@ class Trial:
                 self._posteriors[condition] = condition.posteriors(self)
         return self._posteriors[condition]
 
-    def perturbed(self, perturb: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Return the posteriors for perturbed segments, [utterances, classes].
+    @abstractmethod
+    def perturbed(self, perturb: Perturb) -> Tensor:
+        """Return the posteriors for perturbed inputs of the model."""
+
+    @abstractmethod
+    def attacked(self, build: Callable[[nn.Module], Attack]) -> Tensor:
+        """Return the posteriors for adversarial inputs.
 
         Args:
-            perturb: Maps normalised segments [batch, frames, bins] and their true labels [batch] to the segments that
-                the model is tested on.
+            build: Builds the attack on a module that maps inputs of standard deviation one to logits.
         """
-        bank, test = self.test.dataset.bank, self.test
-        batches = (
-            perturb(bank.gather(part, self.normalisation), labels)
-            for part, labels in zip(test.segments.split(BATCH_SIZE), test.labels.split(BATCH_SIZE), strict=True)
-        )
-        return utterance_means(self.model, batches, test.rows, self.on_batch)
 
+    @abstractmethod
+    def attacked_waveform(self, build: Callable[[nn.Module], Attack]) -> Tensor:
+        """Return the posteriors for adversarial waveforms.
+
+        Args:
+            build: Builds the attack on a module that maps waveforms [batch, samples] to logits.
+        """
+
+    @abstractmethod
     def noisy(self, scene: str, snr_db: float) -> Tensor:
-        """Return the posteriors with one noise scene added to every utterance, [utterances, classes].
+        """Return the posteriors with one noise scene added to every utterance's waveform."""
 
-        The noise is added to the waveform while its spectrogram is computed.
-        """
-        return utterance_means(self.model, self._noisy.batches(scene, snr_db), self._noisy.rows, self.on_batch)
+    @abstractmethod
+    def changed(self, change: Change) -> Tensor:
+        """Return the posteriors for changed waveforms."""
 
     @property
     def drawn_scenes(self) -> Tensor:
         """Index of the noise scene that each utterance has drawn, int64 [utterances]."""
-        return torch.from_numpy(self._noisy.draw.drawn).to(self._noisy.rows.device)
+        return torch.from_numpy(self.noise_draw.drawn).to(self.test.segments.device)
 
     @cached_property
-    def _noisy(self) -> "_NoisySegments":
+    def noise_draw(self) -> NoiseDraw:
+        """Excerpt of noise for each scene and utterance.
+
+        Raises:
+            ValueError: If there are no noise recordings.
+        """
         if self.noise is None:
-            raise ValueError("a noise condition needs noise recordings; give Trial(noise=...)")
-        return _NoisySegments.create(self.test, self.settings, self.normalisation, self.noise, self.noise_seed)
+            raise ValueError("a noise condition needs noise recordings; give the trial noise=...")
+        dataset = self.test.dataset
+        utterances = [(i, dataset.corpus.utterances[i].id) for i in self.test.utterances]
+        return draw_noise(self.noise, self.settings.noise.scenes, dataset.waveforms, utterances, self.noise_seed)
 
+    def changed_waveform(self, position: int, change: Change) -> NDArray[np.float32]:
+        """Return a changed utterance, float32 [samples].
 
-@dataclass(frozen=True)
-class _NoisySegments:
-    """The segments of a test set with noise mixed in.
+        The generator follows from `noise_seed` and the utterance's id, so that no result depends on the order.
 
-    Attributes:
-        rows: Position of each segment's utterance in the test set, int64 [segments].
-        draw: Excerpt of noise for each scene and utterance.
-    """
-
-    test: Subset
-    normalisation: Normalisation
-    extract: FeatureExtractor
-    noise_samples: Tensor
-    draw: NoiseDraw
-    first: Tensor
-    frames: Tensor
-    row: Tensor
-    speech_start: Tensor
-
-    @property
-    def rows(self) -> Tensor:
-        return self.row.to(self.frames.device)
-
-    @classmethod
-    def create(
-        cls, test: Subset, settings: Settings, normalisation: Normalisation, noise: NoiseBank, seed: int
-    ) -> "_NoisySegments":
-        """Draw the noise of every utterance and scene."""
-        dataset = test.dataset
-        device = dataset.bank.frames.device
-        utterances = [(i, dataset.corpus.utterances[i].id) for i in test.utterances]
-        first, frames, row = sample_places(test, settings)
-        offsets = torch.from_numpy(dataset.waveforms.offsets[list(test.utterances)])
-        return cls(
-            test,
-            normalisation,
-            FeatureExtractor.create(settings.spectrogram, settings.audio.sample_rate, device),
-            torch.from_numpy(noise.waveforms.samples).to(device),
-            draw_noise(noise, settings.noise.scenes, dataset.waveforms, utterances, seed),
-            first,
-            frames.to(device),
-            row,
-            (offsets[row] + first).to(device),
-        )
-
-    def batches(self, scene: str, snr_db: float) -> Iterator[Tensor]:
-        """Yield normalised segments [batch, frames, bins] with one scene at one SNR."""
-        device, index = self.frames.device, self.draw.scenes.index(scene)
-        noise_start = (torch.from_numpy(self.draw.start[index])[self.row] + self.first).to(device)
-        gain = torch.from_numpy(self.draw.gain(snr_db))[index][self.row].to(device)
-        for part in torch.arange(len(self.row), device=device).split(BATCH_SIZE):
-            yield self.extract(
-                self.test.dataset.samples,
-                self.speech_start[part],
-                self.frames[part],
-                normalisation=self.normalisation,
-                noise=self.noise_samples,
-                noise_start=noise_start[part],
-                noise_gain=gain[part],
-            )
+        Args:
+            position: Position of the utterance in the test set.
+            change: The change.
+        """
+        dataset, index = self.test.dataset, self.test.utterances[position]
+        text = f"{self.noise_seed} change {storable(dataset.corpus.utterances[index].id)}"
+        generator = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
+        samples = change(dataset.waveforms[index], self.settings.audio.sample_rate, generator)
+        return np.ascontiguousarray(samples, np.float32)

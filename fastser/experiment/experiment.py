@@ -19,7 +19,7 @@ from fastser.data.normalisation import Normalisation
 from fastser.evaluation.conditions import conditions, evaluate
 from fastser.evaluation.inference import validation_score
 from fastser.evaluation.metrics import ConditionResult
-from fastser.evaluation.trial import Trial
+from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import Fold, cross_corpus_split, folds, require_classes_in_training, spread
 from fastser.experiment.grid import GridPoint, RunId
@@ -217,7 +217,16 @@ class Experiment:
         augmentation = AUGMENTATIONS[point.augmentation]
         history = train(model, training, validate, settings, augmentation, seed, on_epoch, checkpoint)
         on_batch = (lambda: None) if checkpoint is None else checkpoint.at_boundary
-        trial = Trial(model, test, settings, history.normalisation, self.noise, noise_seed, on_condition, on_batch)
+        trial = SegmentTrial(
+            model,
+            test,
+            settings,
+            history.normalisation,
+            noise=self.noise,
+            noise_seed=noise_seed,
+            on_condition=on_condition,
+            on_batch=on_batch,
+        )
         began = time.perf_counter()
         results = evaluate(trial, conditions(point.task, settings, with_noise=self.noise is not None))
         metadata = {

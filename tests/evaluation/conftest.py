@@ -10,7 +10,7 @@ from small_runs import stand_in_experiment
 from trials import Pooled, Prepared
 
 from fastser.data.normalisation import Normalisation
-from fastser.evaluation.trial import Trial
+from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.settings import QUICK
 
 
@@ -30,10 +30,10 @@ def model() -> Pooled:
 
 
 @pytest.fixture
-def trial(prepared: Prepared, model: Pooled) -> Callable[..., Trial]:
+def trial(prepared: Prepared, model: Pooled) -> Callable[..., SegmentTrial]:
     """Make a trial of the model. Keyword arguments replace the usual fields."""
 
-    def make(**fields: Any) -> Trial:
+    def make(**fields: Any) -> SegmentTrial:
         usual = {
             "model": model,
             "test": prepared.test,
@@ -42,6 +42,6 @@ def trial(prepared: Prepared, model: Pooled) -> Callable[..., Trial]:
             "noise": prepared.noise,
             "noise_seed": 5,
         }
-        return Trial(**usual | fields)
+        return SegmentTrial(**usual | fields)
 
     return make
