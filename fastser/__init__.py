@@ -4,4 +4,20 @@
 `fastser.attacks` and `fastser.augmentation` are its parts for other people's models. Nothing heavy is imported here.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastser.robustness import evaluate
+
+__all__ = ["__version__", "evaluate"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is used from here at its first use."""
+    if name == "evaluate":
+        from importlib import import_module
+
+        return import_module("fastser.evaluate")
+    raise AttributeError(f"module 'fastser' has no attribute '{name}'")

@@ -169,6 +169,8 @@ class ConditionFamily:
         expand: Returns the conditions for given settings.
         tasks: Names of the tasks whose models are tested under it (`fastser.experiment.tasks`).
         needs_noise: Whether it is left out where there are no noise recordings.
+        needs_gradient: Whether it is left out for a model without gradients.
+        suites: Suites of `fastser.evaluate` that it belongs to: "paper", "quick", "all".
         headline: Whether its results are printed when a run ends.
     """
 
@@ -176,6 +178,8 @@ class ConditionFamily:
     expand: Callable[[Settings], Sequence[Condition]]
     tasks: tuple[str, ...] = ("source",)
     needs_noise: bool = False
+    needs_gradient: bool = False
+    suites: tuple[str, ...] = ()
     headline: bool = True
 
 
@@ -190,10 +194,17 @@ def _scene_noise(settings: Settings) -> list[SceneNoise]:
 CONDITIONS = Registry(
     "condition",
     [
-        ConditionFamily("clean", lambda _: [Unperturbed()], tasks=("source", "target")),
-        ConditionFamily("noise", _drawn_noise, needs_noise=True),
+        ConditionFamily(
+            "clean", lambda _: [Unperturbed()], tasks=("source", "target"), suites=("paper", "quick", "all")
+        ),
+        ConditionFamily("noise", _drawn_noise, needs_noise=True, suites=("paper", "all")),
         ConditionFamily("noise-scenes", _scene_noise, needs_noise=True, headline=False),
-        ConditionFamily("attacks", lambda _: [Attacked(attack) for attack in ATTACKS.values()]),
+        ConditionFamily(
+            "attacks",
+            lambda _: [Attacked(attack) for attack in ATTACKS.values()],
+            needs_gradient=True,
+            suites=("paper", "all"),
+        ),
         ConditionFamily("cross-corpus", lambda _: [Unperturbed("cross-corpus")], tasks=("cross",)),
     ],
 )

@@ -142,7 +142,7 @@ def test_the_cost_of_conditions_is_the_work_that_they_do(
 def test_a_test_can_be_left_after_every_batch(
     prepared: Prepared, trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("inference", "trial"):
+    for module in ("inference", "segment_trial"):
         monkeypatch.setattr(f"fastser.evaluation.{module}.BATCH_SIZE", 4)
     batches = len(prepared.test.segments.split(4))
     assert batches > 1

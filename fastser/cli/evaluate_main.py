@@ -1,0 +1,90 @@
+"""The way from the options of `python -m fastser.evaluate` to a printed table."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from fastser.cli.evaluate_options import EvaluateOptions
+from fastser.cli.options import UsageError
+from fastser.data.corpora import CorpusError
+from fastser.data.noise import NoiseError
+from fastser.evaluation.adapter import ModelError
+from fastser.robustness import evaluate
+from fastser.runtime.device import DeviceError, named_device
+from fastser.runtime.files import expanded_output
+from fastser.settings import PAPER, SettingsError
+
+USER_ERRORS = (UsageError, ModelError, CorpusError, NoiseError, SettingsError, DeviceError)
+"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
+
+
+def evaluate_and_print(options: EvaluateOptions) -> int:
+    """Test the model, print the table and write the files.
+
+    Raises:
+        Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
+    """
+    if (options.model is None) == (options.weights is None):
+        raise UsageError("give either --model MODULE:NAME or --weights FILE")
+    if options.corpus is None:
+        raise UsageError("give --corpus NAME=PATH, such as emodb=/data/EMODB")
+    out = expanded_output(options.out, "Give --out the path of a folder")
+    device = named_device(options.device)
+    settings = PAPER.override(options.set)
+    result = evaluate(
+        made(options.model) if options.model is not None else str(options.weights),
+        options.corpus,
+        noise=options.noise,
+        inputs=options.inputs,  # type: ignore[arg-type]  # checked there
+        classes=_names(options.classes),
+        normalisation=_normalisation(options.normalisation),
+        speakers=_names(options.speakers),
+        conditions=_names(options.conditions) or ("paper",),
+        settings=settings,
+        device=device,
+        seed=options.seed,
+        out=out / "conditions",
+    )
+    print(result)
+    print(f"report: {result.save(out)}")
+    return 0
+
+
+def made(target: str) -> Any:
+    """Import `package.module:make_model`, call it and return its result.
+
+    Raises:
+        UsageError: If there is no such module or function, or it fails.
+    """
+    module_name, colon, name = target.partition(":")
+    if not colon or not name:
+        raise UsageError(f"--model {target}: expected MODULE:NAME, such as my_package.models:make_model")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        make = getattr(importlib.import_module(module_name), name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--model {target}: there is no module '{error.name}'") from None
+    except AttributeError:
+        raise UsageError(f"--model {target}: the module has no '{name}'") from None
+    if not callable(make):
+        raise UsageError(f"--model {target}: '{name}' cannot be called; give a function that returns the model")
+    try:
+        return make()
+    except Exception as error:  # other people's code can fail in any way
+        raise UsageError(f"--model {target}: {name}() fails: {type(error).__name__}: {error}") from error
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def _normalisation(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        mean, std = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--normalisation {text}: expected MEAN,STD in decibels, such as -35.2,17.9") from None
+    return mean, std

@@ -1,0 +1,6 @@
+"""Robustness of anybody's model: tests under noise, attacks and small changes, and what they show with intervals."""
+
+from fastser.robustness.evaluation import evaluate
+from fastser.robustness.result import Comparison, Evaluation
+
+__all__ = ["Comparison", "Evaluation", "evaluate"]

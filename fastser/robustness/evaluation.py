@@ -1,0 +1,194 @@
+"""Robustness test of one model on one corpus."""
+
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fastser.data.corpora import Corpus, read_corpus, read_noise
+from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
+from fastser.data.noise import NoiseBank
+from fastser.data.normalisation import Normalisation
+from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
+from fastser.evaluation.inference import result_of
+from fastser.evaluation.segment_trial import SegmentTrial
+from fastser.evaluation.trial import Trial
+from fastser.evaluation.waveform_trial import WaveformTrial
+from fastser.robustness.kept import KeptPosteriors
+from fastser.robustness.result import Evaluation
+from fastser.robustness.selection import select
+from fastser.robustness.subject import Inputs, Subject, subject_of
+from fastser.runtime.digests import digest
+from fastser.runtime.files import expanded
+from fastser.settings import PAPER, Settings
+
+WAVEFORMS_IN_A_BATCH = 8
+"""Utterances in one batch of a model of waveforms, unless another number is given."""
+
+
+def evaluate(
+    model: Any,
+    corpus: str | Corpus,
+    *,
+    noise: str | None = None,
+    inputs: Inputs = "segments",
+    classes: Sequence[str] | None = None,
+    normalisation: Normalisation | tuple[float, float] | None = None,
+    speakers: Collection[str] | None = None,
+    conditions: Sequence[str] = ("paper",),
+    settings: Settings = PAPER,
+    padding: Padding | None = None,
+    batch_size: int = WAVEFORMS_IN_A_BATCH,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    title: str | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Test a model under noise, attacks and other changes of the speech.
+
+    Args:
+        model: A `torch.nn.Module`; a callable on NumPy arrays, which attacks leave out; or the path of weights that
+            `python -m fastser.reproduce --keep-models` wrote. It may return logits, probabilities, a tuple that begins
+            with them, or an object with `.logits`.
+        corpus: Speech as "NAME=PATH", such as "emodb=/data/EMODB", or a corpus of `fastser.data.read_corpus`.
+        noise: Noise recordings as "NAME=PATH", such as "folder=/data/noise".
+        inputs: "segments": normalised spectrograms [batch, frames, bins], several per utterance, whose posteriors are
+            averaged. "waveform": whole utterances [batch, samples], full scale 1.0, at `settings.audio.sample_rate`.
+        classes: Names of the model's outputs, in their order. Utterances of other classes are left out, and so are
+            outputs that the corpus lacks. A note says so.
+        normalisation: Mean and standard deviation of segments in decibels. By default those of the tested speech.
+        speakers: Only these speakers.
+        conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
+        settings: Audio, spectrogram, noise and attack settings.
+        padding: How a model of waveforms learns the lengths of a batch: "attention_mask" or "lengths" (a parameter of
+            that name), "none" (it ignores zeros on the right), "one by one". By default a parameter's name decides.
+        batch_size: Utterances in a batch of a model of waveforms.
+        device: Device of the model and of the data.
+        seed: Seed of noise and other random changes.
+        title: Name for tables.
+        out: Folder in which finished conditions are kept, so that the same call continues after an interruption. It has
+            no effect for a callable, whose weights are not known.
+        progress: Print the name of each condition to standard error when it begins.
+
+    Returns:
+        Predictions under all conditions, with intervals. `print` shows them as a table.
+
+    Raises:
+        ModelError: If the model cannot be tested, or its output has another shape than its classes.
+        CorpusError: If the corpus or the noise cannot be read.
+
+    Example:
+        >>> import fastser
+        >>> from torchvision.models import resnet18
+        >>> result = fastser.evaluate(my_model, "emodb=EMODB", classes=["angry", "happy", "neutral", "sad"])
+        ... # doctest: +SKIP
+        >>> result.save("robustness/")  # doctest: +SKIP
+    """
+    device = torch.device(device)
+    notes: list[str] = []
+    subject = subject_of(model, settings, classes=classes, inputs=inputs, normalisation=normalisation, title=title)
+    speech = _speech(corpus, subject, notes)
+    settings, recordings = _noise(noise, subject.settings)
+    dataset = prepare(speech, settings, device=device)
+    notes += dataset.warnings
+    test = _test_set(dataset, speakers)
+    columns = [subject.classes.index(name) for name in dataset.corpus.classes]
+    trial: Trial
+    if subject.inputs == "waveform":
+        waveform_model = WaveformModel(subject.model, columns, len(subject.classes), padding).to(device)
+        trial = WaveformTrial(waveform_model, test, settings, batch_size, noise=recordings, noise_seed=seed)
+    else:
+        adapted = AdaptedModel(subject.model, columns, len(subject.classes)).to(device)
+        normalised = subject.normalisation or test.normalisation()
+        if subject.normalisation is None:
+            level = f"{normalised.mean:.2f} ± {normalised.std:.2f} dB"
+            notes.append(f"segments are normalised by the tested speech: {level}; normalisation=... gives another one")
+        trial = SegmentTrial(adapted, test, settings, normalised, noise=recordings, noise_seed=seed)
+        trial.differentiable = adapted.differentiable
+    tested, left_out = select(conditions, settings, with_noise=noise is not None, differentiable=trial.differentiable)
+    notes += left_out
+    if progress:
+        trial.on_condition = lambda name: print(f"testing {name}", file=sys.stderr, flush=True)
+    kept = None if out is None or subject.key is None else KeptPosteriors(Path(out), _key(subject, trial, padding))
+    results = {}
+    with _modes_kept(subject.model):
+        for condition in tested:
+            found = trial.posteriors(condition) if kept is None else kept.posteriors(trial, condition)
+            results[condition.name] = result_of(test, found)
+    return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, results, tuple(notes))
+
+
+def _speech(corpus: str | Corpus, subject: Subject, notes: list[str]) -> Corpus:
+    """Return the utterances of the classes that model and corpus share, in the order of the model's outputs."""
+    whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
+    found = whole.class_counts()
+    shared = [name for name in subject.classes if name in found]
+    if len(shared) < 2:
+        raise ModelError(
+            f"{whole.title} has the classes {', '.join(sorted(found))}, the model {', '.join(subject.classes)}: fewer "
+            "than two in common"
+        )
+    if foreign := [name for name in subject.classes if name not in found]:
+        notes.append(f"outputs left out, since {whole.title} has no such class: {', '.join(foreign)}")
+    if unknown := [f"{name} ({count})" for name, count in sorted(found.items()) if name not in subject.classes]:
+        notes.append(f"utterances left out, since the model has no such class: {', '.join(unknown)}")
+    return whole.select(shared)
+
+
+def _noise(noise: str | None, settings: Settings) -> tuple[Settings, NoiseBank | None]:
+    """Return the recordings of the settings' scenes, or of all scenes if these are not there."""
+    if noise is None:
+        return settings, None
+    recordings = read_noise(*name_and_path("noise", noise))
+    if not set(settings.noise.scenes) <= set(recordings.scenes):
+        scenes = settings.noise.model_copy(update={"scenes": tuple(recordings.scenes)})
+        settings = settings.model_copy(update={"noise": scenes})
+    return settings, prepare_noise(recordings, settings)
+
+
+def name_and_path(what: str, text: str) -> tuple[str, Path]:
+    """Split "NAME=PATH".
+
+    Raises:
+        ModelError: If there is no "=".
+    """
+    name, equals, path = text.partition("=")
+    if not equals or not path:
+        raise ModelError(f"{what} is {text!r}, expected 'NAME=PATH', such as 'emodb=/data/EMODB'")
+    return name, expanded(Path(path))
+
+
+def _test_set(dataset: Dataset, speakers: Collection[str] | None) -> Subset:
+    utterances = dataset.corpus.utterances
+    if speakers is None:
+        return dataset.subset(range(len(utterances)))
+    known = {utterance.speaker for utterance in utterances}
+    if foreign := [name for name in speakers if name not in known]:
+        raise ModelError(f"{dataset.corpus.title} has no speaker '{foreign[0]}'; it has {', '.join(sorted(known))}")
+    return dataset.subset([i for i, utterance in enumerate(utterances) if utterance.speaker in speakers])
+
+
+def _key(subject: Subject, trial: Trial, padding: Padding | None) -> str:
+    """Return a digest of everything but the condition that posteriors depend on."""
+    normalisation = asdict(trial.normalisation) if isinstance(trial, SegmentTrial) else None
+    recordings = None if trial.noise is None else [trial.noise.waveforms.key, trial.noise.scenes]
+    used = trial.settings.model_dump(include={"audio", "spectrogram", "noise", "attack", "evaluation"})
+    test = [trial.test.dataset.key, trial.test.utterances]
+    return digest(subject.key, subject.inputs, padding, normalisation, recordings, used, test, trial.noise_seed)
+
+
+@contextmanager
+def _modes_kept(model: Any) -> Iterator[None]:
+    """Restore the `training` flags of a module at the end of the block."""
+    modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,40 @@
+"""Predictions that are kept while a test runs, so that an interrupted test continues."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastser.evaluation.conditions import Condition
+from fastser.evaluation.trial import Trial
+from fastser.runtime.digests import digest
+from fastser.runtime.files import atomic_write
+
+
+class KeptPosteriors:
+    """Posteriors of finished conditions in a folder, by a key of everything that they depend on.
+
+    Args:
+        folder: Folder, which is made if it is missing.
+        key: Digest of model, data and settings.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        self._key = key
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def posteriors(self, trial: Trial, condition: Condition) -> Tensor:
+        """Return the posteriors under a condition: the kept ones, or new ones, which are then kept."""
+        path = self._folder / f"{digest(self._key, condition.name, repr(condition))}.npz"
+        device = trial.test.segments.device
+        try:
+            with np.load(path) as archive:
+                return torch.from_numpy(archive["posteriors"]).to(device)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            found = trial.posteriors(condition)
+        with atomic_write(path) as part, part.open("wb") as stream:
+            np.savez(stream, posteriors=found.float().cpu().numpy())
+        return found

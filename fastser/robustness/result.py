@@ -1,0 +1,216 @@
+"""Results of a robustness test: a table to print, files to keep, and the comparison of two models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from fastser.evaluation.metrics import ConditionResult
+from fastser.evaluation.statistics import Difference, Interval, Sample, difference, holm, interval
+from fastser.robustness.pages import Table, write_comparison, write_evaluation
+
+CLEAN = "clean"
+"""Name of the condition that the others are compared with."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One condition of a result.
+
+    Attributes:
+        condition: Its name.
+        uar: UAR with its 95 % interval.
+        accuracy: Accuracy with its 95 % interval.
+        change: Change of the UAR against clean speech, or None without a clean result.
+        p: p-value of the change, corrected for the number of conditions (Holm), or None.
+        unchanged: Share of utterances whose predicted class is that of clean speech, or None.
+    """
+
+    condition: str
+    uar: Interval
+    accuracy: Interval
+    change: Difference | None
+    p: float | None
+    unchanged: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of a model under all conditions.
+
+    Attributes:
+        title: Name of the model.
+        corpus: Title of the corpus.
+        classes: Names of the classes, in the order of the posteriors' columns.
+        results: Predictions by condition.
+        notes: Sentences about everything that a reader of the numbers must know.
+    """
+
+    title: str
+    corpus: str
+    classes: tuple[str, ...]
+    results: Mapping[str, ConditionResult]
+    notes: tuple[str, ...]
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """One line per condition, in the order of the tests."""
+        clean = self.results.get(CLEAN)
+        changes: dict[str, Difference] = {}
+        if clean is not None:
+            reference = sample_of(clean, len(self.classes))
+            changes = {
+                name: difference(reference, sample_of(result, len(self.classes)))
+                for name, result in self.results.items()
+                if name != CLEAN
+            }
+        corrected = dict(zip(changes, holm([change.p for change in changes.values()]), strict=True))
+        return tuple(
+            Line(
+                name,
+                interval(sample_of(result, len(self.classes))),
+                interval(sample_of(result, len(self.classes)), "accuracy"),
+                changes.get(name),
+                corrected.get(name),
+                None if clean is None or name == CLEAN else _agreement(clean, result),
+            )
+            for name, result in self.results.items()
+        )
+
+    @property
+    def num_speakers(self) -> int:
+        """Number of test speakers."""
+        return len(set(next(iter(self.results.values())).speakers))
+
+    @property
+    def num_utterances(self) -> int:
+        """Number of test utterances."""
+        return len(next(iter(self.results.values())).labels)
+
+    def table(self) -> Table:
+        """Return the table that is printed, percent."""
+        header = ("condition", "UAR", "95 % interval", "change", "95 % interval", "p", "unchanged")
+        return Table(header, [_cells(line) for line in self.lines])
+
+    def summary(self) -> str:
+        """Return what was tested in one sentence."""
+        return (
+            f"{self.title} on {self.corpus}: {self.num_utterances} utterances of {self.num_speakers} speakers, classes "
+            f"{', '.join(self.classes)}; percent"
+        )
+
+    def __str__(self) -> str:
+        notes = "".join(f"\nnote: {note}" for note in self.notes)
+        return f"{self.summary()}\n{self.table().text()}{notes}"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `report.md`, `results.csv`, `results.tex` and `posteriors.npz`, each completely or not at all.
+
+        Args:
+            folder: Folder, which is made if it is missing.
+
+        Returns:
+            Path of the report.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        return write_evaluation(Path(folder), self)
+
+    def compare(self, other: "Evaluation") -> "Comparison":
+        """Compare with another model on the same utterances, condition by condition.
+
+        Raises:
+            ValueError: If the utterances or classes are not the same, or no condition is common.
+        """
+        return compare(self, other)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of UAR between two models, paired by utterance.
+
+    Attributes:
+        first: Title of the first model.
+        second: Title of the second model.
+        differences: Second minus first, by condition.
+        p: p-value of each, corrected for the number of conditions (Holm).
+    """
+
+    first: str
+    second: str
+    differences: Mapping[str, Difference]
+    p: Mapping[str, float]
+
+    def table(self) -> Table:
+        """Return the table that is printed, percentage points."""
+        rows = [
+            (name, f"{100 * d.value:+.1f}", _range(d, "+"), _p(self.p[name]), f"{100 * d.smallest_detectable:.1f}")
+            for name, d in self.differences.items()
+        ]
+        return Table(("condition", "difference", "95 % interval", "p", "smallest detectable"), rows)
+
+    def __str__(self) -> str:
+        return f"{self.second} minus {self.first}, percentage points of UAR\n{self.table().text()}"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `comparison.md`, `comparison.csv` and `comparison.tex`, and return the path of the first."""
+        return write_comparison(Path(folder), self)
+
+
+def compare(first: Evaluation, second: Evaluation) -> Comparison:
+    """Compare two evaluations; see `Evaluation.compare`."""
+    common = [name for name in first.results if name in second.results]
+    if not common:
+        raise ValueError(f"{first.title} and {second.title} were tested under no common condition")
+    if sorted(first.classes) != sorted(second.classes):
+        raise ValueError(f"the classes differ: {', '.join(first.classes)} and {', '.join(second.classes)}")
+    places = {name: place for place, name in enumerate(second.results[common[0]].utterance_ids)}
+    ids = first.results[common[0]].utterance_ids
+    if places.keys() != set(ids):
+        raise ValueError(
+            f"the utterances differ: {len(ids)} and {len(places)}, of which {len(places.keys() & set(ids))} are common"
+        )
+    columns = [second.classes.index(name) for name in first.classes]
+    order = [places[name] for name in ids]
+    differences = {}
+    for name in common:
+        a, b = first.results[name], second.results[name]
+        in_order = ConditionResult(b.posteriors[order][:, columns], a.labels, a.utterance_ids, a.speakers)
+        number = len(first.classes)
+        differences[name] = difference(sample_of(a, number), sample_of(in_order, number))
+    corrected = holm([found.p for found in differences.values()])
+    return Comparison(first.title, second.title, differences, dict(zip(differences, corrected, strict=True)))
+
+
+def sample_of(result: ConditionResult, num_classes: int) -> Sample:
+    """Return the sample of one result, for statistics."""
+    speakers = np.unique(np.array(result.speakers), return_inverse=True)[1]
+    return Sample(result.labels, result.posteriors.argmax(axis=1)[None], speakers, num_classes)
+
+
+def _agreement(first: ConditionResult, second: ConditionResult) -> float:
+    return float((first.posteriors.argmax(axis=1) == second.posteriors.argmax(axis=1)).mean())
+
+
+def _cells(line: Line) -> Sequence[str]:
+    change = line.change
+    return (
+        line.condition,
+        f"{100 * line.uar.value:.1f}",
+        _range(line.uar),
+        "" if change is None else f"{100 * change.value:+.1f}",
+        "" if change is None else _range(change, "+"),
+        "" if line.p is None else _p(line.p),
+        "" if line.unchanged is None else f"{100 * line.unchanged:.1f}",
+    )
+
+
+def _range(of: Interval | Difference, sign: str = "") -> str:
+    return f"{100 * of.low:{sign}.1f} to {100 * of.high:{sign}.1f}"
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,48 @@
+"""Selection of conditions by name: suites, families and single conditions."""
+
+from collections.abc import Sequence
+
+from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.conditions import CONDITIONS, Condition
+from fastser.settings import Settings
+
+SUITES = ("paper", "quick", "all")
+"""Names of the suites that families belong to (`ConditionFamily.suites`)."""
+
+
+def select(
+    names: Sequence[str], settings: Settings, *, with_noise: bool, differentiable: bool
+) -> tuple[list[Condition], list[str]]:
+    """Return the conditions of a test, in the order of the registry, and a sentence about each group that is left out.
+
+    Args:
+        names: Names of suites, families or conditions. Clean speech is always tested.
+        settings: Settings that the families expand with.
+        with_noise: Whether there are noise recordings.
+        differentiable: Whether the model has gradients.
+
+    Raises:
+        ModelError: If a name is not known.
+    """
+    chosen: list[Condition] = []
+    without: dict[str, list[str]] = {"noise": [], "gradient": []}
+    unknown = [name for name in names if name not in SUITES]
+    known = []
+    for family in CONDITIONS.values():
+        conditions = family.expand(settings)
+        known += [family.name, *(condition.name for condition in conditions)]
+        whole = family.name in names or any(suite in names for suite in family.suites)
+        for condition in conditions:
+            unknown = [name for name in unknown if name not in (family.name, condition.name)]
+            if not (whole or condition.name in (*names, "clean")):
+                continue
+            if family.needs_noise and not with_noise:
+                without["noise"].append(condition.name)
+            elif family.needs_gradient and not differentiable:
+                without["gradient"].append(condition.name)
+            else:
+                chosen.append(condition)
+    if unknown:
+        raise ModelError(f"conditions: there is no '{unknown[0]}'; known are {', '.join((*SUITES, *known))}")
+    reasons = {"noise": "there are no noise recordings", "gradient": "a callable on arrays has no gradient"}
+    return chosen, [f"{', '.join(left)}: not tested, {reasons[why]}" for why, left in without.items() if left]
