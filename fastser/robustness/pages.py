@@ -14,11 +14,11 @@ from fastser.runtime.files import atomic_write
 if TYPE_CHECKING:
     from fastser.robustness.result import Comparison, Evaluation
 
-HOW_TO_READ = """**UAR** is the mean recall of the classes, in percent. Its **95 % interval** is a studentised bootstrap over
-speakers: it is about new speakers of the same kind, not about these. **Change** is the UAR minus that of clean speech, with
-its interval, paired by utterance. **p** is the chance of a change at least this large if the condition changed nothing: the
-two conditions are exchanged for whole speakers, and the values are corrected for the number of conditions (Holm).
-**Unchanged** is the share of utterances whose recognised class is that of clean speech.
+HOW_TO_READ = """**UAR** is the mean recall of the classes, in percent. Its **95 % interval** is a studentised
+bootstrap over speakers: it is about new speakers of the same kind, not about these. **Change** is the UAR minus that of
+clean speech, with its interval, paired by utterance. **p** is the chance of a change at least this large if the condition
+changed nothing: the two conditions are exchanged for whole speakers, and the values are corrected for the number of
+conditions (Holm). **Unchanged** is the share of utterances whose recognised class is that of clean speech.
 """
 
 CSV_COLUMNS = (
@@ -70,7 +70,8 @@ class Table:
         lines = [" & ".join(map(_latex, line)) + r" \\" for line in (self.header, *self.rows)]
         body = "\n".join(lines[1:])
         columns = "l" + "r" * (len(self.header) - 1)
-        return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{lines[0]}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+        top = f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{lines[0]}\n\\midrule\n"
+        return f"{top}{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
 def _latex(text: str) -> str:
@@ -83,7 +84,8 @@ def write_evaluation(folder: Path, evaluation: "Evaluation") -> Path:
     """Write the files of an evaluation; see `Evaluation.save`."""
     folder.mkdir(parents=True, exist_ok=True)
     notes = "".join(f"- {note}\n" for note in evaluation.notes)
-    page = f"# Robustness of {evaluation.title}\n\n{evaluation.summary()}.\n\n{evaluation.table().markdown()}\n\n{HOW_TO_READ}"
+    top = f"# Robustness of {evaluation.title}\n\n{evaluation.summary()}."
+    page = f"{top}\n\n{evaluation.table().markdown()}\n\n{HOW_TO_READ}"
     _write(folder / "report.md", page + (f"\n{notes}" if notes else ""))
     _write(folder / "results.tex", evaluation.table().latex())
     _write_csv(folder / "results.csv", CSV_COLUMNS, _csv_rows(evaluation))
@@ -107,9 +109,10 @@ def write_comparison(folder: Path, comparison: "Comparison") -> Path:
     table = comparison.table()
     heading = f"# {comparison.second} minus {comparison.first}"
     explanation = (
-        "Percentage points of UAR, paired by utterance. The smallest detectable difference is the one that such"
+        "Percentage points of UAR, paired by utterance. The smallest detectable difference is the one that such data "
+        "would show in 80 of 100 experiments."
     )
-    page = f"{heading}\n\n{table.markdown()}\n\n{explanation} data would show in 80 of 100 experiments.\n"
+    page = f"{heading}\n\n{table.markdown()}\n\n{explanation}\n"
     _write(folder / "comparison.md", page)
     _write(folder / "comparison.tex", table.latex())
     _write_csv(folder / "comparison.csv", table.header, table.rows)
@@ -117,14 +120,13 @@ def write_comparison(folder: Path, comparison: "Comparison") -> Path:
 
 
 def _csv_rows(evaluation: "Evaluation") -> list[Sequence[str]]:
-    rows = []
+    rows: list[Sequence[str]] = []
     for line in evaluation.lines:
         change = line.change
         fractions = [line.uar.value, line.uar.low, line.uar.high]
         fractions += [line.accuracy.value, line.accuracy.low, line.accuracy.high]
-        changes = (
-            ["", "", ""] if change is None else [f"{100 * v:.2f}" for v in (change.value, change.low, change.high)]
-        )
+        ends = () if change is None else (change.value, change.low, change.high)
+        changes = [f"{100 * end:.2f}" for end in ends] or ["", "", ""]
         rows.append(
             (
                 evaluation.title,

@@ -89,7 +89,8 @@ def subject_of(
         raise ModelError(f"classes are {', '.join(classes)}: expected two or more different names")
     if isinstance(normalisation, tuple):
         normalisation = Normalisation(*normalisation)
-    name = title or (type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "callable"))
+    named = type(model) if isinstance(model, nn.Module) else model
+    name = title or str(getattr(named, "__name__", type(model).__name__))
     return Subject(model, tuple(classes), inputs, normalisation, settings, name)
 
 
