@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 HOW_TO_READ = """**UAR** is the mean recall of the classes, in percent. Its **95 % interval** is a studentised
 bootstrap over speakers: it is about new speakers of the same kind, not about these. **Change** is the UAR minus that of
-clean speech, with its interval, paired by utterance. **p** is the chance of a change at least this large if the condition
-changed nothing: the two conditions are exchanged for whole speakers, and the values are corrected for the number of
-conditions (Holm). **Unchanged** is the share of utterances whose recognised class is that of clean speech.
+clean speech, with its interval, paired by utterance. **p** is the chance of a change at least this large if the
+condition changed nothing: the two conditions are exchanged for whole speakers, and the values are corrected for the
+number of conditions (Holm). **Unchanged** is the share of utterances whose recognised class is that of clean speech.
 """
 
 CSV_COLUMNS = (

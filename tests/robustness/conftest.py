@@ -1,0 +1,25 @@
+"""Fixtures of the tests of robustness: the smallest stand-in corpora as NAME=PATH."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fastser.data.corpora.synthetic import generate
+from fastser.runtime.files import cache_at
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """Stand-ins as arguments."""
+
+    speech: str
+    noise: str
+
+
+@pytest.fixture
+def corpora(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> Corpora:
+    monkeypatch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
+    with cache_at(stand_ins / "cache"):
+        made = generate(stand_ins, utterances_per_class=1)
+    return Corpora(f"iemocap={made.iemocap}", f"demand={made.demand}")
