@@ -10,8 +10,7 @@ import torch
 from cases import OperationsSeen, on_gpu
 from torch import Tensor, nn
 
-from fastser import attacks
-from fastser.attacks import BIM, FGSM
+from fastser.attacks import BIM, FGSM, bim
 from fastser.models import build_model
 from fastser.runtime import cuda_graphs
 from fastser.runtime.cuda_graphs import CannotCapture
@@ -135,7 +134,7 @@ class _Recorder:
 @pytest.fixture
 def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
     """Attacks on CPU tensors take the code path of the GPU."""
-    monkeypatch.setattr(attacks, "replayable", lambda x: True)
+    monkeypatch.setattr(bim, "replayable", lambda x: True)
     monkeypatch.setattr(cuda_graphs, "Recorder", _Recorder)
     monkeypatch.setattr(_Recorder, "recorded", 0)
     return _Recorder
@@ -144,7 +143,7 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
 def _loop(attack: BIM, x: Tensor, y: Tensor) -> Tensor:
     """Run an attack without graphs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attacks, "replayable", lambda x: False)
+        patch.setattr(bim, "replayable", lambda x: False)
         return attack(x, y)
 
 

@@ -13,7 +13,7 @@ from fastser.data.dataset import Subset, sample_places
 from fastser.data.features import FeatureExtractor, num_frames, segment_table
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.inference import BATCH_SIZE, outputs_of, row_means, utterance_means
-from fastser.evaluation.trial import Change, Perturb, Trial
+from fastser.evaluation.trial import Perturb, PositionChange, Trial
 from fastser.runtime.precision import in_precision
 from fastser.settings import Settings
 
@@ -112,7 +112,7 @@ class SegmentTrial(Trial):
         )
         return self._means(batches, row)
 
-    def changed(self, change: Change) -> Tensor:
+    def changed_by_position(self, change: PositionChange) -> Tensor:
         """Return the posteriors for changed waveforms, a few utterances at a time."""
         settings, device = self.settings.spectrogram, self.test.segments.device
         rows: list[Tensor] = []

@@ -19,10 +19,13 @@ from fastser.runtime.nvtx_ranges import stage
 from fastser.settings import Settings
 
 if TYPE_CHECKING:
-    from fastser.evaluation.conditions import Condition
+    from fastser.evaluation.condition import Condition
 
 Change = Callable[[NDArray[np.float32], int, np.random.Generator], NDArray[np.float32]]
 """Maps samples [n], their sample rate in hertz and a generator to changed samples, of any length."""
+
+PositionChange = Callable[[int, NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
+"""Maps the position of an utterance in the test set, its samples and a generator to changed samples."""
 
 Perturb = Callable[[Tensor, Tensor], Tensor]
 """Maps a batch of the model's inputs and their true labels to the inputs that the model is tested on."""
@@ -95,9 +98,14 @@ class Trial(ABC):
     def noisy(self, scene: str, snr_db: float) -> Tensor:
         """Return the posteriors with one noise scene added to every utterance's waveform."""
 
-    @abstractmethod
     def changed(self, change: Change) -> Tensor:
         """Return the posteriors for changed waveforms."""
+        rate = self.settings.audio.sample_rate
+        return self.changed_by_position(lambda _, samples, generator: change(samples, rate, generator))
+
+    @abstractmethod
+    def changed_by_position(self, change: PositionChange) -> Tensor:
+        """Return the posteriors for waveforms whose change depends on the utterance."""
 
     @property
     def drawn_scenes(self) -> Tensor:
@@ -117,7 +125,7 @@ class Trial(ABC):
         utterances = [(i, dataset.corpus.utterances[i].id) for i in self.test.utterances]
         return draw_noise(self.noise, self.settings.noise.scenes, dataset.waveforms, utterances, self.noise_seed)
 
-    def changed_waveform(self, position: int, change: Change) -> NDArray[np.float32]:
+    def changed_waveform(self, position: int, change: PositionChange) -> NDArray[np.float32]:
         """Return a changed utterance, float32 [samples].
 
         The generator follows from `noise_seed` and the utterance's id, so that no result depends on the order.
@@ -129,5 +137,5 @@ class Trial(ABC):
         dataset, index = self.test.dataset, self.test.utterances[position]
         text = f"{self.noise_seed} change {storable(dataset.corpus.utterances[index].id)}"
         generator = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
-        samples = change(dataset.waveforms[index], self.settings.audio.sample_rate, generator)
+        samples = change(position, dataset.waveforms[index], generator)
         return np.ascontiguousarray(samples, np.float32)

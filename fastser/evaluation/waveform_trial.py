@@ -12,7 +12,7 @@ from fastser.attacks import Attack
 from fastser.data.dataset import Subset
 from fastser.evaluation.adapter import WaveformModel
 from fastser.evaluation.inference import outputs_of
-from fastser.evaluation.trial import Change, Perturb, Trial
+from fastser.evaluation.trial import Perturb, PositionChange, Trial
 from fastser.settings import Settings
 
 _SILENCE = 1e-8
@@ -82,7 +82,7 @@ class WaveformTrial(Trial):
 
         return self._posteriors_of(mixed)
 
-    def changed(self, change: Change) -> Tensor:
+    def changed_by_position(self, change: PositionChange) -> Tensor:
         """Return the posteriors for changed waveforms."""
         return self._posteriors_of(lambda position: self.changed_waveform(position, change))
 

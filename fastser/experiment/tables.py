@@ -6,7 +6,8 @@ The plan, the command line and the report read this list.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from fastser.evaluation.conditions import CONDITIONS, Condition
+from fastser.evaluation.condition import Condition
+from fastser.evaluation.conditions import CONDITIONS
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.registry import Registry

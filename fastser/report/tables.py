@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.evaluation.conditions import Condition
+from fastser.evaluation.condition import Condition
 from fastser.experiment.tables import TABLES, Table
 from fastser.models import MODELS
 from fastser.report.aggregation import Score, Scores, std_of

@@ -1,6 +1,7 @@
 """Robustness of anybody's model: tests under noise, attacks and small changes, and what they show with intervals."""
 
+from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.robustness.evaluation import evaluate
 from fastser.robustness.result import Comparison, Evaluation
 
-__all__ = ["Comparison", "Evaluation", "evaluate"]
+__all__ = ["Comparison", "Evaluation", "RobustnessSettings", "evaluate"]

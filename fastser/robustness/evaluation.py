@@ -15,6 +15,7 @@ from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.noise import NoiseBank
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
+from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.evaluation.inference import result_of
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
@@ -30,6 +31,8 @@ from fastser.settings import PAPER, Settings
 WAVEFORMS_IN_A_BATCH = 8
 """Utterances in one batch of a model of waveforms, unless another number is given."""
 
+_LEVELS = RobustnessSettings()
+
 
 def evaluate(
     model: Any,
@@ -42,6 +45,7 @@ def evaluate(
     speakers: Collection[str] | None = None,
     conditions: Sequence[str] = ("paper",),
     settings: Settings = PAPER,
+    levels: RobustnessSettings = _LEVELS,
     padding: Padding | None = None,
     batch_size: int = WAVEFORMS_IN_A_BATCH,
     device: torch.device | str = "cpu",
@@ -66,6 +70,8 @@ def evaluate(
         speakers: Only these speakers.
         conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
         settings: Audio, spectrogram, noise and attack settings.
+        levels: Levels of the conditions that the paper does not have, such as a curve over eps:
+            `RobustnessSettings(pgd_eps=(0.01, 0.02, 0.04))`.
         padding: How a model of waveforms learns the lengths of a batch: "attention_mask" or "lengths" (a parameter of
             that name), "none" (it ignores zeros on the right), "one by one". By default a parameter's name decides.
         batch_size: Utterances in a batch of a model of waveforms.
@@ -111,7 +117,9 @@ def evaluate(
             notes.append(f"segments are normalised by the tested speech: {level}; normalisation=... gives another one")
         trial = SegmentTrial(adapted, test, settings, normalised, noise=recordings, noise_seed=seed)
         trial.differentiable = adapted.differentiable
-    tested, left_out = select(conditions, settings, with_noise=noise is not None, differentiable=trial.differentiable)
+    tested, left_out = select(
+        conditions, settings, levels, with_noise=noise is not None, differentiable=trial.differentiable
+    )
     notes += left_out
     if progress:
         trial.on_condition = lambda name: print(f"testing {name}", file=sys.stderr, flush=True)

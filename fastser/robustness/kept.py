@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastser.evaluation.conditions import Condition
+from fastser.evaluation.condition import Condition
 from fastser.evaluation.trial import Trial
 from fastser.runtime.digests import digest
 from fastser.runtime.files import atomic_write

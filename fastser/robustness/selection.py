@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from fastser.evaluation.adapter import ModelError
-from fastser.evaluation.conditions import CONDITIONS, Condition
+from fastser.evaluation.condition import Condition
+from fastser.evaluation.conditions import CONDITIONS, ConditionFamily
+from fastser.evaluation.further_conditions import FURTHER, FurtherFamily, RobustnessSettings
 from fastser.settings import Settings
 
 SUITES = ("paper", "quick", "all")
@@ -11,25 +13,28 @@ SUITES = ("paper", "quick", "all")
 
 
 def select(
-    names: Sequence[str], settings: Settings, *, with_noise: bool, differentiable: bool
+    names: Sequence[str], settings: Settings, levels: RobustnessSettings, *, with_noise: bool, differentiable: bool
 ) -> tuple[list[Condition], list[str]]:
     """Return the conditions of a test, in the order of the registry, and a sentence about each group that is left out.
 
     Args:
         names: Names of suites, families or conditions. Clean speech is always tested.
-        settings: Settings that the families expand with.
+        settings: Settings that the paper's families expand with.
+        levels: Levels of the further families.
         with_noise: Whether there are noise recordings.
         differentiable: Whether the model has gradients.
 
     Raises:
         ModelError: If a name is not known.
     """
+    families: list[tuple[ConditionFamily | FurtherFamily, Sequence[Condition]]]
     chosen: list[Condition] = []
     without: dict[str, list[str]] = {"noise": [], "gradient": []}
     unknown = [name for name in names if name not in SUITES]
     known = []
-    for family in CONDITIONS.values():
-        conditions = family.expand(settings)
+    families = [(family, family.expand(settings)) for family in CONDITIONS.values()]
+    families += [(family, family.expand(levels)) for family in FURTHER.values()]
+    for family, conditions in families:
         known += [family.name, *(condition.name for condition in conditions)]
         whole = family.name in names or any(suite in names for suite in family.suites)
         for condition in conditions:
@@ -40,7 +45,7 @@ def select(
                 without["noise"].append(condition.name)
             elif family.needs_gradient and not differentiable:
                 without["gradient"].append(condition.name)
-            else:
+            elif condition.name not in [earlier.name for earlier in chosen]:
                 chosen.append(condition)
     if unknown:
         raise ModelError(f"conditions: there is no '{unknown[0]}'; known are {', '.join((*SUITES, *known))}")

@@ -13,10 +13,10 @@ from trials import Pooled, Prepared
 from fastser.attacks import ATTACKS, NamedAttack
 from fastser.data.features import FeatureExtractor
 from fastser.data.noise import draw_noise, snr_gain
+from fastser.evaluation.condition import Condition
 from fastser.evaluation.conditions import (
     CONDITIONS,
     Attacked,
-    Condition,
     ConditionFamily,
     DrawnNoise,
     SceneNoise,

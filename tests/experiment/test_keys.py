@@ -306,7 +306,7 @@ def test_the_key_of_an_own_model_does_not_depend_on_the_addresses_of_its_classes
 OWN_CONDITION = """
 from dataclasses import dataclass
 
-from fastser.evaluation.conditions import Condition
+from fastser.evaluation.condition import Condition
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""Adversarial attacks on a classifier.
+"""Sign attacks of the paper: FGSM and BIM.
 
-All attacks are untargeted, use the true label and the L-infinity norm, and start at the clean input without a random
-step. `eps` and `alpha` are in the units of the model's input.
+They use the L-infinity norm, and start at the clean input without a random step. `eps` and `alpha` are in the units of
+the model's input.
 
 Source: Latif et al. 2020, section 5.3.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -19,13 +19,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fastser.runtime.cuda_graphs import WARM_UP_STEPS, StepGraphs, replayable
-from fastser.runtime.registry import Registry
-from fastser.settings import AttackSettings
 
 _NO_LABEL = torch.iinfo(torch.int64).min  # a value of ignore_index that is no label
-
-Attack = Callable[[Tensor, Tensor], Tensor]
-"""Maps inputs `[N, ...]` and true labels `[N]` to adversarial inputs of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +98,8 @@ class BIM:
         Warns:
             UserWarning: If the step cannot be captured in a CUDA graph.
         """
-        with _frozen_in_eval_mode(self.model), torch.inference_mode(False), torch.enable_grad():
-            x, y = _ordinary(x.detach()), _ordinary(y)
+        with frozen_in_eval_mode(self.model), torch.inference_mode(False), torch.enable_grad():
+            x, y = ordinary(x.detach()), ordinary(y)
             tensors = chain(self.model.named_parameters(), self.model.named_buffers())
             copies = {name: tensor.clone() for name, tensor in tensors if tensor.is_inference()}
             if self.steps > WARM_UP_STEPS and replayable(x) and not self._graphs.uncapturable and not copies:
@@ -117,15 +112,7 @@ class BIM:
     def _step(
         self, adversarial: Tensor, clean: Tensor, labels: Tensor, copies: dict[str, Tensor] | None = None
     ) -> None:
-        leaf = adversarial.detach().requires_grad_()
-        logits = functional_call(self.model, copies, leaf) if copies else self.model(leaf)
-        if not isinstance(logits, Tensor):
-            raise TypeError(f"the model must return logits, a tensor [N, classes], not a {type(logits).__name__}")
-        if not logits.requires_grad:
-            raise ValueError("the logits of the model have no gradient; remove no_grad, detach and argmax from it")
-        # labels of -100 raise an error as all others out of range do: ignored, they would leave samples unattacked
-        loss = F.cross_entropy(logits, labels, reduction="sum", ignore_index=_NO_LABEL)
-        (gradient,) = torch.autograd.grad(loss, leaf)
+        gradient, _ = gradient_of_loss(self.model, adversarial, labels, copies)
         linf_step(adversarial, clean, gradient, self.alpha, self.eps, self.bounds)
 
 
@@ -150,13 +137,40 @@ class FGSM(BIM):
         super().__init__(model, eps, alpha=eps, steps=1, bounds=bounds)
 
 
-def _ordinary(tensor: Tensor) -> Tensor:
+def gradient_of_loss(
+    model: nn.Module, inputs: Tensor, labels: Tensor, copies: dict[str, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of the cross-entropy to the inputs, and the logits.
+
+    Args:
+        model: Differentiable classifier in eval mode.
+        inputs: `[N, ...]`.
+        labels: True labels, int64 `[N]`.
+        copies: Parameters and buffers in place of those of the model, by name.
+
+    Raises:
+        TypeError: If the model returns no tensor.
+        ValueError: If its logits have no gradient.
+    """
+    leaf = inputs.detach().requires_grad_()
+    logits = functional_call(model, copies, leaf) if copies else model(leaf)
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"the model must return logits, a tensor [N, classes], not a {type(logits).__name__}")
+    if not logits.requires_grad:
+        raise ValueError("the logits of the model have no gradient; remove no_grad, detach and argmax from it")
+    # labels of -100 raise an error as all others out of range do: ignored, they would leave samples unattacked
+    loss = F.cross_entropy(logits, labels, reduction="sum", ignore_index=_NO_LABEL)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return gradient, logits.detach()
+
+
+def ordinary(tensor: Tensor) -> Tensor:
     """Return a copy of a tensor that was made in inference mode, which has no gradients; call it outside that mode."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
 @contextmanager
-def _frozen_in_eval_mode(model: nn.Module) -> Iterator[None]:
+def frozen_in_eval_mode(model: nn.Module) -> Iterator[None]:
     """Freeze a model, and restore its flags at the end of the block, also if that begins or ends with an error."""
     modes = [(module, module.training) for module in model.modules()]
     trained = [p for p in model.parameters() if p.requires_grad and p.is_leaf and not p.is_inference()]
@@ -170,34 +184,3 @@ def _frozen_in_eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
         for parameter in trained:
             parameter.requires_grad_()
-
-
-@dataclass(frozen=True, slots=True)
-class NamedAttack:
-    """An attack of the evaluation protocol.
-
-    Attributes:
-        name: Name of the condition, "bim".
-        title: Title in tables, "BIM".
-        build: Builds the attack on a model from the attack settings.
-        steps: Number of input gradients that it takes, for the estimate of time.
-    """
-
-    name: str
-    title: str
-    build: Callable[[nn.Module, AttackSettings], Attack]
-    steps: Callable[[AttackSettings], int]
-
-
-def _bim(model: nn.Module, settings: AttackSettings) -> BIM:
-    return BIM(model, settings.eps, settings.eps * settings.bim_relative_step, settings.bim_steps)
-
-
-ATTACKS = Registry(
-    "attack",
-    [
-        NamedAttack("fgsm", "FGSM", lambda model, settings: FGSM(model, settings.eps), lambda _: 1),
-        NamedAttack("bim", "BIM", _bim, lambda settings: settings.bim_steps),
-    ],
-)
-"""The attacks that every model of the source task is tested under, in the order of the paper's Table 3."""
