@@ -1,7 +1,7 @@
 """Robustness test of one model on one corpus."""
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +17,11 @@ from fastser.data.normalisation import Normalisation
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
 from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.evaluation.inference import result_of
+from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
+from fastser.robustness.attack_checks import RandomSigns, check_model, check_results
 from fastser.robustness.kept import KeptPosteriors
 from fastser.robustness.result import Evaluation
 from fastser.robustness.selection import select
@@ -91,9 +93,8 @@ def evaluate(
 
     Example:
         >>> import fastser
-        >>> from torchvision.models import resnet18
-        >>> result = fastser.evaluate(my_model, "emodb=EMODB", classes=["angry", "happy", "neutral", "sad"])
-        ... # doctest: +SKIP
+        >>> classes = ["angry", "happy", "neutral", "sad"]
+        >>> result = fastser.evaluate(my_model, "emodb=EMODB", classes=classes)  # doctest: +SKIP
         >>> result.save("robustness/")  # doctest: +SKIP
     """
     device = torch.device(device)
@@ -106,8 +107,9 @@ def evaluate(
     test = _test_set(dataset, speakers)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     trial: Trial
+    adapted: AdaptedModel
     if subject.inputs == "waveform":
-        waveform_model = WaveformModel(subject.model, columns, len(subject.classes), padding).to(device)
+        adapted = waveform_model = WaveformModel(subject.model, columns, len(subject.classes), padding).to(device)
         trial = WaveformTrial(waveform_model, test, settings, batch_size, noise=recordings, noise_seed=seed)
     else:
         adapted = AdaptedModel(subject.model, columns, len(subject.classes)).to(device)
@@ -129,6 +131,8 @@ def evaluate(
         for condition in tested:
             found = trial.posteriors(condition) if kept is None else kept.posteriors(trial, condition)
             results[condition.name] = result_of(test, found)
+        if {"fgsm", "bim"} & results.keys():
+            notes += _attack_notes(trial, adapted, results)
     return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, results, tuple(notes))
 
 
@@ -180,6 +184,14 @@ def _test_set(dataset: Dataset, speakers: Collection[str] | None) -> Subset:
     if foreign := [name for name in speakers if name not in known]:
         raise ModelError(f"{dataset.corpus.title} has no speaker '{foreign[0]}'; it has {', '.join(sorted(known))}")
     return dataset.subset([i for i, utterance in enumerate(utterances) if utterance.speaker in speakers])
+
+
+def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, ConditionResult]) -> list[str]:
+    """Return sentences about attacks that may be weaker than they look."""
+    uar = {name: result.uar for name, result in results.items()}
+    chance = RandomSigns(trial.settings.attack.eps)
+    uar[chance.name] = result_of(trial.test, chance.posteriors(trial)).uar
+    return [f"attacks: {sentence}" for sentence in [*check_model(trial, model), *check_results(uar)]]
 
 
 def _key(subject: Subject, trial: Trial, padding: Padding | None) -> str:

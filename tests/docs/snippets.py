@@ -43,7 +43,8 @@ def commands(document: Path) -> list[str]:
     """Return the commands `python -m fastser...` in code blocks and inline code, each without what `&&` joins to it."""
     text = document.read_text()
     inline = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
-    lines = [line for block in blocks(document) if block.language != "python" for line in block.text.splitlines()]
+    texts = [block.text.replace("\\\n", " ") for block in blocks(document) if block.language != "python"]
+    lines = [line for text in texts for line in text.splitlines()]
     parts = [part.strip() for code in (*inline, *lines) for part in code.replace("\n", " ").split("&&")]
     return [part for part in parts if part.startswith("python -m fastser")]
 

@@ -15,7 +15,8 @@ MODULES = [
     if ">>> " in path.read_text()
 ]
 PUBLIC = {
-    "fastser.attacks",
+    "fastser.attacks.bim",
+    "fastser.attacks.pgd",
     "fastser.augmentation",
     "fastser.data.corpora.readers",
     "fastser.layers",

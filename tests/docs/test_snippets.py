@@ -4,6 +4,7 @@ import pkgutil
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
+from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import CliOptions, chosen
 from fastser.experiment.executors import EXECUTORS
 from fastser.models import MODELS
@@ -28,9 +30,15 @@ PYTHON_BLOCKS = [
     if block.language == "python"
 ]
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
-FLAGS = {flag_of(field.name, field.metadata["option"]) for field in fields(CliOptions)}
+FLAGS = {
+    flag_of(field.name, field.metadata["option"])
+    for options in (CliOptions, EvaluateOptions)
+    for field in fields(options)
+}
 NOT_OURS = {"--requeue", "--help"}
 """Options in the documents that belong to sbatch or that every command has."""
+
+Options = TypeVar("Options")
 
 
 @pytest.fixture
@@ -64,15 +72,26 @@ def test_the_documents_have_python_blocks_with_shapes() -> None:
     assert any(re.search(r"# .*\[\d+, \d+", block.text) for block in PYTHON_BLOCKS)
 
 
+def parse(options: type[Options], command: str) -> Options:
+    """Return the options that a command line gives."""
+    parsed: list[Options] = []
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(command_of(options, lambda given: parsed.append(given) or 0, ""))
+    app(arguments(command), standalone_mode=False)
+    return parsed[0]
+
+
 @pytest.mark.fast
 @pytest.mark.parametrize(("document", "command"), COMMANDS, ids=lambda value: getattr(value, "name", None))
 def test_commands_are_understood_by_the_real_command_line(document: Path, command: str) -> None:
-    assert command.split()[2] == "fastser.reproduce"
-    parsed: list[CliOptions] = []
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(command_of(CliOptions, lambda options: parsed.append(options) or 0, ""))
-    app(arguments(command), standalone_mode=False)
-    (options,) = parsed
+    door = command.split()[2]
+    if door == "fastser.evaluate":
+        evaluated = parse(EvaluateOptions, command)
+        assert (evaluated.model is None) != (evaluated.weights is None)
+        assert "=" in str(evaluated.corpus)
+        return
+    assert door == "fastser.reproduce"
+    options = parse(CliOptions, command)
     assert options.tables()
     assert options.settings()
     options.use_reference()

@@ -1,20 +1,12 @@
 """Fixtures of the tests of robustness: the smallest stand-in corpora as NAME=PATH."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from small_models import Corpora
 
 from fastser.data.corpora.synthetic import generate
 from fastser.runtime.files import cache_at
-
-
-@dataclass(frozen=True)
-class Corpora:
-    """Stand-ins as arguments."""
-
-    speech: str
-    noise: str
 
 
 @pytest.fixture

@@ -24,6 +24,14 @@ class SpectrogramNet(nn.Module):
         return logits
 
 
+@dataclass(frozen=True)
+class Corpora:
+    """Stand-ins as arguments."""
+
+    speech: str
+    noise: str
+
+
 @dataclass
 class Output:
     """Result of a model of transformers."""

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_models import CLASSES, SpectrogramNet, WaveformNet, loudness, make_spectrogram_net
+from small_models import CLASSES, Corpora, SpectrogramNet, WaveformNet, loudness, make_spectrogram_net
 from small_runs import SMALL, SilentListener, stand_in_experiment
 from torch import Tensor, nn
 
 import fastser
-from conftest import Corpora
 from fastser.data.corpora import CorpusError
 from fastser.evaluation.adapter import ModelError
 from fastser.experiment.executors.runner import Runner

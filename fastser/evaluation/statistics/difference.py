@@ -64,6 +64,8 @@ def difference(
         level + t for the power) times the standard error.
 
     Example:
+        >>> import numpy as np
+        >>> from fastser.evaluation.statistics import Sample, difference
         >>> labels, speakers = np.tile([0, 1], 30), np.repeat(np.arange(6), 10)
         >>> worse = np.where(np.arange(60) % 4 == 0, 1 - labels, labels)
         >>> a, b = (Sample(labels, predicted[None], speakers, num_classes=2) for predicted in (worse, labels))

@@ -43,6 +43,8 @@ def interval(
         Davison and Hinkley 1997, sections 3.8 and 5.2.1 (studentised bootstrap of clusters).
 
     Example:
+        >>> import numpy as np
+        >>> from fastser.evaluation.statistics import Sample, interval
         >>> labels, speakers = np.tile([0, 1], 30), np.repeat(np.arange(6), 10)
         >>> predicted = np.where(np.arange(60) % 7 == 0, 1 - labels, labels)
         >>> found = interval(Sample(labels, predicted[None], speakers, num_classes=2))

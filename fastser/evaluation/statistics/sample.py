@@ -23,6 +23,7 @@ class Sample:
         ValueError: If the arrays do not belong together, or a repeat tested nothing.
 
     Example:
+        >>> import numpy as np
         >>> labels, speakers = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
         >>> Sample(labels, np.array([[0, 1, 1, 1]]), speakers, num_classes=2).num_speakers
         2
