@@ -1,6 +1,7 @@
 """The LSTM in every tier."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from accuracy import CAPS, assert_accurate, relative_error
 from cases import REGISTERED_DTYPES, assert_refused, compiled, normal, on_gpu, replaced
 from fastser_kernels import lstm
+from fastser_kernels.chips import WITHOUT_GPU
 from fastser_kernels.lstm import op, reference
 from torch import Tensor, nn
 from torch.library import opcheck
@@ -84,7 +86,7 @@ def test_many_units(
     units: int, shared_memory: int, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels = pytest.importorskip("fastser_kernels.lstm.kernels", reason="Triton is not installed")
-    monkeypatch.setattr(kernels, "_shared_memory", lambda _: shared_memory)
+    monkeypatch.setattr(kernels, "chip_of", lambda _: replace(WITHOUT_GPU, shared_memory=shared_memory))
     x, cotangent = torch.randn(2, 3, 4).to(device, dtype), torch.randn(2, 3, units).to(device, dtype)
     _compare(x, _parameters(4, units, device=device), cotangent, reverse=False)
 
