@@ -87,7 +87,7 @@ def prepare_for_hopper(kernel: Any, num_warps: int) -> int:
     ptxas = usable_assembler()
     if ptxas is None:
         return min(num_warps, MOST_WARPS)
-    if not isinstance(getattr(kernel, "compile", None), Assembly):
-        kernel.device_caches[torch.cuda.current_device()]  # creates the attribute `compile` for a new device
+    kernel.device_caches[torch.cuda.current_device()]  # the first access for a device sets the attribute `compile`
+    if not isinstance(kernel.compile, Assembly):
         kernel.compile = Assembly(kernel.compile, ptxas)
     return num_warps

@@ -1,7 +1,7 @@
 """Compile recorded launches for GPUs that are not in this machine, and read the resources off the binaries.
 
 `python tests/kernels/ahead_of_time.py` compiles every launch for every target, and rewrites `resources.json`, with
-which test_ahead_of_time.py compares. `python tests/kernels/ahead_of_time.py dense_block` compiles and prints one family.
+which test_ahead_of_time.py compares. `python tests/kernels/ahead_of_time.py lstm` compiles and prints one family.
 """
 
 import importlib
@@ -18,7 +18,7 @@ import triton
 from assembly_log import ptxas_logged
 from fastser_kernels.assembler import Assembly, right_assembler
 from fastser_kernels.chips import WITHOUT_GPU, Chip, assumed
-from fastser_kernels.launch import Launch, fp32_precision, launch_options, recorded
+from fastser_kernels.launch import Launch, fp32_precision, launch_options, multiplies_fp32, recorded
 from launches import all_launches
 from resources import Binary, Footprint, read
 from targets import TARGETS
@@ -45,7 +45,7 @@ class Specialisation:
     divisible: tuple[int, ...]
     num_warps: int
     num_stages: int
-    chained_products: bool
+    fp32_products: bool
 
 
 def specialise(launch: Launch) -> Specialisation:
@@ -71,7 +71,7 @@ def specialise(launch: Launch) -> Specialisation:
             signature[name] = "fp32"
     kernel = launch.kernel.fn
     items = tuple(signature.items()), tuple(constexprs.items()), tuple(divisible)
-    options = launch.num_warps, launch.num_stages, launch.chained_products
+    options = launch.num_warps, launch.num_stages, multiplies_fp32(launch.arguments)
     return Specialisation(kernel.__module__, kernel.__name__, *items, *options)
 
 
@@ -97,7 +97,7 @@ def compile_for(specialisation: Specialisation, architecture: str) -> Binary:
         attrs={(place,): [["tt.divisibility", 16]] for place in specialisation.divisible},
     )
     s = specialisation
-    options = launch_options(s.num_warps, s.num_stages, target.chip, s.chained_products)
+    options = launch_options(s.num_warps, s.num_stages, target.chip, s.fp32_products)
     ptxas = right_assembler()
     compile_kernel = triton.compile if ptxas is None else Assembly(triton.compile, ptxas)
     with ptxas_logged():
@@ -114,9 +114,7 @@ def compile_for(specialisation: Specialisation, architecture: str) -> Binary:
     )
 
 
-def specialisations(
-    only: str = "", batch: int | None = None, chip: Chip = WITHOUT_GPU
-) -> dict[Specialisation, str]:
+def specialisations(only: str = "", batch: int | None = None, chip: Chip = WITHOUT_GPU) -> dict[Specialisation, str]:
     """Return every binary that the launches need, with the name of the first launch that needs it.
 
     Args:
@@ -168,7 +166,7 @@ def demanding(
     for kernel in {(s.module, s.kernel) for s in labelled.values()}:
         rows = [row for row, s in labelled.items() if (s.module, s.kernel) == kernel and row in measured]
         for demand in ("shared", "registers"):
-            chosen |= set(sorted(rows, key=lambda row: getattr(measured[row]["sm_80"], demand))[-1:])  # noqa: B023
+            chosen |= set(sorted(rows, key=lambda row: getattr(measured[row]["sm_80"], demand))[-1:])
     return {row: specialisation for row, specialisation in labelled.items() if row in chosen}
 
 
@@ -185,7 +183,11 @@ def compile_all(only: str = "", *, everything: bool = False) -> dict[str, dict[s
     with ProcessPoolExecutor() as pool:
 
         def start(rows: dict[str, Specialisation], architecture: str) -> tuple[str, list[str], Iterator[Binary]]:
-            return architecture, list(rows), pool.map(compile_for, rows.values(), [architecture] * len(rows), chunksize=4)
+            return (
+                architecture,
+                list(rows),
+                pool.map(compile_for, rows.values(), [architecture] * len(rows), chunksize=4),
+            )
 
         def finish(architecture: str, rows: list[str], compiled: Iterator[Binary]) -> None:
             for row, resources in zip(rows, read(list(compiled), TARGETS[architecture]), strict=True):

@@ -85,16 +85,17 @@ def test_kernels_need_sm_80_and_say_so_once(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert [has_kernel(x), has_kernel(x)] == [runs, runs]
-    sentences = [str(warning.message) for warning in caught]
-    assert sentences == ([] if runs else [sentences[0]])
-    assert runs or sentences[0] == (
-        f"fastser's kernels need a GPU of architecture sm_80 or later, and this one is sm_{capability[0]}{capability[1]}: "
-        "the operations run as plain PyTorch."
+    major, minor = capability
+    sentence = (
+        f"need a GPU of architecture sm_80 or later, and this one is sm_{major}{minor}: the operations run as plain"
     )
+    assert [sentence in str(warning.message) for warning in caught] == ([] if runs else [True])
 
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_80"])
 def test_the_rule_is_a_constant_for_torch_compile(architecture: str) -> None:
+    torch._dynamo.reset()
+
     @torch.compile(fullgraph=True, backend="eager")
     def doubled_by_kernels(x: torch.Tensor) -> torch.Tensor:
         return x * 2 if runs_kernels(x.device) else x

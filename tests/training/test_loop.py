@@ -143,9 +143,14 @@ def test_a_loss_that_is_not_finite_ends_the_training(dataset: Dataset) -> None:
 
 
 def test_a_training_in_float16_scales_its_loss(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    enabled = []
-    scaler = torch.amp.GradScaler
-    monkeypatch.setattr(torch.amp, "GradScaler", lambda *args, **how: (enabled.append(how["enabled"]), scaler(*args, **how))[1])
+    enabled: list[bool] = []
+
+    class Spy(torch.amp.GradScaler):
+        def __init__(self, device: str, **options: bool) -> None:
+            super().__init__(device, **options)
+            enabled.append(options["enabled"])
+
+    monkeypatch.setattr(torch.amp, "GradScaler", Spy)
     histories = [
         train_on(dataset, fresh(), settings=SETTINGS.override([f"training.precision={precision}"]))
         for precision in ("float16", "float32")

@@ -58,7 +58,8 @@ def test_the_scale_continues_from_a_checkpoint() -> None:
     state, continued = new_state(), new_state()
     state.step(loss(state, factor=1e36), BATCH)
     state.step(loss(state), BATCH)
-    continued.restore(*state.state())
+    tensors, rest = state.state()
+    continued.restore({name: tensor.clone() for name, tensor in tensors.items()}, rest)
     assert scaler(continued) == scaler(state)
     for each in (state, continued):
         each.step(loss(each), BATCH)

@@ -227,4 +227,3 @@ def _configuration(w_hh: Tensor) -> dict[str, Any] | None:
     num_stages = 1 if block_k == units else 2
     tiles = {"BLOCK_H": units, "BLOCK_K": block_k, "BLOCK_N": BLOCK_N}
     return {"PRECISION": fp32_precision(), "num_warps": NUM_WARPS[units], "num_stages": num_stages, **tiles}
-
