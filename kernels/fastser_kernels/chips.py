@@ -108,6 +108,6 @@ def _gpu(device: torch.device) -> Chip | None:
     return Chip(
         properties.gcnArchName.partition(":")[0] if on_amd else f"sm_{properties.major}{properties.minor}",
         properties.multi_processor_count,
-        AMD_SHARED_MEMORY if on_amd else properties.shared_memory_per_block_optin,
+        getattr(properties, "shared_memory_per_block_optin", AMD_SHARED_MEMORY),
         properties.warp_size,
     )

@@ -48,35 +48,24 @@ def fp32_precision(on_amd: bool = ON_AMD) -> str:
 
 
 def launch_options(
-    num_warps: int, num_stages: int, chip: Chip = WITHOUT_GPU, fp32_products: bool = False
+    num_warps: int, num_stages: int, chip: Chip = WITHOUT_GPU, chained_products: bool = False
 ) -> dict[str, int]:
     """Return the launch options for a chip, given those for NVIDIA's warps of 32 threads.
 
-    A program has the same number of threads on every chip. AMD's chips have less shared memory for a pipeline. fp32
-    products are three tf32 products with one accumulator. Triton pipelines a loop with such products wrongly where
-    accumulators are in tensor memory (triton issue 10821).
+    A program has the same number of threads on every chip. AMD's chips have less shared memory for a pipeline. Triton
+    pipelines a loop with chained products wrongly where accumulators are in tensor memory (triton issue 10821).
 
     Args:
         num_warps: Warps of 32 threads per program.
         num_stages: Depth of the software pipeline.
         chip: The chip.
-        fp32_products: Whether the kernel multiplies fp32 operands on tensor cores (`multiplies_fp32`).
+        chained_products: Whether a loop of the kernel adds several products to one accumulator.
     """
     if chip.on_amd:
         num_stages = min(num_stages, 2)
-    elif chip.tensor_memory and fp32_products:
+    elif chip.tensor_memory and chained_products:
         num_stages = 1
     return {"num_warps": max(num_warps * WITHOUT_GPU.warp_size // chip.warp_size, 1), "num_stages": num_stages}
-
-
-def multiplies_fp32(arguments: dict[str, Any]) -> bool:
-    """Return whether a kernel multiplies fp32 operands on tensor cores. They have the dtype of its first tensor."""
-    return "PRECISION" in arguments and first_tensor(arguments).dtype == torch.float32
-
-
-def first_tensor(arguments: dict[str, Any]) -> Tensor:
-    """Return the first tensor among the arguments of a kernel."""
-    return next(value for value in arguments.values() if isinstance(value, Tensor))
 
 
 @dataclass(frozen=True)
@@ -88,6 +77,7 @@ class Launch:
     arguments: dict[str, Any]
     num_warps: int
     num_stages: int
+    chained_products: bool
 
 
 _record: list[Launch] | None = None
@@ -111,6 +101,7 @@ def launch(
     *,
     num_warps: int = 4,
     num_stages: int = 2,
+    chained_products: bool = False,
     **arguments: Any,
 ) -> None:
     """Run a kernel on the device of its first tensor; an empty grid runs nothing.
@@ -120,6 +111,7 @@ def launch(
         grid: Number of programs along each axis.
         num_warps: Warps of 32 threads per program, on NVIDIA.
         num_stages: Depth of the software pipeline, on NVIDIA.
+        chained_products: Whether a loop of the kernel adds several products to one accumulator.
         **arguments: Every argument of the kernel by its name: tensors, numbers and constants.
 
     Raises:
@@ -131,14 +123,14 @@ def launch(
         return
     if _record is not None:
         in_order = {name: arguments[name] for name in kernel.arg_names}
-        _record.append(Launch(kernel, grid, in_order, num_warps, num_stages))
+        _record.append(Launch(kernel, grid, in_order, num_warps, num_stages, chained_products))
         return
-    first = first_tensor(arguments)
+    first = next(value for value in arguments.values() if isinstance(value, Tensor))
     chip = chip_of(first.device)
     with torch.cuda.device_of(first):
         if chip.architecture == "sm_90":
             num_warps = prepare_for_hopper(kernel, num_warps)
-        kernel[grid](**arguments, **launch_options(num_warps, num_stages, chip, multiplies_fp32(arguments)))
+        kernel[grid](**arguments, **launch_options(num_warps, num_stages, chip, chained_products))
 
 
 def _refuse(kernel: Any, arguments: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import triton
 from assembly_log import ptxas_logged
 from fastser_kernels.assembler import Assembly, right_assembler
 from fastser_kernels.chips import WITHOUT_GPU, Chip, assumed
-from fastser_kernels.launch import Launch, fp32_precision, launch_options, multiplies_fp32, recorded
+from fastser_kernels.launch import Launch, fp32_precision, launch_options, recorded
 from launches import all_launches
 from resources import Binary, Footprint, read
 from targets import TARGETS
@@ -45,7 +45,7 @@ class Specialisation:
     divisible: tuple[int, ...]
     num_warps: int
     num_stages: int
-    fp32_products: bool
+    chained_products: bool
 
 
 def specialise(launch: Launch) -> Specialisation:
@@ -71,7 +71,7 @@ def specialise(launch: Launch) -> Specialisation:
             signature[name] = "fp32"
     kernel = launch.kernel.fn
     items = tuple(signature.items()), tuple(constexprs.items()), tuple(divisible)
-    options = launch.num_warps, launch.num_stages, multiplies_fp32(launch.arguments)
+    options = launch.num_warps, launch.num_stages, launch.chained_products
     return Specialisation(kernel.__module__, kernel.__name__, *items, *options)
 
 
@@ -97,7 +97,7 @@ def compile_for(specialisation: Specialisation, architecture: str) -> Binary:
         attrs={(place,): [["tt.divisibility", 16]] for place in specialisation.divisible},
     )
     s = specialisation
-    options = launch_options(s.num_warps, s.num_stages, target.chip, s.fp32_products)
+    options = launch_options(s.num_warps, s.num_stages, target.chip, s.chained_products)
     ptxas = right_assembler()
     compile_kernel = triton.compile if ptxas is None else Assembly(triton.compile, ptxas)
     with ptxas_logged():

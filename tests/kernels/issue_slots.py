@@ -14,6 +14,7 @@ from fastser_kernels.launch import Launch
 ELEMENTS: dict[str, Callable[[dict[str, Any]], float]] = {
     "conv_kernel": lambda c: c["BM"] * c["BK"],
     "conv_backward_kernel": lambda c: c["BP"] * c["BC"],
+    "input_gradient_kernel": lambda c: c["BP"] * c["BC"] * c["BK"] / c["DEPTH"],
     "maps_kernel": lambda c: c["BP"] * c["BC"],
     "sums_kernel": lambda c: c["BF"] * c["BC"] * c["SIDE"] ** 2,
 }

@@ -37,8 +37,8 @@ SERIALISED: dict[str, str] = {}
 ISSUE_SLOTS = {
     r"\| conv_kernel (bf16|fp16) ": 6.5,
     r"\| conv_kernel fp32 ": 17.0,
-    r"\| conv_backward_kernel (bf16|fp16) .* INPUT=True, .* WEIGHTS=True": 40.0,
-    r"\| conv_backward_kernel fp32 .* INPUT=True, .* WEIGHTS=False": 60.0,
+    r"\| conv_backward_kernel (bf16|fp16) .* INPUT=True": 40.0,
+    r"\| (conv_backward_kernel fp32 .* INPUT=True|input_gradient_kernel fp32 )": 60.0,
 }
 """Largest number of instructions per element on sm_90 of kernels that would otherwise be bound by them."""
 

@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 from fastser_kernels.chips import WITHOUT_GPU
-from fastser_kernels.launch import launch, launch_options, multiplies_fp32, recorded
+from fastser_kernels.launch import launch, launch_options, recorded
 
 pytestmark = pytest.mark.fast
 
@@ -84,16 +84,17 @@ def test_a_forgotten_or_unknown_argument_is_named(recording: bool, grid: tuple[i
 def test_a_record_lists_launches_with_their_arguments_in_the_order_of_the_kernel() -> None:
     kernel = FakeKernel([])
     with recorded() as launched:
-        launch(kernel, (2,), num_warps=1, num_stages=5, **_arguments())
+        launch(kernel, (2,), num_warps=1, num_stages=5, chained_products=True, **_arguments())
         launch(kernel, (2, 0), **_arguments())
     (entry,) = launched
     assert tuple(entry.arguments) == kernel.arg_names
     assert (entry.kernel, entry.grid, entry.num_warps, entry.num_stages) == (kernel, (2,), 1, 5)
+    assert entry.chained_products
     assert kernel.events == []
 
 
 @pytest.mark.parametrize(
-    ("architecture", "warp_size", "fp32_products", "options"),
+    ("architecture", "warp_size", "chained_products", "options"),
     [
         ("sm_90", 32, True, {"num_warps": 8, "num_stages": 3}),
         ("sm_100", 32, False, {"num_warps": 8, "num_stages": 3}),
@@ -103,14 +104,7 @@ def test_a_record_lists_launches_with_their_arguments_in_the_order_of_the_kernel
         ("gfx1100", 32, False, {"num_warps": 8, "num_stages": 2}),
     ],
 )
-def test_options_of_a_chip(architecture: str, warp_size: int, fp32_products: bool, options: dict[str, int]) -> None:
+def test_options_of_a_chip(architecture: str, warp_size: int, chained_products: bool, options: dict[str, int]) -> None:
     chip = replace(WITHOUT_GPU, architecture=architecture, warp_size=warp_size)
-    assert launch_options(8, 3, chip, fp32_products) == options
-    assert launch_options(1, 1, chip, fp32_products) == {"num_warps": 1, "num_stages": 1}
-
-
-def test_products_of_fp32_operands_are_known_by_the_arguments() -> None:
-    tensors = {"maps_ptr": torch.ones(1), "sums_ptr": torch.ones(1).half()}
-    assert multiplies_fp32(tensors | {"PRECISION": "tf32x3"})
-    assert not multiplies_fp32(tensors)
-    assert not multiplies_fp32({"first_ptr": torch.ones(1).half()} | tensors | {"PRECISION": "tf32x3"})
+    assert launch_options(8, 3, chip, chained_products) == options
+    assert launch_options(1, 1, chip, chained_products) == {"num_warps": 1, "num_stages": 1}
