@@ -52,8 +52,10 @@ def launch_options(
 ) -> dict[str, int]:
     """Return the launch options for a chip, given those for NVIDIA's warps of 32 threads.
 
-    A program has the same number of threads on every chip. AMD's chips have less shared memory for a pipeline. Triton
-    pipelines a loop with chained products wrongly where accumulators are in tensor memory (triton issue 10821).
+    AMD's data-center chips run the same number of threads in wavefronts of 64. Its other chips have wavefronts of 32,
+    whose threads have half as many registers, so they run twice the threads. Both have less shared memory for a
+    pipeline. Triton pipelines a loop with chained products wrongly where accumulators are in tensor memory (triton
+    issue 10821).
 
     Args:
         num_warps: Warps of 32 threads per program.
@@ -62,10 +64,11 @@ def launch_options(
         chained_products: Whether a loop of the kernel adds several products to one accumulator.
     """
     if chip.on_amd:
+        num_warps = max(num_warps // 2, 1) if chip.warp_size == 64 else num_warps * 2
         num_stages = min(num_stages, 2)
     elif chip.tensor_memory and chained_products:
         num_stages = 1
-    return {"num_warps": max(num_warps * WITHOUT_GPU.warp_size // chip.warp_size, 1), "num_stages": num_stages}
+    return {"num_warps": num_warps, "num_stages": num_stages}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ which test_ahead_of_time.py compares. `python tests/kernels/ahead_of_time.py lst
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,6 +33,13 @@ _POINTER = {
     torch.int64: "*i64",
     torch.uint8: "*u8",
 }
+
+
+SPILLING = {" fp32 .* PRECISION=.* on gfx1100": "fp32 products are FMAs there, for which 256 registers are too few"}
+"""Kernels that spill registers, each with its reason."""
+
+MUCH = {"shared": 32 * 1024, "registers": 128}
+"""Demands on sm_80 from which a kernel is compiled for partial targets: a third of 99 KiB, half of 255 registers."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,8 @@ def demanding(
 ) -> dict[str, Specialisation]:
     """Return the specialisations that may not fit a chip with little shared memory.
 
-    These are, of every kernel, the one with the most shared memory and the one with the most registers on sm_80, and
-    those that larger chips do not run.
+    These are, of every kernel, the one with the most shared memory and the one with the most registers on sm_80, if
+    that is much (`MUCH`), and those that larger chips do not run.
 
     Args:
         labelled: All specialisations for the chip by label.
@@ -165,8 +173,10 @@ def demanding(
     chosen = labelled.keys() - measured.keys()
     for kernel in {(s.module, s.kernel) for s in labelled.values()}:
         rows = [row for row, s in labelled.items() if (s.module, s.kernel) == kernel and row in measured]
-        for demand in ("shared", "registers"):
-            chosen |= set(sorted(rows, key=lambda row: getattr(measured[row]["sm_80"], demand))[-1:])
+        for name, much in MUCH.items():
+            most, row = max(((getattr(measured[row]["sm_80"], name), row) for row in rows), default=(0, ""))
+            if most >= much:
+                chosen.add(row)
     return {row: specialisation for row, specialisation in labelled.items() if row in chosen}
 
 
@@ -216,8 +226,14 @@ def misfits(table: dict[str, dict[str, Footprint]]) -> list[str]:
         f"{kernel} on {architecture}: {footprint}"
         for kernel, by_target in table.items()
         for architecture, footprint in by_target.items()
-        if footprint.stack or footprint.spills or footprint.shared > TARGETS[architecture].chip.shared_memory
+        if footprint.shared > TARGETS[architecture].chip.shared_memory
+        or ((footprint.stack or footprint.spills) and not spills_are_known(kernel, architecture))
     ]
+
+
+def spills_are_known(kernel: str, architecture: str) -> bool:
+    """Return whether a kernel is listed in `SPILLING`."""
+    return any(re.search(pattern, f"{kernel} on {architecture}") for pattern in SPILLING)
 
 
 if __name__ == "__main__":
