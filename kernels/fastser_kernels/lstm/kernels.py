@@ -26,8 +26,11 @@ BLOCK_K = {2: {16: 16, 32: 32, 64: 64, 128: 128, 256: 16}, 4: {16: 16, 32: 16, 6
 A number equal to that of the units means weights that are loaded once. Sizes outside the table would spill registers,
 so they run in the ATen calls of aten.py.
 """
-SHARED_OF_128_UNITS, BLOCK_K_OF_128_UNITS = 148 * 1024, {"NVIDIA": 32, "AMD": 16}
-"""Shared memory of the weights of 128 units, in bytes, and the columns at a time on chips with less."""
+SHARED_OF_128_UNITS, BLOCK_K_OF_128_UNITS = 148 * 1024, 32
+"""Shared memory of the weights of 128 units, in bytes, and the columns at a time on an NVIDIA chip with less."""
+
+MOST_UNITS_ON_AMD_32 = 64
+"""Largest padded number of units on AMD's chips with wavefronts of 32 threads, which have half as many registers."""
 
 _PER_BATCH = ("steps", "batch", "reverse")
 """Arguments that change from batch to batch, hence without a binary for each divisibility."""
@@ -218,12 +221,12 @@ def _configuration(w_hh: Tensor) -> dict[str, Any] | None:
     """Return the constants of both kernels, or None for more units than the kernels take."""
     units = max(16, triton.next_power_of_2(w_hh.shape[1]))
     block_k = BLOCK_K[w_hh.element_size()].get(units)
-    if block_k is None:
-        return None
     chip = chip_of(w_hh.device)
+    if block_k is None or (units > MOST_UNITS_ON_AMD_32 and chip.on_amd and chip.warp_size == 32):
+        return None
     # On AMD's data-center chips, with wavefronts of 64 threads, the weights are in registers.
-    if block_k == 128 and chip.warp_size == 32 and chip.shared_memory < SHARED_OF_128_UNITS:
-        block_k = BLOCK_K_OF_128_UNITS["AMD" if chip.on_amd else "NVIDIA"]
+    if block_k == 128 and not chip.on_amd and chip.shared_memory < SHARED_OF_128_UNITS:
+        block_k = BLOCK_K_OF_128_UNITS
     num_stages = 1 if block_k == units else 2
     tiles = {"BLOCK_H": units, "BLOCK_K": block_k, "BLOCK_N": BLOCK_N}
     return {"PRECISION": fp32_precision(), "num_warps": NUM_WARPS[units], "num_stages": num_stages, **tiles}
