@@ -58,7 +58,7 @@ class Resources(Footprint):
         stages: Largest depth of the software pipeline of a loop.
         instructions: Number of all instructions (NVIDIA).
         loop_instructions: Number of those of the longest loop, or 0.
-        slots: Instructions of the longest loop for each element that it reads (`issue_slots.per_element`).
+        slots: Instructions for each element of the maps (`issue_slots.per_element`).
         serialised: Whether each HGMMA waits for the one before.
     """
 
@@ -105,7 +105,7 @@ def _nvidia(binary: Binary, footprint: Footprint, code: MachineCode) -> Resource
         mfma=0,
         instructions=code.instructions,
         loop_instructions=loop,
-        slots=per_element(binary.kernel, binary.constants, binary.threads, loop),
+        slots=per_element(binary.kernel, binary.constants, binary.threads, code.instructions, loop),
         serialised=serialised(binary.ptxas_log),
     )
 
