@@ -22,7 +22,7 @@ ELEMENTS: dict[str, Callable[[dict[str, Any]], int]] = {
 TILES: dict[str, Callable[[dict[str, Any]], tuple[int, int]]] = {
     "input_gradient_kernel": lambda c: (c["DEPTH"] // c["BK"], c["BP"] * c["BC"]),
 }
-"""Iterations of the longest loop, and elements of the one tile of a program, for kernels that do much after the loop."""
+"""Iterations of the longest loop and elements of a program, for kernels whose programs do much outside of the loop."""
 
 ITERATIONS: dict[str, Callable[[dict[str, Any]], int]] = {
     "level_kernel": lambda a: triton.cdiv(triton.cdiv(a["win"], 2), a["TK"]),
