@@ -48,7 +48,7 @@ def fp32_precision(on_amd: bool = ON_AMD) -> str:
 
 
 def launch_options(
-    num_warps: int, num_stages: int, chip: Chip = WITHOUT_GPU, chained_products: bool = False
+    num_warps: int, num_stages: int, chip: Chip = WITHOUT_GPU, chained_products: int = 1
 ) -> dict[str, int]:
     """Return the launch options for a chip, given those for NVIDIA's warps of 32 threads.
 
@@ -61,12 +61,12 @@ def launch_options(
         num_warps: Warps of 32 threads per program.
         num_stages: Depth of the software pipeline.
         chip: The chip.
-        chained_products: Whether a loop of the kernel adds several products to one accumulator.
+        chained_products: Number of products that an iteration of a loop adds to one accumulator.
     """
     if chip.on_amd:
         num_warps = max(num_warps // 2, 1) if chip.warp_size == 64 else num_warps * 2
         num_stages = min(num_stages, 2)
-    elif chip.tensor_memory and chained_products:
+    elif chip.tensor_memory and chained_products > 1:
         num_stages = 1
     return {"num_warps": num_warps, "num_stages": num_stages}
 
@@ -80,7 +80,7 @@ class Launch:
     arguments: dict[str, Any]
     num_warps: int
     num_stages: int
-    chained_products: bool
+    chained_products: int
 
 
 _record: list[Launch] | None = None
@@ -104,7 +104,7 @@ def launch(
     *,
     num_warps: int = 4,
     num_stages: int = 2,
-    chained_products: bool = False,
+    chained_products: int = 1,
     **arguments: Any,
 ) -> None:
     """Run a kernel on the device of its first tensor; an empty grid runs nothing.
@@ -114,7 +114,7 @@ def launch(
         grid: Number of programs along each axis.
         num_warps: Warps of 32 threads per program, on NVIDIA.
         num_stages: Depth of the software pipeline, on NVIDIA.
-        chained_products: Whether a loop of the kernel adds several products to one accumulator.
+        chained_products: Number of products that an iteration of a loop adds to one accumulator.
         **arguments: Every argument of the kernel by its name: tensors, numbers and constants.
 
     Raises:

@@ -53,7 +53,7 @@ class Specialisation:
     divisible: tuple[int, ...]
     num_warps: int
     num_stages: int
-    chained_products: bool
+    chained_products: int
 
 
 def specialise(launch: Launch) -> Specialisation:
