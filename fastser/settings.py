@@ -121,7 +121,9 @@ class TrainingSettings(_Frozen):
     halve_after: int = _from("paper 4.4: five epochs without improvement", 5, gt=0)
     stop_after: int = _from("paper 4.4: 20 epochs without improvement", 20, gt=0)
     monitor: Literal["accuracy", "uar"] = _from("open 25", "accuracy")
-    precision: Literal["auto", "float32", "bfloat16"] = _from("open 38: auto is chosen before the first run", "auto")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _from(
+        "open 38: auto is chosen before the first run", "auto"
+    )
 
 
 class AugmentationSettings(_Frozen):

@@ -157,7 +157,7 @@ def test_overrides_add_up_and_the_last_one_wins() -> None:
         ("noise.snr_db=Infinity", "noise.snr_db.0: .*finite"),
         ("noise.scenes=[]", "noise.scenes: .*at least 1"),
         ("model.cnn_filters=1,2", "model.cnn_filters"),
-        ("training.precision=float16", "training.precision: .*'float32' or 'bfloat16', got 'float16'"),
+        ("training.precision=float64", "training.precision: .*'bfloat16' or 'float16', got 'float64'"),
         ("evaluation.precision=auto", "evaluation.precision: .*'float32' or 'bfloat16', got 'auto'"),
         ("spectrogram.kind=mel", "spectrogram.kind: .*'linear' or 'log-mel', got 'mel'"),
         ("spectrogram.n_fft=256", "spectrogram: win_length 400 must not exceed n_fft 256$"),

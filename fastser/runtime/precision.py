@@ -1,8 +1,9 @@
-"""Precision in which a model computes: float32, or bfloat16 with float32 where rounding would add up.
+"""Precision in which a model computes: float32, or a 16-bit dtype with float32 where rounding would add up.
 
 In bfloat16 the maps that layers return are stored in bfloat16, and convolutions and matrix products multiply bfloat16
 values. Sums, batch statistics, weights, their gradients and the optimiser's state are float32. Logits are cast to
 float32, so that the loss is float32 too. `torch.autocast` chooses the dtypes, in the same way on a CPU and on a GPU.
+float16 works alike. Its range is small, so a training scales the loss (`fastser.training.state`).
 
 Convolutions of some shapes are known to be wrong in bfloat16 in oneDNN, PyTorch's library for CPUs (pytorch issues
 163347 and 169688). `first_wrong` compares those that a model calls with float32.
@@ -17,8 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 """Name of a precision, as settings and results give it."""
+
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Dtypes of `torch.autocast`."""
 
 LARGEST_ERROR = 2**-6
 """Largest error of a value of a correct operation, relative to the value and to the root mean square of all values.
@@ -40,6 +44,17 @@ def multiplies_bfloat16_fast(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def multiplies_float16_alone_fast(device: torch.device) -> bool:
+    """Return whether a device is a GPU whose tensor cores multiply float16 values and no bfloat16 values.
+
+    GTX GPUs of that age have no tensor cores.
+    """
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return False
+    old = (7, 0) <= torch.cuda.get_device_capability(device) < (8, 0)
+    return old and "GTX" not in torch.cuda.get_device_name(device)
+
+
 def logits_in(precision: Precision, model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return the logits of a model in float32, computed in a precision.
 
@@ -48,25 +63,26 @@ def logits_in(precision: Precision, model: Callable[[Tensor], Tensor], x: Tensor
         model: Model with float32 weights.
         x: Input of the model, float32.
     """
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(x.device.type, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST):
         logits = model(x)
     return logits.float()
 
 
-class _InBfloat16(nn.Module):
-    """A model that computes in bfloat16 and returns float32 logits."""
+class _InPrecision(nn.Module):
+    """A model that computes in a 16-bit precision and returns float32 logits."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
         super().__init__()
         self.model = model
+        self.precision = precision
 
     def forward(self, x: Tensor) -> Tensor:
-        return logits_in("bfloat16", self.model, x)
+        return logits_in(self.precision, self.model, x)
 
 
 def in_precision(model: nn.Module, precision: Precision) -> nn.Module:
     """Return a model with the same weights that computes in a precision. For float32 it is the model itself."""
-    return _InBfloat16(model) if precision == "bfloat16" else model
+    return model if precision == "float32" else _InPrecision(model, precision)
 
 
 class Operation(Protocol):

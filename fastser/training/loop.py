@@ -73,9 +73,10 @@ def train(
     """
     segments, device = training.segments, training.segments.device
     normalisation = training.normalisation()
-    compute_loss = loss_function(device, training_precision(settings, device))
+    precision = training_precision(settings, device)
+    compute_loss = loss_function(device, precision)
     with seeded(seed, device):
-        state = TrainingState(model, len(segments), settings.training, device, seed)
+        state = TrainingState(model, len(segments), settings.training, device, seed, precision)
         if checkpoint is not None:
             checkpoint.begin(state)
         at_boundary = _no_checkpoint if checkpoint is None else checkpoint.at_boundary

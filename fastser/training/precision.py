@@ -17,13 +17,14 @@ from fastser.runtime.precision import (
     Precision,
     first_wrong,
     multiplies_bfloat16_fast,
+    multiplies_float16_alone_fast,
 )
 from fastser.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SMALLEST_BFLOAT16_STEP = {"cpu": 2**19, "cuda": 0}
-"""Values in the first maps of a training step (`first_map_values`) from which bfloat16 is faster, by type of device.
+"""Values in the first maps of a training step (`first_map_values`) from which 16 bits are faster, by type of device.
 
 On a CPU a step on smaller maps consists of calls that take the same time in both precisions, and bfloat16 adds casts.
 `docs/performance.md` has the times that `python -m benchmarks.precision_of_steps` measured. For GPUs there are none.
@@ -31,10 +32,11 @@ On a CPU a step on smaller maps consists of calls that take the same time in bot
 
 
 def with_chosen_precision(settings: Settings, device: torch.device) -> Settings:
-    """Return the settings with float32 or bfloat16 for every precision.
+    """Return the settings with a dtype for every precision.
 
     `training.precision=auto` becomes bfloat16 where the device multiplies it fast and a training step is large enough.
-    bfloat16 becomes float32, with one warning per process, where the self-test fails.
+    It becomes float16 on GPUs with tensor cores for that dtype alone, and float32 elsewhere. bfloat16 becomes float32,
+    with one warning per process, where the self-test fails and on GPUs that do not have it.
 
     Args:
         settings: All settings. Settings without "auto" and bfloat16 are returned as they are.
@@ -44,12 +46,19 @@ def with_chosen_precision(settings: Settings, device: torch.device) -> Settings:
     if training == "auto":
         smallest = SMALLEST_BFLOAT16_STEP.get(device.type)
         large = smallest is not None and first_map_values(settings) >= smallest
-        training = "bfloat16" if large and multiplies_bfloat16_fast(device) else "float32"
+        training = _fastest(device) if large else "float32"
     fault = bfloat16_fault(settings, device) if "bfloat16" in (training, evaluation) else None
     if fault is not None:
         _warn(f"{fault}. Models are trained and tested in float32.")
         training = evaluation = "float32"
     return _with_precisions(settings, training, evaluation)
+
+
+def _fastest(device: torch.device) -> Precision:
+    """Return the precision in which a device computes large training steps fastest."""
+    if multiplies_bfloat16_fast(device):
+        return "bfloat16"
+    return "float16" if multiplies_float16_alone_fast(device) else "float32"
 
 
 def training_precision(settings: Settings, device: torch.device) -> Precision:
@@ -62,8 +71,10 @@ def training_precision(settings: Settings, device: torch.device) -> Precision:
 def bfloat16_fault(settings: Settings, device: torch.device) -> str | None:
     """Return a sentence without a full stop about an operation that is wrong in bfloat16, or None.
 
-    Only CPUs are tested.
+    Only CPUs are tested. A GPU of this machine must have bfloat16 arithmetic.
     """
+    if device.type == "cuda" and not multiplies_bfloat16_fast(device):
+        return f"{torch.cuda.get_device_name(device)} has no arithmetic in bfloat16"
     wrong = first_wrong(operations(settings)) if device.type == "cpu" else None
     return wrong and f"PyTorch {torch.__version__} computes {wrong} wrongly in bfloat16 on this CPU"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastser.runtime.nvtx_ranges import stage
+from fastser.runtime.precision import Precision
 from fastser.settings import TrainingSettings
 
 
@@ -47,6 +48,8 @@ class TrainingState:
         options: Training settings.
         device: Device of the model.
         seed: Seed of order and mixup. Dropout draws from torch's global generator, which the caller seeds.
+        precision: Precision of the steps. In float16 the loss is scaled, so that small gradients do not become zero. A
+            step whose gradients overflow is left out, and the scale is halved.
 
     Attributes:
         model: The model. After `end` it has the weights of its best epoch.
@@ -55,12 +58,19 @@ class TrainingState:
     """
 
     def __init__(
-        self, model: nn.Module, segments: int, options: TrainingSettings, device: torch.device, seed: int
+        self,
+        model: nn.Module,
+        segments: int,
+        options: TrainingSettings,
+        device: torch.device,
+        seed: int,
+        precision: Precision = "float32",
     ) -> None:
         self.model = model
         self.generator = torch.Generator(device).manual_seed(seed)
         self.epochs: list[Epoch] = []
         self._optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
         self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self._optimizer, mode="max", factor=0.5, patience=options.halve_after - 1, threshold=0.0
         )
@@ -105,9 +115,10 @@ class TrainingState:
         """Update the weights with the mean loss of a batch."""
         with stage("backward"):
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            self._scaler.scale(loss).backward()
         with stage("optimizer"):
-            self._optimizer.step()
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
         self._loss += loss.detach() * len(batch)
         self._batches += 1
 
@@ -145,7 +156,8 @@ class TrainingState:
         if self._device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
         epochs = [asdict(epoch) for epoch in self.epochs]
-        return tensors, {"epochs": epochs, "batches": self._batches, "seconds": self.seconds}
+        rest = {"epochs": epochs, "batches": self._batches, "seconds": self.seconds}
+        return tensors, rest | {"scaler": self._scaler.state_dict()}
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Implement `fastser.training.checkpoint.Resumable`."""
@@ -171,6 +183,7 @@ class TrainingState:
             self._schedule.step(epoch.score)
         self._order, self._loss = tensors["order"].to(self._device), tensors["loss"].to(self._device)
         self._batches = rest["batches"]
+        self._scaler.load_state_dict(rest["scaler"])
         self._began = time.perf_counter() - rest["seconds"]
         self.generator.set_state(tensors["random.generator"])
         torch.set_rng_state(tensors["random.cpu"])

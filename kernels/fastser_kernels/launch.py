@@ -11,6 +11,8 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels import registration
+from fastser_kernels.assembler import prepare_for_hopper
+from fastser_kernels.chips import WITHOUT_GPU, Chip, chip_of
 
 INTERPRETED = tl.constexpr(registration.INTERPRETED)
 
@@ -45,24 +47,40 @@ def fp32_precision(on_amd: bool = ON_AMD) -> str:
     return "ieee" if on_amd else "tf32x3"
 
 
-def launch_options(num_warps: int, num_stages: int, on_amd: bool = ON_AMD) -> dict[str, int]:
-    """Return the launch options for this GPU, given those for NVIDIA's warps of 32 threads.
+def launch_options(
+    num_warps: int, num_stages: int, chip: Chip = WITHOUT_GPU, chained_products: int = 1
+) -> dict[str, int]:
+    """Return the launch options for a chip, given those for NVIDIA's warps of 32 threads.
 
-    AMD's wavefronts have 64 threads, and its GPUs have less shared memory.
+    AMD's data-center chips run the same number of threads in wavefronts of 64. Its other chips have wavefronts of 32,
+    whose threads have half as many registers, so they run twice the threads. Both have less shared memory for a
+    pipeline. Triton pipelines a loop with chained products wrongly where accumulators are in tensor memory (triton
+    issue 10821).
+
+    Args:
+        num_warps: Warps of 32 threads per program.
+        num_stages: Depth of the software pipeline.
+        chip: The chip.
+        chained_products: Number of products that an iteration of a loop adds to one accumulator.
     """
-    if on_amd:
-        return {"num_warps": max(num_warps // 2, 1), "num_stages": min(num_stages, 2)}
+    if chip.on_amd:
+        num_warps = max(num_warps // 2, 1) if chip.warp_size == 64 else num_warps * 2
+        num_stages = min(num_stages, 2)
+    elif chip.tensor_memory and chained_products > 1:
+        num_stages = 1
     return {"num_warps": num_warps, "num_stages": num_stages}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One recorded launch: the kernel, its arguments by name (tensors on any device), and its configuration."""
+    """One recorded launch: kernel, grid, arguments by name (tensors on any device), and configuration."""
 
     kernel: Any
+    grid: tuple[int, ...]
     arguments: dict[str, Any]
     num_warps: int
     num_stages: int
+    chained_products: int
 
 
 _record: list[Launch] | None = None
@@ -79,7 +97,16 @@ def recorded() -> Iterator[list[Launch]]:
         _record = outer
 
 
-def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_stages: int = 2, **arguments: Any) -> None:
+def launch(
+    kernel: Any,
+    grid: tuple[int, ...],
+    /,
+    *,
+    num_warps: int = 4,
+    num_stages: int = 2,
+    chained_products: int = 1,
+    **arguments: Any,
+) -> None:
     """Run a kernel on the device of its first tensor; an empty grid runs nothing.
 
     Args:
@@ -87,6 +114,7 @@ def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_sta
         grid: Number of programs along each axis.
         num_warps: Warps of 32 threads per program, on NVIDIA.
         num_stages: Depth of the software pipeline, on NVIDIA.
+        chained_products: Number of products that an iteration of a loop adds to one accumulator.
         **arguments: Every argument of the kernel by its name: tensors, numbers and constants.
 
     Raises:
@@ -98,11 +126,14 @@ def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_sta
         return
     if _record is not None:
         in_order = {name: arguments[name] for name in kernel.arg_names}
-        _record.append(Launch(kernel, in_order, num_warps, num_stages))
+        _record.append(Launch(kernel, grid, in_order, num_warps, num_stages, chained_products))
         return
     first = next(value for value in arguments.values() if isinstance(value, Tensor))
+    chip = chip_of(first.device)
     with torch.cuda.device_of(first):
-        kernel[grid](**arguments, **launch_options(num_warps, num_stages))
+        if chip.architecture == "sm_90":
+            num_warps = prepare_for_hopper(kernel, num_warps)
+        kernel[grid](**arguments, **launch_options(num_warps, num_stages, chip, chained_products))
 
 
 def _refuse(kernel: Any, arguments: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
+from fastser_kernels.chips import runs_kernels
 from fastser_kernels.native.library import native
 from fastser_kernels.transforms import needs_aten
 
@@ -166,7 +167,7 @@ def has_kernel(x: Tensor) -> bool:
     The reference takes other devices, float64 on a GPU, tensors of other classes such as DTensor, and everything inside
     function transforms and exports.
 
-    A CUDA tensor in an environment without Triton causes one warning per process.
+    A CUDA tensor causes one warning per process in an environment without Triton, and one on a GPU that is too old.
     """
     if _choice.reference or needs_aten() or type(x) not in _CLASSES:
         return False
@@ -174,7 +175,7 @@ def has_kernel(x: Tensor) -> bool:
         return x.dtype in KERNEL_DTYPES if INTERPRETED else _native_loaded()
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
-    return _triton_installed()
+    return _triton_installed() and runs_kernels(x.device)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

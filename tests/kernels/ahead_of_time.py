@@ -1,14 +1,14 @@
 """Compile recorded launches for GPUs that are not in this machine, and read the resources off the binaries.
 
-`python tests/kernels/ahead_of_time.py` compiles every launch and rewrites `resources.json`, with which
-test_ahead_of_time.py compares. `python tests/kernels/ahead_of_time.py dense_block` compiles and prints one family.
+`python tests/kernels/ahead_of_time.py` compiles every launch for every target, and rewrites `resources.json`, with
+which test_ahead_of_time.py compares. `python tests/kernels/ahead_of_time.py lstm` compiles and prints one family.
 """
 
 import importlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,21 +16,16 @@ from typing import Any
 
 import torch
 import triton
-from disassembly import disassemble, resource_usage
+from assembly_log import ptxas_logged
+from fastser_kernels.assembler import Assembly, right_assembler
+from fastser_kernels.chips import WITHOUT_GPU, Chip, assumed
 from fastser_kernels.launch import Launch, fp32_precision, launch_options, recorded
 from launches import all_launches
-from triton.backends.compiler import GPUTarget
+from resources import Binary, Footprint, read
+from targets import TARGETS
 from triton.compiler import ASTSource
 
 RESOURCES = Path(__file__).with_name("resources.json")
-TARGETS = {
-    "sm_80": GPUTarget("cuda", 80, 32),
-    "sm_90": GPUTarget("cuda", 90, 32),
-    "sm_100": GPUTarget("cuda", 100, 32),
-    "gfx942": GPUTarget("hip", "gfx942", 64),
-}
-ARCHITECTURES = {"sm_80": "SM80", "sm_90": "SM90a", "sm_100": "SM100a"}
-SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "sm_100": 227 * 1024, "gfx942": 64 * 1024}
 _POINTER = {
     torch.float32: "*fp32",
     torch.float16: "*fp16",
@@ -40,25 +35,11 @@ _POINTER = {
 }
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Resources of one compiled kernel, per thread (registers, stack) or block (shared), and counts of instructions.
+SPILLING = {" fp32 .* PRECISION=.* on gfx1100": "fp32 products are FMAs there, for which 256 registers are too few"}
+"""Kernels that spill registers, each with its reason."""
 
-    The products of a program are its `tl.dot`s, as "rows x columns x depth of the tile, dtype of the operands". On
-    NVIDIA they become instructions of a warp (HMMA) or of a group of four warps (HGMMA on sm_90, UTCMMA on sm_100), on
-    AMD of a wavefront (MFMA).
-    """
-
-    registers: int
-    stack: int
-    spills: int
-    shared: int
-    wide_accesses: int
-    products: str
-    hmma: int
-    hgmma: int
-    utcmma: int
-    mfma: int
+MUCH = {"shared": 32 * 1024, "registers": 128}
+"""Demands on sm_80 from which a kernel is compiled for partial targets: a third of 99 KiB, half of 255 registers."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +53,7 @@ class Specialisation:
     divisible: tuple[int, ...]
     num_warps: int
     num_stages: int
+    chained_products: int
 
 
 def specialise(launch: Launch) -> Specialisation:
@@ -97,140 +79,172 @@ def specialise(launch: Launch) -> Specialisation:
             signature[name] = "fp32"
     kernel = launch.kernel.fn
     items = tuple(signature.items()), tuple(constexprs.items()), tuple(divisible)
-    return Specialisation(kernel.__module__, kernel.__name__, *items, launch.num_warps, launch.num_stages)
+    options = launch.num_warps, launch.num_stages, launch.chained_products
+    return Specialisation(kernel.__module__, kernel.__name__, *items, *options)
 
 
 def _is_one(value: Any) -> bool:
     return isinstance(value, int) and value == 1
 
 
-@dataclass(frozen=True)
-class Binary:
-    """One compiled kernel: a cubin (NVIDIA) or assembly (AMD), bytes of shared memory, and its products."""
-
-    code: bytes | str
-    shared: int
-    products: str
-
-
-def compile_for(specialisation: Specialisation, target: str) -> Binary:
+def compile_for(specialisation: Specialisation, architecture: str) -> Binary:
     """Compile for one GPU.
 
     Raises:
         triton.CompilationError: Or another exception of the compiler, if the kernel does not compile.
     """
+    target = TARGETS[architecture]
     kernel = getattr(importlib.import_module(specialisation.module), specialisation.kernel)
-    on_amd = target.startswith("gfx")
-    constexprs = dict(specialisation.constexprs)
-    if "PRECISION" in constexprs:
-        constexprs["PRECISION"] = fp32_precision(on_amd)
-    options = launch_options(specialisation.num_warps, specialisation.num_stages, on_amd)
+    constants = dict(specialisation.constexprs)
+    if "PRECISION" in constants:
+        constants["PRECISION"] = fp32_precision(target.chip.on_amd)
     source = ASTSource(
         fn=kernel,
         signature=dict(specialisation.signature),
-        constexprs=constexprs,
+        constexprs=constants,
         attrs={(place,): [["tt.divisibility", 16]] for place in specialisation.divisible},
     )
-    compiled = triton.compile(source, target=TARGETS[target], options=options)
-    product = r"tt\.dot .*: tensor<(\d+)x(\d+)x(\w+)> \* tensor<\d+x(\d+)x"
-    products = ", ".join(f"{m}x{n}x{k} {dtype}" for m, k, dtype, n in re.findall(product, compiled.asm["ttir"]))
-    return Binary(compiled.asm["amdgcn" if on_amd else "cubin"], compiled.metadata.shared, products)
-
-
-def read_resources(binaries: Sequence[Binary], target: str) -> list[Resources]:
-    """Return the resources of all kernels that were compiled for one GPU."""
-    if target.startswith("gfx"):
-        return [_amd_resources(binary, str(binary.code)) for binary in binaries]
-    cubins = [bytes(binary.code) for binary in binaries]
-    codes = disassemble(cubins, ARCHITECTURES[target])
-    return [_nvidia_resources(*kernel) for kernel in zip(binaries, map(resource_usage, cubins), codes, strict=True)]
-
-
-def _amd_resources(binary: Binary, assembly: str) -> Resources:
-    def number(key: str) -> int:
-        found = re.search(rf"\.{key}:\s*(\d+)", assembly)
-        return int(found.group(1)) if found else 0
-
-    return Resources(
-        registers=number("vgpr_count"),
-        stack=number("private_segment_fixed_size"),
-        spills=number("vgpr_spill_count"),  # scalar registers spill into vector registers, not into memory
-        shared=binary.shared,
-        wide_accesses=len(re.findall(r"\b(?:global|buffer)_(?:load|store)_dwordx4", assembly)),
-        products=binary.products,
-        hmma=0,
-        hgmma=0,
-        utcmma=0,
-        mfma=len(re.findall(r"\bv_mfma_", assembly)),
+    s = specialisation
+    options = launch_options(s.num_warps, s.num_stages, target.chip, s.chained_products)
+    ptxas = right_assembler()
+    compile_kernel = triton.compile if ptxas is None else Assembly(triton.compile, ptxas)
+    with ptxas_logged():
+        compiled = compile_kernel(source, target=target.triton, options=options)
+    return Binary(
+        compiled.asm["amdgcn" if target.chip.on_amd else "cubin"],
+        compiled.metadata.shared,
+        compiled.asm["ttir"],
+        "" if target.chip.on_amd else compiled.metadata.ptxas_log,
+        specialisation.kernel,
+        constants,
+        options["num_warps"] * target.chip.warp_size,
+        options["num_stages"],
     )
 
 
-def _nvidia_resources(binary: Binary, usage: dict[str, int], code: str) -> Resources:
-    return Resources(
-        registers=usage["REG"],
-        stack=usage["STACK"],
-        spills=len(re.findall(r"\b(?:LDL|STL)\b", code)),
-        shared=binary.shared,
-        wide_accesses=len(re.findall(r"\b(?:LDG|STG|LDGSTS)\.\S*128|\bUTMA(?:LDG|STG)", code)),
-        products=binary.products,
-        hmma=len(re.findall(r"\bHMMA\b", code)),
-        hgmma=len(re.findall(r"\bHGMMA\b", code)),
-        utcmma=len(re.findall(r"\bUTC\w*MMA\b", code)),
-        mfma=0,
-    )
-
-
-def specialisations(only: str = "", batch: int | None = None) -> dict[Specialisation, str]:
+def specialisations(only: str = "", batch: int | None = None, chip: Chip = WITHOUT_GPU) -> dict[Specialisation, str]:
     """Return every binary that the launches need, with the name of the first launch that needs it.
 
     Args:
         only: Prefix of the names of the launches, such as a family.
         batch: Number of segments of a batch; by default that of the settings.
+        chip: Chip that the launches are for.
     """
     found: dict[Specialisation, str] = {}
-    for name, run in all_launches(batch):
-        if name.startswith(only):
-            with recorded() as launched:
-                run()
-            for launch in launched:
-                found.setdefault(specialise(launch), name)
+    for name, launches in recorded_launches(only, batch, chip):
+        for launch in launches:
+            found.setdefault(specialise(launch), name)
     return found
 
 
+def recorded_launches(
+    only: str = "", batch: int | None = None, chip: Chip = WITHOUT_GPU
+) -> Iterator[tuple[str, list[Launch]]]:
+    """Yield the launches by name. See `specialisations`."""
+    for name, run in all_launches(batch):
+        if name.startswith(only):
+            with assumed(chip), recorded() as launched:
+                run()
+            yield name, launched
+
+
 def label(specialisation: Specialisation, name: str) -> str:
-    """Return a line that names a specialisation: launch, kernel, constants, sizes that are divisible by 16."""
+    """Return a line that names a specialisation: launch, kernel and dtype, constants, sizes divisible by 16."""
+    dtype = next(kind[1:] for _, kind in specialisation.signature if kind.startswith("*"))
     constants = ", ".join(f"{key}={value}" for key, value in specialisation.constexprs)
     configuration = f"{specialisation.num_warps} warps, {specialisation.num_stages} stages"
     arguments = [specialisation.signature[place] for place in specialisation.divisible]
     divisible = ", ".join(argument for argument, kind in arguments if not kind.startswith("*")) or "none"
-    return f"{name} | {specialisation.kernel} | {constants} | {configuration} | by 16: {divisible}"
+    return f"{name} | {specialisation.kernel} {dtype} | {constants} | {configuration} | by 16: {divisible}"
 
 
-def compile_all(only: str = "") -> dict[str, dict[str, Resources]]:
-    """Return the resources by label and target, compiled on all cores."""
-    needed = specialisations(only)
-    labelled = {label(specialisation, name): specialisation for specialisation, name in needed.items()}
-    assert len(labelled) == len(needed), "two binaries have one label"
-    table: dict[str, dict[str, Resources]] = {row: {} for row in labelled}
+def demanding(
+    labelled: dict[str, Specialisation], measured: dict[str, dict[str, Footprint]]
+) -> dict[str, Specialisation]:
+    """Return the specialisations that may not fit a chip with little shared memory.
+
+    These are, of every kernel, the one with the most shared memory and the one with the most registers on sm_80, if
+    that is much (`MUCH`), and those that larger chips do not run.
+
+    Args:
+        labelled: All specialisations for the chip by label.
+        measured: Footprints by label and target.
+    """
+    chosen = labelled.keys() - measured.keys()
+    for kernel in {(s.module, s.kernel) for s in labelled.values()}:
+        rows = [row for row, s in labelled.items() if (s.module, s.kernel) == kernel and row in measured]
+        for name, much in MUCH.items():
+            most, row = max(((getattr(measured[row]["sm_80"], name), row) for row in rows), default=(0, ""))
+            if most >= much:
+                chosen.add(row)
+    return {row: specialisation for row, specialisation in labelled.items() if row in chosen}
+
+
+def compile_all(only: str = "", *, everything: bool = False) -> dict[str, dict[str, Footprint]]:
+    """Return the resources by label and target, compiled on all cores.
+
+    Args:
+        only: Prefix of the names of the launches, such as a family.
+        everything: Compile every launch for every target, instead of the demanding ones for the partial targets.
+    """
+    table: dict[str, dict[str, Footprint]] = {}
+    whole = [architecture for architecture, target in TARGETS.items() if target.whole]
+    partial = [architecture for architecture, target in TARGETS.items() if not target.whole]
     with ProcessPoolExecutor() as pool:
-        binaries = {
-            target: pool.map(compile_for, labelled.values(), [target] * len(labelled), chunksize=4)
-            for target in TARGETS
-        }
-        for target, compiled in binaries.items():
-            for row, resources in zip(labelled, read_resources(list(compiled), target), strict=True):
-                table[row][target] = resources
+
+        def start(rows: dict[str, Specialisation], architecture: str) -> tuple[str, list[str], Iterator[Binary]]:
+            return (
+                architecture,
+                list(rows),
+                pool.map(compile_for, rows.values(), [architecture] * len(rows), chunksize=4),
+            )
+
+        def finish(architecture: str, rows: list[str], compiled: Iterator[Binary]) -> None:
+            for row, resources in zip(rows, read(list(compiled), TARGETS[architecture]), strict=True):
+                table.setdefault(row, {})[architecture] = resources
+
+        first, *running = [start(_labelled(only, WITHOUT_GPU), architecture) for architecture in whole]
+        finish(*first)
+        for architecture in partial:
+            rows = _labelled(only, TARGETS[architecture].chip)
+            running.append(start(rows if everything else demanding(rows, table), architecture))
+        for work in running:
+            finish(*work)
     return table
 
 
+def _labelled(only: str, chip: Chip) -> dict[str, Specialisation]:
+    needed = specialisations(only, chip=chip)
+    labelled = {label(specialisation, name): specialisation for specialisation, name in needed.items()}
+    assert len(labelled) == len(needed), "two binaries have one label"
+    return labelled
+
+
+def misfits(table: dict[str, dict[str, Footprint]]) -> list[str]:
+    """Return a line for every kernel that spills, or asks for more shared memory than a chip has."""
+    return [
+        f"{kernel} on {architecture}: {footprint}"
+        for kernel, by_target in table.items()
+        for architecture, footprint in by_target.items()
+        if footprint.shared > TARGETS[architecture].chip.shared_memory
+        or ((footprint.stack or footprint.spills) and not spills_are_known(kernel, architecture))
+    ]
+
+
+def spills_are_known(kernel: str, architecture: str) -> bool:
+    """Return whether a kernel is listed in `SPILLING`."""
+    return any(re.search(pattern, f"{kernel} on {architecture}") for pattern in SPILLING)
+
+
 if __name__ == "__main__":
-    table = compile_all(*sys.argv[1:2])
     if len(sys.argv) > 1:
-        for row, by_target in table.items():
+        for row, by_target in compile_all(sys.argv[1]).items():
             print(row)
             for target, resources in by_target.items():
                 print(f"  {target:7s}", *(f"{key} {value}" for key, value in asdict(resources).items()))
     else:
-        rows = {row: {t: asdict(r) for t, r in by_target.items()} for row, by_target in table.items()}
+        if lines := misfits(compile_all(everything=True)):
+            sys.exit("\n".join(lines))
+        rows = {row: {t: asdict(r) for t, r in by_target.items()} for row, by_target in compile_all().items()}
         RESOURCES.write_text(json.dumps({"triton": triton.__version__, "kernels": rows}, indent=1) + "\n")
         print(f"{len(rows)} kernels written to {RESOURCES}")

@@ -51,7 +51,7 @@ def test_tiles_and_groups(
     shape: tuple[int, int, int, int], growth_rate: int, layers: int, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eval mode lets no statistics hide an error. Each program walks over several tiles."""
-    monkeypatch.setattr(backward_kernels, "PROGRAMS", 2)
+    monkeypatch.setattr(backward_kernels, "resident_programs", lambda _: 2)
     x, lists = torch.randn(shape, device=device), _lists(shape[1], growth_rate, layers, device)
     maps, mean, var = forward_kernels.forward(x, *lists, False, EPS)
     assert mean.shape == var.shape == (0,)

@@ -1,12 +1,14 @@
-"""Launches: every argument by keyword, on the device of the first tensor."""
+"""Launches: every argument by keyword, on the device of the first tensor, with the options of its chip."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
-from fastser_kernels.launch import launch, recorded
+from fastser_kernels.chips import WITHOUT_GPU
+from fastser_kernels.launch import launch, launch_options, recorded
 
 pytestmark = pytest.mark.fast
 
@@ -82,9 +84,28 @@ def test_a_forgotten_or_unknown_argument_is_named(recording: bool, grid: tuple[i
 def test_a_record_lists_launches_with_their_arguments_in_the_order_of_the_kernel() -> None:
     kernel = FakeKernel([])
     with recorded() as launched:
-        launch(kernel, (2,), num_warps=1, num_stages=5, **_arguments())
+        launch(kernel, (2,), num_warps=1, num_stages=5, chained_products=3, **_arguments())
         launch(kernel, (2, 0), **_arguments())
     (entry,) = launched
     assert tuple(entry.arguments) == kernel.arg_names
-    assert (entry.kernel, entry.num_warps, entry.num_stages) == (kernel, 1, 5)
+    assert (entry.kernel, entry.grid, entry.num_warps, entry.num_stages) == (kernel, (2,), 1, 5)
+    assert entry.chained_products == 3
     assert kernel.events == []
+
+
+@pytest.mark.parametrize(
+    ("architecture", "warp_size", "chained_products", "options"),
+    [
+        ("sm_90", 32, 3, {"num_warps": 8, "num_stages": 3}),
+        ("sm_100", 32, 1, {"num_warps": 8, "num_stages": 3}),
+        ("sm_103", 32, 3, {"num_warps": 8, "num_stages": 1}),
+        ("sm_120", 32, 3, {"num_warps": 8, "num_stages": 3}),
+        ("gfx942", 64, 3, {"num_warps": 4, "num_stages": 2}),
+        ("gfx1100", 32, 1, {"num_warps": 16, "num_stages": 2}),
+    ],
+)
+def test_options_of_a_chip(architecture: str, warp_size: int, chained_products: int, options: dict[str, int]) -> None:
+    chip = replace(WITHOUT_GPU, architecture=architecture, warp_size=warp_size)
+    assert launch_options(8, 3, chip, chained_products) == options
+    few = {"num_warps": 2 if architecture == "gfx1100" else 1, "num_stages": 1}
+    assert launch_options(1, 1, chip, chained_products) == few

@@ -1,6 +1,7 @@
 """The LSTM in every tier."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from accuracy import CAPS, assert_accurate, relative_error
 from cases import REGISTERED_DTYPES, assert_refused, compiled, normal, on_gpu, replaced
 from fastser_kernels import lstm
+from fastser_kernels.chips import WITHOUT_GPU, Chip
 from fastser_kernels.lstm import op, reference
 from torch import Tensor, nn
 from torch.library import opcheck
@@ -78,13 +80,18 @@ def test_takes_any_layout_and_parameters_of_its_own_dtype(
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(
-    ("units", "shared_memory"), [(128, 227 * 1024), (128, 99 * 1024), (144, 227 * 1024), (257, 227 * 1024)]
+    ("units", "chip"),
+    [
+        (128, WITHOUT_GPU),
+        (128, replace(WITHOUT_GPU, shared_memory=99 * 1024)),
+        (128, replace(WITHOUT_GPU, architecture="gfx1100", shared_memory=64 * 1024)),
+        (144, WITHOUT_GPU),
+        (257, WITHOUT_GPU),
+    ],
 )
-def test_many_units(
-    units: int, shared_memory: int, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_units(units: int, chip: Chip, dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = pytest.importorskip("fastser_kernels.lstm.kernels", reason="Triton is not installed")
-    monkeypatch.setattr(kernels, "_shared_memory", lambda _: shared_memory)
+    monkeypatch.setattr(kernels, "chip_of", lambda _: chip)
     x, cotangent = torch.randn(2, 3, 4).to(device, dtype), torch.randn(2, 3, units).to(device, dtype)
     _compare(x, _parameters(4, units, device=device), cotangent, reverse=False)
 

@@ -142,6 +142,25 @@ def test_a_loss_that_is_not_finite_ends_the_training(dataset: Dataset) -> None:
         train_on(dataset, model)
 
 
+def test_a_training_in_float16_scales_its_loss(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled: list[bool] = []
+
+    class Spy(torch.amp.GradScaler):
+        def __init__(self, device: str, **options: bool) -> None:
+            super().__init__(device, **options)
+            enabled.append(options["enabled"])
+
+    monkeypatch.setattr(torch.amp, "GradScaler", Spy)
+    histories = [
+        train_on(dataset, fresh(), settings=SETTINGS.override([f"training.precision={precision}"]))
+        for precision in ("float16", "float32")
+    ]
+    assert enabled == [True, False]
+    half, single = ([epoch.loss for epoch in history.epochs] for history in histories)
+    assert half != single
+    assert half == pytest.approx(single, rel=0.01)
+
+
 def test_the_global_random_generator_is_as_before(dataset: Dataset) -> None:
     model = fresh()
     before = torch.get_rng_state()

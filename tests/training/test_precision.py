@@ -97,15 +97,40 @@ def test_a_named_precision_is_taken_on_any_hardware(asked: str, fast: Callable[[
 
 
 @pytest.mark.parametrize(
-    ("here", "capability", "bfloat16"),
-    [(True, (7, 5), False), (True, (8, 0), True), (True, (9, 0), True), (False, (0, 0), True)],
+    ("name", "capability", "expected"),
+    [
+        ("Tesla P100", (6, 0), "float32"),
+        ("Tesla V100", (7, 0), "float16"),
+        ("Tesla T4", (7, 5), "float16"),
+        ("NVIDIA GeForce GTX 1650", (7, 5), "float32"),
+        ("NVIDIA A100", (8, 0), "bfloat16"),
+        ("NVIDIA H100", (9, 0), "bfloat16"),
+        (None, (0, 0), "bfloat16"),
+    ],
 )
-def test_gpus_from_sm_80_and_gpus_of_workers_take_bfloat16(
-    here: bool, capability: tuple[int, int], bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_gpu_takes_the_16_bits_of_its_tensor_cores_and_that_of_a_worker_bfloat16(
+    name: str | None, capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    install_gpu(name, capability, monkeypatch)
+    assert chosen(QUICK, GPU) == (expected, "float32")
+
+
+def test_bfloat16_is_refused_with_one_sentence_on_a_gpu_without_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install_gpu("Tesla T4", (7, 5), monkeypatch)
+    for _ in range(2):
+        assert chosen(QUICK.override(["training.precision=bfloat16"]), GPU) == ("float32", "float32")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Tesla T4 has no arithmetic in bfloat16. Models are trained and tested in float32."
+    ]
+
+
+def install_gpu(name: str | None, capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a GPU into this machine, or none for a name of None."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: name is not None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert chosen(QUICK, GPU) == ("bfloat16" if bfloat16 else "float32", "float32")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
 
 
 @pytest.mark.parametrize(("avx512_bf16", "amx"), [(False, False), (True, False), (False, True)])

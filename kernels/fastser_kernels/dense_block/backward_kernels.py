@@ -30,6 +30,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastser_kernels.chips import resident_programs
 from fastser_kernels.dense_block.correction_kernels import write_corrected
 from fastser_kernels.dense_block.forward_kernels import Norm
 from fastser_kernels.launch import dot, fp32_precision, launch
@@ -42,9 +43,6 @@ WEIGHT_PRODUCT = {4: {"BP": 16, "BC": 32, "num_warps": 8, "num_stages": 2}}
 
 MAX_MAPS = 24
 """Largest number of maps of one group: nine taps of 24 maps fit into 256 columns."""
-
-PROGRAMS = 264
-"""Programs of `conv_backward_kernel`: two per multiprocessor of a GPU with 132."""
 
 ADDED_CHANNELS = {"BP": 64, "BC": 8}
 ADDED_WEIGHTS = {"BP": 32, "BE": 128}
@@ -279,12 +277,12 @@ def _layer(
     else:
         products = [(True, False, INPUT_PRODUCT[itemsize]), (False, True, WEIGHT_PRODUCT[itemsize])]
     _, _, first_configuration = products[0]
-    programs, _ = _programs(pixels, C, first_configuration)
+    programs, _ = _programs(pixels, C, first_configuration, maps.device)
     shape = (programs * triton.cdiv(G, group), 2, C) if sums else (0,)
     result = torch.empty(shape, dtype=torch.float32, device=maps.device)
     for first_map in range(0, G, group):
         for of_input, of_weights, configuration in products:
-            programs, steps = _programs(pixels, C, configuration)
+            programs, steps = _programs(pixels, C, configuration, maps.device)
             source_n, _, source_t, source_f = source.stride()
             partial = torch.empty(programs if of_weights else 0, 9, group, C, dtype=torch.float32, device=maps.device)
             launch(
@@ -347,8 +345,9 @@ def _layer(
     return result
 
 
-def _programs(pixels: int, C: int, configuration: dict[str, int]) -> tuple[int, int]:
+def _programs(pixels: int, C: int, configuration: dict[str, int], device: torch.device) -> tuple[int, int]:
     """Return the programs along the pixels, and the tiles of each."""
     tiles = triton.cdiv(pixels, configuration["BP"])
-    steps = max(triton.cdiv(tiles, max(PROGRAMS // triton.cdiv(C, configuration["BC"]), 1)), 1)
+    most = resident_programs(device) // triton.cdiv(C, configuration["BC"])
+    steps = max(triton.cdiv(tiles, max(most, 1)), 1)
     return triton.cdiv(tiles, steps), steps

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastser_kernels.chips import chip_of
 from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.lstm import aten
 
@@ -26,7 +27,10 @@ A number equal to that of the units means weights that are loaded once. Sizes ou
 so they run in the ATen calls of aten.py.
 """
 SHARED_OF_128_UNITS, BLOCK_K_OF_128_UNITS = 148 * 1024, 32
-"""Shared memory of the weights of 128 units, in bytes, and the columns at a time on a GPU with less."""
+"""Shared memory of the weights of 128 units, in bytes, and the columns at a time on an NVIDIA chip with less."""
+
+MOST_UNITS_ON_AMD_32 = 64
+"""Largest padded number of units on AMD's chips with wavefronts of 32 threads, which have half as many registers."""
 
 _PER_BATCH = ("steps", "batch", "reverse")
 """Arguments that change from batch to batch, hence without a binary for each divisibility."""
@@ -142,14 +146,20 @@ def recurrence_backward_kernel(
         _store_gates(grad_projected_ptr + row * 4 * H + unit, H, grad_i, grad_f, grad_g, grad_o, inside)
         grad_cell *= f
         cell = cell_before
-        through_later = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
+        # One accumulator for each product: Triton pipelines two products through one accumulator of a loop wrongly on
+        # sm_100 and later (triton issue 10821).
+        through_i = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
+        through_f = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
+        through_g = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
+        through_o = tl.zeros([BLOCK_H, BLOCK_N], tl.float32)
         for k0 in range(0, H, BLOCK_K):
             if BLOCK_K != BLOCK_H:
                 w_i, w_f, w_g, w_o = _load_gates(w + k0 * H, H * H, (unit < H) & (k0 + k < H))
-            through_later = dot(w_i, _rows(grad_i, k0, BLOCK_K), through_later, PRECISION)
-            through_later = dot(w_f, _rows(grad_f, k0, BLOCK_K), through_later, PRECISION)
-            through_later = dot(w_g, _rows(grad_g, k0, BLOCK_K), through_later, PRECISION)
-            through_later = dot(w_o, _rows(grad_o, k0, BLOCK_K), through_later, PRECISION)
+            through_i = dot(w_i, _rows(grad_i, k0, BLOCK_K), through_i, PRECISION)
+            through_f = dot(w_f, _rows(grad_f, k0, BLOCK_K), through_f, PRECISION)
+            through_g = dot(w_g, _rows(grad_g, k0, BLOCK_K), through_g, PRECISION)
+            through_o = dot(w_o, _rows(grad_o, k0, BLOCK_K), through_o, PRECISION)
+        through_later = (through_i + through_f) + (through_g + through_o)
 
 
 def forward(projected: Tensor, w_hh: Tensor, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -211,20 +221,12 @@ def _configuration(w_hh: Tensor) -> dict[str, Any] | None:
     """Return the constants of both kernels, or None for more units than the kernels take."""
     units = max(16, triton.next_power_of_2(w_hh.shape[1]))
     block_k = BLOCK_K[w_hh.element_size()].get(units)
-    if block_k is None:
+    chip = chip_of(w_hh.device)
+    if block_k is None or (units > MOST_UNITS_ON_AMD_32 and chip.on_amd and chip.warp_size == 32):
         return None
-    if block_k == 128 and _shared_memory(w_hh.device) < SHARED_OF_128_UNITS:
+    # On AMD's data-center chips, with wavefronts of 64 threads, the weights are in registers.
+    if block_k == 128 and not chip.on_amd and chip.shared_memory < SHARED_OF_128_UNITS:
         block_k = BLOCK_K_OF_128_UNITS
     num_stages = 1 if block_k == units else 2
     tiles = {"BLOCK_H": units, "BLOCK_K": block_k, "BLOCK_N": BLOCK_N}
     return {"PRECISION": fp32_precision(), "num_warps": NUM_WARPS[units], "num_stages": num_stages, **tiles}
-
-
-def _shared_memory(device: torch.device) -> int:
-    """Return the bytes of shared memory that one program may use; without a GPU, enough for 128 units.
-
-    torch does not report the limit on AMD, where the weights are in registers. There it is enough, too.
-    """
-    if device.type != "cuda":
-        return SHARED_OF_128_UNITS
-    return getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", SHARED_OF_128_UNITS)
