@@ -40,6 +40,8 @@ def evaluate_and_print(options: EvaluateOptions) -> int:
         classes=_names(options.classes),
         normalisation=_normalisation(options.normalisation),
         speakers=_names(options.speakers),
+        split=options.split,
+        allow_leakage=options.allow_leakage,
         conditions=_names(options.conditions) or ("paper",),
         settings=settings,
         device=device,

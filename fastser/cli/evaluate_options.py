@@ -21,6 +21,10 @@ class EvaluateOptions:
     )
     conditions: str = option("paper", "Suites (paper, quick, all), families or single conditions.", metavar="A,B")
     speakers: str | None = option(None, "Only these speakers.", metavar="A,B")
+    split: str | None = option(
+        None, "CSV file with the columns file and set: its test set, checked for leakage.", metavar="FILE"
+    )
+    allow_leakage: bool = option(False, "Go on although a speaker or a recording is on both sides of the split.")
     set: tuple[str, ...] = option(
         (), "Change a setting, such as attack.eps=0.02. May be repeated.", metavar="NAME=VALUE"
     )

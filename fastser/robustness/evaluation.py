@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from fastser.data.corpora import Corpus, read_corpus, read_noise
+from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
+from fastser.data.leakage import leaks, text_of_emodb
 from fastser.data.noise import NoiseBank
 from fastser.data.normalisation import Normalisation
+from fastser.data.splits import read_split, sides
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
 from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.evaluation.inference import result_of
@@ -27,7 +29,7 @@ from fastser.robustness.result import Evaluation
 from fastser.robustness.selection import select
 from fastser.robustness.subject import Inputs, Subject, subject_of
 from fastser.runtime.digests import digest
-from fastser.runtime.files import expanded
+from fastser.runtime.files import expanded, printable
 from fastser.settings import PAPER, Settings
 
 WAVEFORMS_IN_A_BATCH = 8
@@ -45,6 +47,8 @@ def evaluate(
     classes: Sequence[str] | None = None,
     normalisation: Normalisation | tuple[float, float] | None = None,
     speakers: Collection[str] | None = None,
+    split: str | Path | None = None,
+    allow_leakage: bool = False,
     conditions: Sequence[str] = ("paper",),
     settings: Settings = PAPER,
     levels: RobustnessSettings = _LEVELS,
@@ -70,6 +74,9 @@ def evaluate(
             outputs that the corpus lacks. A note says so.
         normalisation: Mean and standard deviation of segments in decibels. By default those of the tested speech.
         speakers: Only these speakers.
+        split: CSV file with the columns `file` and `set` (`fastser.data.splits`). Its test set is tested, and both
+            sides are checked for common speakers, audio and texts.
+        allow_leakage: Go on although a speaker or a recording is on both sides. A note says so.
         conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
         settings: Audio, spectrogram, noise and attack settings.
         levels: Levels of the conditions that the paper does not have, such as a curve over eps:
@@ -104,7 +111,9 @@ def evaluate(
     settings, recordings = _noise(noise, subject.settings)
     dataset = prepare(speech, settings, device=device)
     notes += dataset.warnings
-    test = _test_set(dataset, speakers)
+    test = _test_set(dataset, speakers, split)
+    if split is not None:
+        notes += _leakage(dataset, split, allow_leakage)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     trial: Trial
     adapted: AdaptedModel
@@ -176,14 +185,35 @@ def name_and_path(what: str, text: str) -> tuple[str, Path]:
     return name, expanded(Path(path))
 
 
-def _test_set(dataset: Dataset, speakers: Collection[str] | None) -> Subset:
+def _test_set(dataset: Dataset, speakers: Collection[str] | None, split: str | Path | None) -> Subset:
     utterances = dataset.corpus.utterances
+    if split is not None and speakers is not None:
+        raise ModelError("give either speakers or split, not both")
+    if split is not None:
+        return dataset.subset(read_split(split, dataset.corpus)["test"])
     if speakers is None:
         return dataset.subset(range(len(utterances)))
     known = {utterance.speaker for utterance in utterances}
     if foreign := [name for name in speakers if name not in known]:
         raise ModelError(f"{dataset.corpus.title} has no speaker '{foreign[0]}'; it has {', '.join(sorted(known))}")
     return dataset.subset([i for i, utterance in enumerate(utterances) if utterance.speaker in speakers])
+
+
+def _leakage(dataset: Dataset, split: str | Path, allow: bool) -> list[str]:
+    """Return sentences about what both sides of a split share.
+
+    Raises:
+        CorpusError: If a speaker or a recording is on both sides, unless that is allowed.
+    """
+    seen, tested = sides(read_split(split, dataset.corpus))
+    text_of = text_of_emodb if dataset.corpus.name == "emodb" else lambda _: None
+    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of)
+    serious = [leak.sentence for leak in found if leak.severity == "error"]
+    if serious and not allow:
+        raise CorpusError(
+            f"{printable(Path(split))}: {serious[0]}; allow_leakage (--allow-leakage) goes on nevertheless"
+        )
+    return [f"leakage: {leak.sentence}" for leak in found]
 
 
 def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, ConditionResult]) -> list[str]:

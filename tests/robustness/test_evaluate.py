@@ -274,3 +274,25 @@ def test_command_line(
         assert part in error
         assert error.count("\n") == 1
     assert run(*usual)[0] == run("--model", "a:b", "--classes", "a,b")[0] == 2
+
+
+def test_a_split_is_checked_for_leakage(corpora: Corpora, tmp_path: Path) -> None:
+    whole = evaluate(make_spectrogram_net(), corpora, classes=CLASSES, conditions=["clean"]).results["clean"]
+    path = tmp_path / "split.csv"
+
+    def split(sets: list[str]) -> Any:
+        lines = [f"{name},{of}" for name, of in zip(whole.utterance_ids, sets, strict=True)]
+        path.write_text("\n".join(["file,set", *lines]))
+        arguments = {"classes": CLASSES, "conditions": ["clean"], "split": path}
+        return lambda **more: evaluate(make_spectrogram_net(), corpora, **arguments, **more)
+
+    last = whole.speakers[-1]
+    clean = split(["test" if speaker == last else "train" for speaker in whole.speakers])()
+    assert set(clean.results["clean"].speakers) == {last}
+    assert not any("leakage" in note for note in clean.notes)
+    mixed = split(["test" if n % 2 else "train" for n in range(len(whole.speakers))])
+    with pytest.raises(CorpusError, match="test speakers are in the training data too"):
+        mixed()
+    accepted = mixed(allow_leakage=True)
+    assert any(note.startswith("leakage: ") for note in accepted.notes)
+    assert accepted.num_utterances == len(whole.speakers) // 2

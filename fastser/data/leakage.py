@@ -1,0 +1,119 @@
+"""Leakage between the training and the test side of a split: speakers, audio, texts.
+
+A known case are published folds of EMO-DB in which all ten speakers are on both sides. A score on such a split says
+nothing about new speakers.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastser.data.corpora.base import Corpus
+from fastser.data.packed_audio import PackedWaveforms
+
+Severity = Literal["error", "warning", "note"]
+
+_SHOWN = 3
+_TRIM_DB = -40.0
+_LEVELS = 1000
+"""Steps of the peak to which samples are rounded before they are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """One kind of leakage.
+
+    Attributes:
+        severity: An error unless the user accepts it, a warning, or a note.
+        sentence: Numbers and names.
+    """
+
+    severity: Severity
+    sentence: str
+
+
+def leaks(
+    corpus: Corpus,
+    waveforms: PackedWaveforms,
+    seen: Sequence[int],
+    tested: Sequence[int],
+    text_of: Callable[[str], str | None] = lambda _: None,
+) -> list[Leak]:
+    """Return everything that both sides of a split share, the most serious first.
+
+    Args:
+        corpus: The corpus.
+        waveforms: Its samples.
+        seen: Utterances for training and validation.
+        tested: Utterances for the test.
+        text_of: Returns the text of an utterance's id where it is known.
+    """
+    utterances = corpus.utterances
+    found = []
+    shared = sorted({utterances[i].speaker for i in seen} & {utterances[i].speaker for i in tested})
+    if shared:
+        everybody = len({utterances[i].speaker for i in tested})
+        found.append(
+            Leak(
+                "error",
+                f"{len(shared)} of {everybody} test speakers are in the training data too ({_few(shared)}): the result "
+                "says nothing about new speakers",
+            )
+        )
+    names = [utterance.id for utterance in utterances]
+    same = _pairs(lambda i: _digest(waveforms[i]), names, seen, tested)
+    if same:
+        found.append(Leak("error", f"{len(same)} test utterances have the audio of training utterances ({_few(same)})"))
+    alike = [pair for pair in _pairs(lambda i: _shape(waveforms[i]), names, seen, tested) if pair not in same]
+    if alike:
+        found.append(
+            Leak(
+                "warning",
+                f"{len(alike)} test utterances have the audio of training utterances at another level or with other "
+                f"pauses at the ends ({_few(alike)})",
+            )
+        )
+    texts = {text for i in seen if (text := text_of(names[i])) is not None}
+    spoken = sorted({text for i in tested if (text := text_of(names[i])) is not None} & texts)
+    if spoken:
+        found.append(Leak("note", f"{len(spoken)} texts are spoken on both sides ({_few(spoken)})"))
+    return found
+
+
+def text_of_emodb(name: str) -> str | None:
+    """Return the code of the text in the name of a recording of EMO-DB: "03a01Fa" -> "a01"."""
+    return name[2:5] if len(name) >= 6 and name[:2].isdigit() else None
+
+
+def _pairs(
+    key: Callable[[int], bytes | None], names: Sequence[str], seen: Sequence[int], tested: Sequence[int]
+) -> list[str]:
+    """Return "test = training" for each test utterance whose key a training utterance has."""
+    owners: dict[bytes, str] = {}
+    for i in seen:
+        if (digest := key(i)) is not None:
+            owners.setdefault(digest, names[i])
+    return [f"{names[i]} = {owners[digest]}" for i in tested if (digest := key(i)) is not None and digest in owners]
+
+
+def _digest(samples: NDArray[np.float32]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).digest()
+
+
+def _shape(samples: NDArray[np.float32]) -> bytes | None:
+    """Return a digest that neither the level nor silence at the ends changes, or None for silence."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak == 0:
+        return None
+    loud = np.flatnonzero(np.abs(samples) > peak * 10 ** (_TRIM_DB / 20))
+    trimmed = samples[loud[0] : loud[-1] + 1] / peak
+    return hashlib.sha256(np.round(trimmed * _LEVELS).astype(np.int16).tobytes()).digest()
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
