@@ -12,17 +12,14 @@ saved, and not y. Shapes: x `[N, C, T, F]` in any layout, result `[N, C, T, F]`,
 et al. 2020, section 3.1; Huang et al. 2017 (the last BN of DenseNet).
 """
 
-from functools import partial
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
+from fastser_kernels.norm_pool_function import norm_pool_function
 from fastser_kernels.norm_relu import native, reference
 from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
-from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 SMALL = 2**18
 """Values of the maps below which the reference is faster on a CPU: two calls of ATen take less time to start."""
@@ -74,57 +71,8 @@ def ideal_bytes(shape: tuple[int, int, int, int], itemsize: int, *, training: bo
     return (2 * passes + 1) * maps if backward else (passes + 1) * maps
 
 
-class _NormReLU(torch.autograd.Function):
-    """BN and ReLU, with the statistics of the batch as further results."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        bn_weight: Tensor,
-        bn_bias: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        training: bool,
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        maps, mean, var = _forward(x, bn_weight, bn_bias, running_mean, running_var, training, eps)
-        ctx.save_for_backward(x, mean, var, bn_weight, bn_bias, running_mean, running_var)
-        ctx.training, ctx.eps = training, eps
-        ctx.mark_non_differentiable(mean, var)
-        return maps, mean, var
-
-    @staticmethod
-    def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
-        x_wanted, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
-        if backward_needs_aten(grad_maps):
-            run = partial(
-                reference.norm_relu,
-                running_mean=running_mean,
-                running_var=running_var,
-                training=ctx.training,
-                momentum=0.0,
-                eps=ctx.eps,
-            )
-            wanted = [x_wanted, weight_wanted, bias_wanted]
-            return *reference_gradients(run, [x, bn_weight, bn_bias], wanted, grad_maps), *[None] * 4
-        input_only = not (weight_wanted or bias_wanted)
-        grad_x, parameters = _backward(
-            grad_maps,
-            x,
-            mean,
-            var,
-            bn_weight,
-            bn_bias,
-            running_mean,
-            running_var,
-            ctx.training,
-            ctx.eps,
-            input_only,
-        )
-        grad_weight, grad_bias = (None, None) if input_only else parameters
-        return grad_x, grad_weight, grad_bias, None, None, None, None
+_norm_relu = norm_pool_function(_forward, _backward, reference.norm_relu)
+"""Function of maps, BN tensors, `training` and `eps`, with gradients."""
 
 
 def norm_relu(
@@ -180,8 +128,8 @@ def norm_relu(
             x, bn_weight, bn_bias, running_mean, running_var, training=training, momentum=momentum, eps=eps
         )
     running = (None, None) if training else (running_mean, running_var)
-    maps, mean, var = _NormReLU.apply(x, bn_weight, bn_bias, *running, training, eps)
+    maps, mean, var = _norm_relu(x, bn_weight, bn_bias, *running, training, eps)
     if training:
         count = x.numel() // x.shape[1]
         batch_statistics.update_running([running_mean], [running_var], mean, var, count, momentum)
-    return maps  # type: ignore[no-any-return]
+    return maps

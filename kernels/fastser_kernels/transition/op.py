@@ -14,17 +14,14 @@ C, T, F]` in any layout, result `[N, D, T//2, F//2]`, channels_last in memory. x
 backward pass. Source: Latif et al. 2020, sections 3.1 and 4.4.
 """
 
-from functools import partial
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
+from fastser_kernels.norm_pool_function import norm_pool_function
 from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
-from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 from fastser_kernels.transition import native, reference
 
 FEW = 2**18
@@ -88,57 +85,8 @@ def ideal_flops(shape: tuple[int, int, int, int], out_channels: int, *, backward
     return (4 if backward else 2) * N * C * out_channels * (T // 2) * (F // 2)
 
 
-class _Pool(torch.autograd.Function):
-    """BN, ReLU and pool, with the statistics of the batch as further results."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        bn_weight: Tensor,
-        bn_bias: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        training: bool,
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        pooled, mean, var = _forward(x, bn_weight, bn_bias, running_mean, running_var, training, eps)
-        ctx.save_for_backward(x, mean, var, bn_weight, bn_bias, running_mean, running_var)
-        ctx.training, ctx.eps = training, eps
-        ctx.mark_non_differentiable(mean, var)
-        return pooled, mean, var
-
-    @staticmethod
-    def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
-        x_wanted, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
-        if backward_needs_aten(grad_pooled):
-            pool = partial(
-                reference.pool,
-                running_mean=running_mean,
-                running_var=running_var,
-                training=ctx.training,
-                momentum=0.0,
-                eps=ctx.eps,
-            )
-            wanted = [x_wanted, weight_wanted, bias_wanted]
-            return *reference_gradients(pool, [x, bn_weight, bn_bias], wanted, grad_pooled), *[None] * 4
-        input_only = not (weight_wanted or bias_wanted)
-        grad_x, parameters = _backward(
-            grad_pooled,
-            x,
-            mean,
-            var,
-            bn_weight,
-            bn_bias,
-            running_mean,
-            running_var,
-            ctx.training,
-            ctx.eps,
-            input_only,
-        )
-        grad_weight, grad_bias = (None, None) if input_only else parameters
-        return grad_x, grad_weight, grad_bias, None, None, None, None
+_pool = norm_pool_function(_forward, _backward, reference.pool)
+"""Function of maps, BN tensors, `training` and `eps`, with gradients."""
 
 
 def transition(
@@ -205,7 +153,7 @@ def transition(
             eps=eps,
         )
     running = (None, None) if training else (running_mean, running_var)
-    pooled, mean, var = _Pool.apply(x, bn_weight, bn_bias, *running, training, eps)
+    pooled, mean, var = _pool(x, bn_weight, bn_bias, *running, training, eps)
     if training:
         count = x.numel() // x.shape[1]
         batch_statistics.update_running([running_mean], [running_var], mean, var, count, momentum)
