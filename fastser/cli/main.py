@@ -21,7 +21,7 @@ from fastser.evaluation.conditions import headline_names
 from fastser.experiment.estimate import CostModel, format_duration
 from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
 from fastser.experiment.executors.automatic import with_named_executor
-from fastser.experiment.executors.order import longest_first, makespan
+from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
 from fastser.experiment.roles import RoleError, read_roles

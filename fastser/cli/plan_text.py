@@ -125,8 +125,11 @@ def cost_lines(
     for table in tables:
         own = [duration for run_id, duration in seconds.items() if table in tables_of(run_id.point)]
         if own:
-            lines.append(f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(makespan(own, at_a_time))}")
-    total, shared = format_duration(makespan(seconds.values(), at_a_time)), "runs that several tables share counted once"
+            lines.append(
+                f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(makespan(own, at_a_time))}"
+            )
+    total = format_duration(makespan(seconds.values(), at_a_time))
+    shared = "runs that several tables share counted once"
     lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
     return lines
 

@@ -35,7 +35,8 @@ def run_bytes(name: str, experiment: Experiment) -> int:
     x = torch.zeros(_SEGMENTS, spectrogram.segment_frames, spectrogram.num_bins, device="cpu")
     try:
         model = experiment.model(name, device=x.device)
-        saved = _saved_bytes(in_precision(model, experiment.precision), x)
+        with experiment.kernels():
+            saved = _saved_bytes(in_precision(model, experiment.precision), x)
     except Exception:  # a registered model can be wrong in any way
         return PROCESS_BYTES
     weights = sum(parameter.nbytes for parameter in model.parameters())

@@ -112,7 +112,7 @@ class ResultStore:
             remove_stale_parts(folder)
 
     def finished(self, key: str) -> bool:
-        """Return whether both files of a run are there and undamaged. The first look at damaged files logs a warning."""
+        """Return whether both files of a run are there and undamaged. Damaged ones are reported with one warning."""
         return self._read(key) is not None
 
     def load(self, key: str) -> Run:

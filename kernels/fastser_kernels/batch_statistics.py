@@ -31,7 +31,7 @@ def update_running(
 
 
 def _first(statistics: Tensor, like: Tensor) -> Tensor:
-    """Return the first channels in the shape and dtype of another tensor, without a call of ATen where none is needed."""
+    """Return the first channels in the shape and dtype of another tensor, without needless calls of ATen."""
     if statistics.shape != like.shape:
         statistics = statistics[: like.shape[0]]
     return statistics if statistics.dtype == like.dtype else statistics.to(like.dtype)

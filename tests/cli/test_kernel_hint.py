@@ -32,7 +32,9 @@ def test_missing_kernels_are_mentioned_once() -> None:
 @pytest.mark.usefixtures("missing")
 def test_kernels_that_are_older_than_their_sources_are_always_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "native", lambda: Native(reason=STALE))
-    sentence = "warning: plain PyTorch computes, more slowly than compiled kernels would: compiled kernels are older than"
+    sentence = (
+        "warning: plain PyTorch computes, more slowly than compiled kernels would: compiled kernels are older than"
+    )
     for _ in range(2):
         (said,) = kernel_hint(CPU, use_reference=False)
         assert said.startswith(sentence)

@@ -96,7 +96,8 @@ def test_a_library_that_is_older_than_its_sources_is_not_used(
         source.rename(source.with_name("call.h"))
     with pytest.warns(UserWarning, match=f"^{library.STALE}; until then plain PyTorch computes$"):
         assert load(monkeypatch, "", tmp_path) == Native(reason=library.STALE)
-    with pytest.warns(UserWarning), pytest.raises(NativeError, match=f"{ENVIRONMENT}={RUNNABLE[0]}: {library.STALE}"):
+    named = pytest.raises(NativeError, match=f"{ENVIRONMENT}={RUNNABLE[0]}: {library.STALE}")
+    with pytest.warns(UserWarning, match=library.STALE), named:
         load(monkeypatch, RUNNABLE[0], tmp_path)
 
 

@@ -11,5 +11,7 @@ from fastser.runtime.registry import Registry
 
 __all__ = ["EXECUTORS", "Executor", "ExecutorError", "Listener", "Outcome", "Placement", "RunOptions", "Work"]
 
-EXECUTORS: Registry[Executor] = Registry("executor", [ProcessExecutor(), SerialExecutor(), RayExecutor(), SlurmExecutor()])
+EXECUTORS: Registry[Executor] = Registry(
+    "executor", [ProcessExecutor(), SerialExecutor(), RayExecutor(), SlurmExecutor()]
+)
 """All executors by name."""

@@ -19,7 +19,7 @@ from fastser.experiment.grid import RunId
 from fastser.runtime.openmp import variables_of_workers
 
 PROGRAM = (sys.executable, "-P", "-m", "fastser.experiment.executors.process_worker")
-"""Command of a worker, which takes the path of a file from `WorkerConfig.write`. It finds the modules of this process."""
+"""Command of a worker. It takes the path of a file from `WorkerConfig.write`."""
 
 
 class ProcessWorker:

@@ -53,7 +53,6 @@ class RayExecutor:
 
     def run(self, work: Work) -> Iterator[Outcome]:
         """Run every run of the plan on the cluster."""
-
         options = work.options
         config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run).write()
         on_gpu = work.runner.experiment.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Worker of a pool: executes one run after another, in a process that keeps the data mapped and compiled models warm."""
+"""Worker of a pool: executes one run after another, in a process that keeps data mapped and compiled models warm."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from fastser.runtime.registry import UnknownNameError
 from fastser.training.checkpoint import TrainingStopped
 from fastser.training.state import Epoch
 
-_WHERE_TO_REGISTER = "a worker knows what fastser's own modules register; --executor serial knows all that this program registers"
+_WHERE_TO_REGISTER = (
+    "a worker knows what fastser's own modules register; --executor serial knows all that this program registers"
+)
 
 
 class Worker:
