@@ -122,9 +122,8 @@ class Pool:
             else:
                 yield from self._begin()
             for message in self._workers.messages(_POLL_SECONDS):
-                slot = self._slots.get(message.worker)
-                if slot is not None:  # otherwise it is a late message of a worker that was given up
-                    yield from self._take(slot, message.kind, message.value)
+                if message.worker in self._slots:  # otherwise it is a late message of a worker that was given up
+                    yield from self._take(self._slots[message.worker], message.kind, message.value)
 
     def _running(self) -> bool:
         return any(slot.run_id for slot in self._slots.values())
