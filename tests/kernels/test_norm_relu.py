@@ -181,8 +181,8 @@ def test_small_maps_take_the_reference_on_a_cpu(
 ) -> None:
     monkeypatch.setattr(op, "SMALL", 2**18)
     calls: list[Tensor] = []
-    forward = op._norm_relu
-    monkeypatch.setattr(op, "_norm_relu", lambda *args: calls.append(args[0]) or forward(*args))
+    forward = op._forward
+    monkeypatch.setattr(op, "_forward", lambda *args: calls.append(args[0]) or forward(*args))
     layer, x = FusedSequential(nn.BatchNorm2d(4), nn.ReLU()), torch.randn(1, 4, size, size)
     torch.testing.assert_close(layer(x), nn.Sequential(*layer)(x))
     assert len(calls) == expected

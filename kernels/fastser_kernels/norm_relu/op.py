@@ -12,12 +12,14 @@ saved, and not y. Shapes: x `[N, C, T, F]` in any layout, result `[N, C, T, F]`,
 et al. 2020, section 3.1; Huang et al. 2017 (the last BN of DenseNet).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
-from fastser_kernels.norm_pool_function import norm_pool_function
+from fastser_kernels.norm_pool_gradients import gradients
 from fastser_kernels.norm_relu import native, reference
 from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
 
@@ -71,8 +73,29 @@ def ideal_bytes(shape: tuple[int, int, int, int], itemsize: int, *, training: bo
     return (2 * passes + 1) * maps if backward else (passes + 1) * maps
 
 
-_norm_relu = norm_pool_function(_forward, _backward, reference.norm_relu)
-"""Function of maps, BN tensors, `training` and `eps`, with gradients."""
+class _NormReLU(torch.autograd.Function):
+    """BN and ReLU, with the statistics of the batch as further results."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        bn_weight: Tensor,
+        bn_bias: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        training: bool,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        maps, mean, var = _forward(x, bn_weight, bn_bias, running_mean, running_var, training, eps)
+        ctx.save_for_backward(x, mean, var, bn_weight, bn_bias, running_mean, running_var)
+        ctx.training, ctx.eps = training, eps
+        ctx.mark_non_differentiable(mean, var)
+        return maps, mean, var
+
+    @staticmethod
+    def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients(ctx, grad_maps, _backward, reference.norm_relu)
 
 
 def norm_relu(
@@ -128,8 +151,8 @@ def norm_relu(
             x, bn_weight, bn_bias, running_mean, running_var, training=training, momentum=momentum, eps=eps
         )
     running = (None, None) if training else (running_mean, running_var)
-    maps, mean, var = _norm_relu(x, bn_weight, bn_bias, *running, training, eps)
+    maps, mean, var = _NormReLU.apply(x, bn_weight, bn_bias, *running, training, eps)
     if training:
         count = x.numel() // x.shape[1]
         batch_statistics.update_running([running_mean], [running_var], mean, var, count, momentum)
-    return maps
+    return maps  # type: ignore[no-any-return]

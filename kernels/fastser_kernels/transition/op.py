@@ -14,13 +14,15 @@ C, T, F]` in any layout, result `[N, D, T//2, F//2]`, channels_last in memory. x
 backward pass. Source: Latif et al. 2020, sections 3.1 and 4.4.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
-from fastser_kernels.norm_pool_function import norm_pool_function
+from fastser_kernels.norm_pool_gradients import gradients
 from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
 from fastser_kernels.transition import native, reference
 
@@ -85,8 +87,29 @@ def ideal_flops(shape: tuple[int, int, int, int], out_channels: int, *, backward
     return (4 if backward else 2) * N * C * out_channels * (T // 2) * (F // 2)
 
 
-_pool = norm_pool_function(_forward, _backward, reference.pool)
-"""Function of maps, BN tensors, `training` and `eps`, with gradients."""
+class _Pool(torch.autograd.Function):
+    """BN, ReLU and pool, with the statistics of the batch as further results."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        bn_weight: Tensor,
+        bn_bias: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        training: bool,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        pooled, mean, var = _forward(x, bn_weight, bn_bias, running_mean, running_var, training, eps)
+        ctx.save_for_backward(x, mean, var, bn_weight, bn_bias, running_mean, running_var)
+        ctx.training, ctx.eps = training, eps
+        ctx.mark_non_differentiable(mean, var)
+        return pooled, mean, var
+
+    @staticmethod
+    def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients(ctx, grad_pooled, _backward, reference.pool)
 
 
 def transition(
@@ -153,7 +176,7 @@ def transition(
             eps=eps,
         )
     running = (None, None) if training else (running_mean, running_var)
-    pooled, mean, var = _pool(x, bn_weight, bn_bias, *running, training, eps)
+    pooled, mean, var = _Pool.apply(x, bn_weight, bn_bias, *running, training, eps)
     if training:
         count = x.numel() // x.shape[1]
         batch_statistics.update_running([running_mean], [running_var], mean, var, count, momentum)
