@@ -1,10 +1,13 @@
 """The executor of worker processes: kills, signals, deaths, and the number of runs at a time."""
 
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +17,17 @@ import pytest
 import torch
 from invented_results import identity
 from processes import SMALL_RUNS, Start, events, family, finish, history, suspend_within_a_run, tables, wait_until_gone
-from small_runs import SilentListener
+from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 
 from fastser.experiment.executors import EXECUTORS, ExecutorError, Outcome, RunOptions, Work, automatic, processes
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.pool import Pool
-from fastser.experiment.executors.process_workers import ProcessWorkers
+from fastser.experiment.executors.process_workers import PROGRAM, ProcessWorkers
 from fastser.experiment.executors.runner import Runner
+from fastser.experiment.executors.worker_config import WorkerConfig
+from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
+from fastser.runtime.files import cache_at
 
 PROCESSES = ["--executor=processes", "--jobs=2", "--checkpoint-minutes=0"]
 ENDLESS = ["--set=training.max_epochs=100000", "--set=training.stop_after=100000"]
@@ -45,34 +51,41 @@ def test_a_killed_worker_costs_nothing(start: Start, grid: list[str], serial: di
     wait_until_gone(members)
 
 
-def test_workers_end_with_a_killed_command_and_stop_with_an_interrupted_one(
+def test_ctrl_c_in_a_terminal_stops_all_runs_where_they_can_be_continued(
     start: Start, grid: list[str], tmp_path: Path
 ) -> None:
-    """A terminal sends Ctrl-C to the command and to its workers."""
-
-    def started() -> tuple[Any, set[int], set[str]]:
-        process = start(*grid, *PROCESSES, *ENDLESS, "--out", tmp_path)
-        log = (record for record in events(tmp_path, process) if record["pid"] in family(process.pid))
-        begun = {record["key"] for record in islice(log, 2)}
-        return process, family(process.pid), begun
-
-    process, members, keys = started()
-    process.kill()
-    process.communicate()
-    wait_until_gone(members)
-    process, members, begun = started()
+    """A terminal sends the signal to the command and to its workers."""
+    process = start(*grid, *PROCESSES, *ENDLESS, "--out", tmp_path)
+    keys = {record["key"] for record in islice(events(tmp_path, process), 2)}
+    members = family(process.pid)
     for pid in members:
         os.kill(pid, signal.SIGINT)
     status, said, err = finish(process)
     assert (status, err) == (130, "")
     assert "stopping where the running runs can be continued; press again to end at once" in said
     assert re.search(rf"interrupted: 0 of {SMALL_RUNS} runs are finished .*the same command continues", said)
-    assert begun == keys
-    for key in keys:
-        counts = history(tmp_path)[key]
-        assert (counts["started"] + counts["continued"], counts["stopped"], counts["failed"]) == (2, 1, 0)
-        assert (tmp_path / "checkpoints" / f"{key}.safetensors").exists()
+    assert history(tmp_path) == {key: {"started": 1, "stopped": 1} for key in keys}
+    assert all((tmp_path / "checkpoints" / f"{key}.safetensors").exists() for key in keys)
     wait_until_gone(members)
+
+
+def test_a_worker_ends_within_a_run_when_its_command_is_gone(stand_ins: Path, tmp_path: Path) -> None:
+    """The system closes the pipes of a command that is killed."""
+    settings = SMALL.override([option.removeprefix("--set=") for option in ENDLESS])
+    runner = Runner(stand_in_experiment(stand_ins, settings), ResultStore(tmp_path))
+    run_id = runner.experiment.identify(GridPoint("target", "cnn", "none", "F01", 1))
+    with cache_at(stand_ins / "cache"):
+        config = WorkerConfig.of(runner, tmp_path, 1).write()
+    worker = subprocess.Popen([*PROGRAM, str(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    with worker.stdin as requests, worker.stdout as answers:
+        requests.write(json.dumps(["run", asdict(run_id.point), run_id.key]) + "\n")
+        requests.flush()
+        assert [json.loads(answers.readline())[0] for _ in range(3)] == ["ready", "started", "epoch"]
+    assert worker.wait(120) in (0, 1)  # it notices first that its input is closed, or its output
+    assert event_names(tmp_path) == ["started"]
+    assert runner.store.failure(run_id.key) is None
 
 
 SCRIPTED = """
@@ -87,12 +100,12 @@ for line in sys.stdin:
 """
 
 
-def outcomes_of(script: str, workers: int, out: Path) -> Iterator[Outcome]:
+def outcomes_of(script: str, workers: int, out: Path) -> Generator[Outcome, None, None]:
     """Run a pool of processes that execute a script of Python."""
     work = Work(Runner(None, ResultStore(out)), RUNS, RunOptions(), SilentListener)  # type: ignore[arg-type]
     with ProcessWorkers(Path("none"), 1, workers, [sys.executable, "-S", "-c", script]) as started:
         yield from Pool(started, work).run()
-        assert started.room() == 1  # the system may have killed a process for its memory
+        assert started.room() == 1  # a killed process lowers it, because memory may be short
 
 
 @pytest.mark.fast
@@ -113,6 +126,26 @@ def test_a_run_that_is_always_killed_costs_a_sentence_and_not_the_grid(tmp_path:
 def test_workers_that_die_at_their_start_end_the_grid(tmp_path: Path, script: str, reason: str) -> None:
     with pytest.raises(ExecutorError, match=f"^3 workers died while they started: {reason}$"):
         list(outcomes_of(script, 1, tmp_path))
+
+
+ONE_ANSWER = """
+import os, sys
+print('["ready", null]', flush=True)
+sys.stdin.readline()
+print(f'["failed", "{os.getpid()}"]', flush=True)
+while True:
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.fast
+def test_an_executor_that_is_left_early_ends_its_workers(tmp_path: Path) -> None:
+    """A second Ctrl-C raises an exception where the command waits for the next outcome."""
+    outcomes = outcomes_of(ONE_ANSWER, 1, tmp_path)
+    pid = int(next(outcomes).failure or "")
+    assert family(pid) == {pid}
+    outcomes.close()
+    assert not family(pid)
 
 
 GB = 10**9
