@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 NATIVE = Path(__file__).parent / "fastser_kernels" / "native"
+sources_digest = runpy.run_path(str(NATIVE / "sources.py"))["sources_digest"]
 
 ENVIRONMENT = "FASTSER_BUILD"
 """Environment variable that is "require", "off" or empty."""
@@ -79,13 +81,14 @@ def build(folder: Path = NATIVE, *, sanitizers: bool = False, fastest: bool = Fa
         variants = _fastest(processor, variants)
     sources = [source for source in sorted(NATIVE.glob("src/*.cpp")) if source.name != "processor.cpp"]
     extra = SANITIZERS if sanitizers else []
+    digest = f'-DFASTSER_SOURCES="{sources_digest(NATIVE / "src")}"'
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
         objects: dict[str, list[Path]] = {name: [] for name in variants}
         jobs: list[Future[None]] = []
         for source in sources:
             for name, options in variants.items():
                 target = Path(scratch) / f"{name}-{source.stem}.o"
-                arguments = [*COMMON, *options, *extra, "-c", str(source), "-o", str(target)]
+                arguments = [*COMMON, *options, *extra, digest, "-c", str(source), "-o", str(target)]
                 jobs.append(pool.submit(_run, [*command, *arguments]))
                 objects[name].append(target)
         try:

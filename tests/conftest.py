@@ -66,7 +66,7 @@ def grid(stand_ins: Path) -> list[str]:
 def serial(start: Start, grid: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tables that one process makes of the small grid. Every other executor must make the same."""
     out = tmp_path_factory.mktemp("serial")
-    status, _, err = finish(start(*grid, "--out", out))
+    status, _, err = finish(start(*grid, "--executor=serial", "--out", out))
     assert (status, err) == (0, "")
     return tables(out)
 

@@ -49,7 +49,7 @@ class FakeActor:
 
 
 class FakeRay:
-    """The part of `ray` that `fastser.experiment.executors.ray_pool` uses.
+    """The part of `ray` that `fastser.experiment.executors.ray_workers` uses.
 
     Args:
         cpus: Number of CPUs of each node.

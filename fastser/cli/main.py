@@ -20,6 +20,7 @@ from fastser.data.noise import NoiseError
 from fastser.evaluation.conditions import headline_names
 from fastser.experiment.estimate import CostModel, format_duration
 from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
+from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
@@ -63,6 +64,7 @@ def run(options: CliOptions, command: str) -> int:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
     """
     options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
+    options = with_named_executor(options)
     console = make_console()
     remove_stale_parts(cache_dir())
     tables = options.tables()
@@ -104,14 +106,17 @@ def run(options: CliOptions, command: str) -> int:
     failed_keys = set() if store is None or options.retry_failed else {f.id.key for f in store.failures(runs)}
     given_up = {run_id for run_id in runs if run_id.key in failed_keys} - reused
     todo = [run_id for run_id in runs if run_id not in reused | given_up]
-    cost = CostModel.measure(sorted({run_id.point.model for run_id in todo}), experiment, data_device)
+    placement = executor.placement(options, experiment, todo)
+    models_to_do = sorted({run_id.point.model for run_id in todo})
+    cost = CostModel.measure(models_to_do, experiment, data_device, placement.threads)
     seconds = {run_id: cost.seconds(experiment, run_id.point) for run_id in todo}
+    runs_in_order = longest_first(runs, seconds)
     half_filled = [name for name in missing if name in possible]
     say(console, *plan_lines(experiment, points, missing, half_filled))
-    total = sum(seconds.values())
-    say(console, *remaining_lines(experiment, len(reused), len(given_up), len(todo), total, cost.device))
+    in_order = {run_id: seconds[run_id] for run_id in runs_in_order if run_id in seconds}
+    say(console, *remaining_lines(experiment, len(reused), len(given_up), in_order, cost.device, placement))
     if store is None or options.dry_run:
-        say(console, *cost_lines(experiment, tables, seconds, cost))
+        say(console, *cost_lines(experiment, tables, in_order, cost, placement.at_a_time))
         return 0
 
     def report() -> Path:
@@ -135,7 +140,7 @@ def run(options: CliOptions, command: str) -> int:
             checkpoint_seconds=60 * options.checkpoint_minutes,
             retry_failed=options.retry_failed,
         )
-        for outcome in executor.run(Work(runner, longest_first(runs, seconds), options, display.lane)):
+        for outcome in executor.run(Work(runner, runs_in_order, options, display.lane, placement.at_a_time)):
             display.finished(outcome)
             if outcome.failure is not None:
                 failures.append((outcome.run_id, outcome.failure))

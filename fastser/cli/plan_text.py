@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from fastser.experiment.estimate import CostModel, format_duration
+from fastser.experiment.executors import Placement
+from fastser.experiment.executors.order import makespan
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.tables import TABLES, tables_of
@@ -56,7 +58,12 @@ def _too_many_folds(experiment: Experiment, points: Sequence[GridPoint]) -> list
 
 
 def remaining_lines(
-    experiment: Experiment, reused: int, failed: int, to_do: int, seconds: float, device: str
+    experiment: Experiment,
+    reused: int,
+    failed: int,
+    seconds: Mapping[RunId, float],
+    device: str,
+    placement: Placement,
 ) -> list[str]:
     """Return lines that say how much of a plan is left.
 
@@ -64,13 +71,18 @@ def remaining_lines(
         experiment: Settings and device.
         reused: Number of finished runs.
         failed: Number of runs that failed before and are not tried again.
-        to_do: Number of all other runs.
-        seconds: Estimated time for these.
+        seconds: Estimated seconds of each other run, in the order in which they are begun.
         device: Device of the estimate.
+        placement: Number of runs at a time, and their threads.
     """
     left_alone = f", {failed} failed before (--retry-failed tries again)" if failed else ""
-    lines = [f"{reused} reused{left_alone}, {to_do} to do, about {format_duration(seconds)} on this machine's {device}"]
-    if seconds > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
+    total = makespan(seconds.values(), placement.at_a_time)
+    lines = [
+        f"{reused} reused{left_alone}, {len(seconds)} to do, about {format_duration(total)} on this machine's {device}"
+        f"{_side_by_side(placement)}",
+        *placement.notes,
+    ]
+    if total > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
         lines.append(
             "that is days on a CPU: --scale quick fills the same tables with small models; "
             "--models, --augmentations, --folds and --repeats narrow the grid"
@@ -78,16 +90,23 @@ def remaining_lines(
     return lines
 
 
+def _side_by_side(placement: Placement) -> str:
+    if placement.at_a_time == 1:
+        return ""
+    return f", {placement.at_a_time} runs at a time with {_count(placement.threads, 'thread')} each"
+
+
 def cost_lines(
-    experiment: Experiment, tables: Sequence[str], seconds: Mapping[RunId, float], cost: CostModel
+    experiment: Experiment, tables: Sequence[str], seconds: Mapping[RunId, float], cost: CostModel, at_a_time: int
 ) -> list[str]:
     """Return lines with the cost of each table on this machine, and with what is measured and what is assumed.
 
     Args:
         experiment: Settings and data.
         tables: Names of the requested tables.
-        seconds: Estimated seconds of each run that is still to do.
+        seconds: Estimated seconds of each run that is still to do, in the order in which they are begun.
         cost: Measured paces.
+        at_a_time: Number of runs at a time.
     """
     settings = experiment.settings
     lines = [f"measured just now on this machine ({cost.device}), milliseconds per segment, batches of {cost.batch}:"]
@@ -106,8 +125,11 @@ def cost_lines(
     for table in tables:
         own = [duration for run_id, duration in seconds.items() if table in tables_of(run_id.point)]
         if own:
-            lines.append(f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(sum(own))}")
-    total, shared = format_duration(sum(seconds.values())), "runs that several tables share counted once"
+            lines.append(
+                f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(makespan(own, at_a_time))}"
+            )
+    total = format_duration(makespan(seconds.values(), at_a_time))
+    shared = "runs that several tables share counted once"
     lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
     return lines
 

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -61,15 +62,24 @@ class CostModel:
     device: str
 
     @classmethod
-    def measure(cls, models: Iterable[str], experiment: Experiment, device: torch.device) -> "CostModel":
-        """Time a few batches of random segments with each model."""
+    def measure(
+        cls, models: Iterable[str], experiment: Experiment, device: torch.device, threads: int | None = None
+    ) -> "CostModel":
+        """Time a few batches of random segments with each model.
+
+        Args:
+            models: Names of models.
+            experiment: Settings and classes.
+            device: Device of the measurement.
+            threads: Threads on a CPU. None for those of this process.
+        """
         spectrogram, options = experiment.settings.spectrogram, experiment.settings.training
         size = spectrogram.segment_frames, spectrogram.num_bins
         few = max(CPU_BATCH_VALUES // (size[0] * size[1]), 1)
         batch = min(options.batch_size, BATCH_SIZE if device.type == "cuda" else few)
         x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(0), device="cpu").to(device)
         y = torch.zeros(batch, dtype=torch.int64, device=device)
-        with experiment.kernels():
+        with experiment.kernels(), _on_threads(threads or torch.get_num_threads()):
             return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))
 
     def epochs(self, settings: Settings) -> float:
@@ -88,6 +98,16 @@ class CostModel:
         forward = sum(cost.forward_passes for cost in costs) * pace.forward
         attack = sum(cost.attack_steps for cost in costs) * pace.attack
         return self.epochs(settings) * epoch + test * (forward + attack)
+
+
+@contextmanager
+def _on_threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _pace_or_nothing(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:

@@ -18,10 +18,24 @@ class RunOptions:
     retry_failed: bool = option(False, "Try failed runs of earlier calls again. Otherwise they are only listed.")
     checkpoint_minutes: float = option(3.0, "Shortest time between two checkpoints of a run.", metavar="MIN", minimum=0)
     executor: str = option(
-        "serial", "serial: one run after another in this process. ray: workers of a Ray cluster. slurm: Slurm jobs."
+        "auto",
+        "processes: several runs at a time, each in a process of this machine. serial: one run after another in this "
+        "process. ray: workers of a Ray cluster. slurm: Slurm jobs. auto: processes for models on a CPU, else serial.",
+        metavar="NAME",
+    )
+    jobs: int | None = option(
+        None,
+        "Runs at a time (processes). Default: one for each core, as far as memory allows; 1 on a GPU.",
+        metavar="N",
+        minimum=1,
+        executors=("processes",),
     )
     cpus_per_run: int = option(
-        1, "Cores of one run, which are its threads (ray, slurm).", metavar="N", minimum=1, executors=("ray", "slurm")
+        1,
+        "Cores of one run, which are its threads (processes, ray, slurm).",
+        metavar="N",
+        minimum=1,
+        executors=("processes", "ray", "slurm"),
     )
     gpus_per_run: float | None = option(
         None,

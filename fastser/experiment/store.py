@@ -1,15 +1,17 @@
 """Results folder: one pair of files per finished run.
 
-`runs/<key>.npz` holds the posteriors of every utterance under every condition, `runs/<key>.json` everything else. The
-JSON file is written last and is the commit point: a run is finished when both files can be read. A failed run has
-`runs/<key>.failed.json`, an unfinished run may have `checkpoints/<key>.safetensors`. `log.jsonl` lists starts, ends and
-failures.
+`runs/<key>.npz` holds the posteriors of every utterance under every condition, `runs/<key>.json` everything else, with
+checksums of both. The JSON file is written last and is the commit point: a run is finished when both files can be read
+and have their checksums. A failed run has `runs/<key>.failed.json`, an unfinished run may have
+`checkpoints/<key>.safetensors`. `log.jsonl` lists starts, ends and failures.
 """
 
+import io
 import json
 import logging
 import math
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -24,13 +26,11 @@ from numpy.typing import NDArray
 from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
 from fastser.experiment import events
 from fastser.experiment.grid import RunId
+from fastser.experiment.records import RECORD_FORMAT, content_of, counts, known_format, text_of
 from fastser.runtime.code_digest import code_digest
 from fastser.runtime.files import atomic_write, remove_stale_parts
 
 log = logging.getLogger(__name__)
-
-RECORD_FORMAT = 3
-"""Number that is raised whenever an earlier version could not read the files of this one."""
 
 
 class ResultsError(OSError):
@@ -114,7 +114,7 @@ class ResultStore:
             remove_stale_parts(folder)
 
     def finished(self, key: str) -> bool:
-        """Return whether both files of a run can be read. The first look at damaged files logs a warning."""
+        """Return whether both files of a run are there and undamaged. Damaged ones are reported with one warning."""
         return self._read(key) is not None
 
     def load(self, key: str) -> Run:
@@ -156,26 +156,27 @@ class ResultStore:
         Raises:
             ResultsError: If the metadata are not plain JSON, or the files cannot be written.
         """
-        record = {
-            "format": RECORD_FORMAT,
+        content = {
             "key": run_id.key,
             "identity": run_id.to_json(),
             "conditions": {name: _condition_record(result, run_id.key) for name, result in conditions.items()},
             "metadata": metadata,
         }
-        try:
-            text = json.dumps(record, indent=1, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ResultsError(f"the metadata of {run_id.label} are not plain JSON: {error}") from None
         arrays: dict[str, Any] = {}
         for name, result in conditions.items():
             arrays[f"{name}/posteriors"] = result.posteriors
             arrays[f"{name}/labels"] = result.labels
             arrays[f"{name}/utterance_ids"] = np.array(result.utterance_ids, dtype=np.str_)
             arrays[f"{name}/speakers"] = np.array(result.speakers, dtype=np.str_)
+        posteriors = io.BytesIO()
+        np.savez_compressed(posteriors, **arrays)
+        try:
+            text = text_of(content | {"posteriors_crc32": zlib.crc32(posteriors.getbuffer())})
+        except (TypeError, ValueError) as error:
+            raise ResultsError(f"the metadata of {run_id.label} are not plain JSON: {error}") from None
         with writing(self._json(run_id.key)):
-            with atomic_write(self._npz(run_id.key)) as part, part.open("wb") as stream:
-                np.savez_compressed(stream, **arrays)
+            with atomic_write(self._npz(run_id.key)) as part:
+                part.write_bytes(posteriors.getbuffer())
             with atomic_write(self._json(run_id.key)) as part:
                 part.write_text(text, encoding="utf-8")
         self._remove_attempts(run_id.key)
@@ -209,7 +210,7 @@ class ResultStore:
         if not path.exists() or (self.finished(key) and not again):
             return None
         try:
-            record = _known_format(json.loads(path.read_text(encoding="utf-8")))
+            record = known_format(json.loads(path.read_text(encoding="utf-8")))
             failure = Failure(
                 id=RunId.from_json(record["id"]),
                 reason=str(record["reason"]),
@@ -336,17 +337,19 @@ class ResultStore:
         if not self._json(key).exists():
             return None
         try:
-            record = _known_format(json.loads(self._json(key).read_text(encoding="utf-8")))
-            conditions = record["conditions"]
-            with self._npz(key).open("rb") as stream, np.load(stream) as archive:
-                if record["key"] != key or _conditions_in(archive) != list(conditions):
+            content, posteriors = content_of(self._json(key).read_text(encoding="utf-8")), self._npz(key).read_bytes()
+            conditions = content["conditions"]
+            with np.load(io.BytesIO(posteriors)) as archive:
+                if content["key"] != key or _conditions_in(archive) != list(conditions):
                     raise ValueError("the two files do not belong together")
-            run_id, metadata = RunId.from_json(record["identity"]), dict(record["metadata"])
+            if zlib.crc32(posteriors) != content["posteriors_crc32"]:
+                raise ValueError("the checksum of the .npz is wrong")
+            run_id, metadata = RunId.from_json(content["identity"]), dict(content["metadata"])
             by_speaker = {
-                name: {speaker: _counts(matrix) for speaker, matrix in values["by_speaker"].items()}
+                name: {speaker: counts(matrix) for speaker, matrix in values["by_speaker"].items()}
                 for name, values in conditions.items()
             }
-            confusions = {name: _counts(values["confusion"]) for name, values in conditions.items()}
+            confusions = {name: counts(values["confusion"]) for name, values in conditions.items()}
             sums = {name: np.sum([*of_speakers.values()], axis=0) for name, of_speakers in by_speaker.items()}
             if any((sums[name] != confusion).any() for name, confusion in confusions.items()):
                 raise ValueError("the confusion matrices of its speakers do not add up")
@@ -361,22 +364,6 @@ class ResultStore:
         if path.name not in self._warned:
             self._warned.add(path.name)
             log.warning("%s%s is unusable (%s); %s.", path, or_another, error or type(error).__name__, consequence)
-
-
-def _known_format(record: Any) -> dict[str, Any]:
-    """Return a record without its format number, if this version knows the format."""
-    found = dict(record)
-    version = found.pop("format", RECORD_FORMAT)
-    if version != RECORD_FORMAT:
-        raise ValueError(f"its format is {version}, this version of fastser knows {RECORD_FORMAT}")
-    return found
-
-
-def _counts(matrix: Any) -> NDArray[np.int64]:
-    counts = np.array(matrix, np.int64)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.min() < 0:
-        raise ValueError("the confusion matrix is not a square of counts")
-    return counts
 
 
 def _value(metric: Metric, result: ConditionResult, key: str) -> float:

@@ -22,6 +22,12 @@ def waiting_of_commands(environment: Mapping[str, str]) -> dict[str, str]:
     return own or {"GOMP_SPINCOUNT": str(_SPIN_COUNT)}
 
 
+def variables_of_workers(threads: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give a worker process its number of threads and bound their spinning."""
+    number = str(threads)
+    return {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number} | waiting_of_commands(environment)
+
+
 def bound_spinning() -> None:
     """Bound the spinning of this process, unless the user has set how long threads spin.
 

@@ -21,9 +21,7 @@ def environment(device: str) -> dict[str, str]:
         device: Name of the device, such as "cpu" or "cuda:0".
     """
     metadata = {
-        "device": torch.cuda.get_device_name(device)
-        if device.startswith("cuda")
-        else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"CPU, {_threads()}",
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -37,6 +35,11 @@ def environment(device: str) -> dict[str, str]:
     if device.startswith("cuda"):
         metadata["cuda"] = str(torch.version.cuda)
     return metadata
+
+
+def _threads() -> str:
+    number = torch.get_num_threads()
+    return f"{number} thread{'' if number == 1 else 's'}"
 
 
 def _kernels(device: str) -> str:

@@ -173,10 +173,11 @@ def test_an_option_of_another_executor_is_refused_in_one_sentence(
     assert all(replace(options, executor=owner).foreign_options() == [] for owner in owners)
 
 
-def test_the_options_of_ray_and_slurm_name_their_executors() -> None:
+def test_the_options_of_some_executors_name_them() -> None:
     owners = {flag: names for _, flag, names, _, _ in owned_options()}
     assert owners == owners | {
-        "--cpus-per-run": ("ray", "slurm"),
+        "--cpus-per-run": ("processes", "ray", "slurm"),
+        "--jobs": ("processes",),
         "--gpus-per-run": ("ray",),
         "--ray-address": ("ray",),
         "--ray-dashboard": ("ray",),
@@ -215,7 +216,7 @@ def test_an_option_that_a_new_field_gives_to_one_executor_is_found() -> None:
         (["--all", "--set=model.compression=0.01"], ["compression 0.01"]),
         (["--all", "--set=model.cnn_kernels=[[0,1],[1,1],[1,1]]"], ["setting model.cnn_kernels"]),
         (["--all", "--out=/proc/nowhere"], ["--out /proc/nowhere cannot be written"]),
-        (["--all", "--slurm=partition=gpu"], ["--slurm", "--executor slurm", "--executor serial"]),
+        (["--all", "--device=cpu", "--slurm=partition=gpu"], ["--slurm", "--executor slurm", "--executor processes"]),
         (["--all", "--gpus-per-run=1.5", "--executor=ray"], ["--gpus-per-run 1.5", "0.001"]),
         (["--all", "--executor=slurm", "--slurm=nonsense!"], ["--slurm nonsense!", "partition=gpu"]),
         (["--all", "--executor=slurm", "--slurm=time"], ["--slurm time", "time=VALUE"]),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastser_kernels.native.library import Native
+from fastser_kernels.native.library import STALE, Native
 from processes import Start, finish
 
 from fastser.cli import kernel_hint as module
@@ -26,6 +26,19 @@ def test_missing_kernels_are_mentioned_once() -> None:
     said = kernel_hint(CPU, use_reference=False)
     assert said == ["warning: plain PyTorch computes, more slowly than compiled kernels would: install a C++ compiler"]
     assert kernel_hint(CPU, use_reference=False) == []
+
+
+@pytest.mark.fast
+@pytest.mark.usefixtures("missing")
+def test_kernels_that_are_older_than_their_sources_are_always_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "native", lambda: Native(reason=STALE))
+    sentence = (
+        "warning: plain PyTorch computes, more slowly than compiled kernels would: compiled kernels are older than"
+    )
+    for _ in range(2):
+        (said,) = kernel_hint(CPU, use_reference=False)
+        assert said.startswith(sentence)
+        assert said.endswith("run python kernels/build_native.py")
 
 
 @pytest.mark.fast

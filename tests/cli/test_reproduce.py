@@ -11,7 +11,7 @@ from processes import SMALL_RUNS, Start, events, finish, suspend_within_a_run, t
 def test_killed_within_a_run_it_ends_in_the_same_tables(
     start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path
 ) -> None:
-    process = start(*grid, "--out", tmp_path)
+    process = start(*grid, "--executor=serial", "--out", tmp_path)
     assert process.stdout is not None
     while not process.stdout.readline().startswith(f"[2/{SMALL_RUNS}]"):
         assert process.poll() is None
@@ -20,7 +20,7 @@ def test_killed_within_a_run_it_ends_in_the_same_tables(
     done = len(list((tmp_path / "runs").glob("*.json")))
     assert 2 <= done < SMALL_RUNS
 
-    status, said, err = finish(start(*grid, "--out", tmp_path))
+    status, said, err = finish(start(*grid, "--executor=serial", "--out", tmp_path))
     assert status == 0, err
     assert f"{done} reused, {SMALL_RUNS - done} to do" in said
     assert tables(tmp_path) == serial
@@ -29,9 +29,9 @@ def test_killed_within_a_run_it_ends_in_the_same_tables(
 
 def test_two_processes_share_one_folder(start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path) -> None:
     """The first process is held within a run until the second one has done all others."""
-    first = start(*grid, "--out", tmp_path)
+    first = start(*grid, "--executor=serial", "--out", tmp_path)
     held = suspend_within_a_run(tmp_path, first)
-    second = start(*grid, "--out", tmp_path)
+    second = start(*grid, "--executor=serial", "--out", tmp_path)
     done = len(list((tmp_path / "runs").glob("*.json")))
     for record in events(tmp_path, second):
         done += record["event"] == "finished" and record["pid"] == second.pid

@@ -18,6 +18,7 @@ from fastser.cli.command import command_of
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import CliOptions, chosen
 from fastser.experiment.executors import EXECUTORS
+from fastser.experiment.executors.automatic import with_named_executor
 from fastser.models import MODELS
 from fastser.runtime.options import flag_of
 from fastser.settings import PAPER
@@ -95,6 +96,7 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
     assert options.tables()
     assert options.settings()
     options.use_reference()
+    options = with_named_executor(options)
     assert not options.foreign_options()
     assert options.executor in EXECUTORS
     chosen("--models", options.models, MODELS)

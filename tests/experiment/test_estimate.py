@@ -57,7 +57,7 @@ def lines(experiment: Experiment) -> Callable[[dict[GridPoint, float]], list[str
     tables = ["table1", "table3"]
 
     def lines_of(seconds: dict[GridPoint, float]) -> list[str]:
-        return cost_lines(experiment, tables, {experiment.identify(p): value for p, value in seconds.items()}, cost)
+        return cost_lines(experiment, tables, {experiment.identify(p): value for p, value in seconds.items()}, cost, 1)
 
     return lines_of
 

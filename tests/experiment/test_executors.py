@@ -15,8 +15,9 @@ from small_runs import SMALL, stand_in_experiment
 
 from fastser.cli.console import Display
 from fastser.experiment.executors import EXECUTORS, Outcome, RunOptions
-from fastser.experiment.executors.order import longest_first
+from fastser.experiment.executors.order import longest_first, makespan
 from fastser.experiment.executors.runner import Runner
+from fastser.experiment.executors.worker import Worker
 from fastser.experiment.executors.worker_config import WorkerConfig, WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import ResultStore
@@ -37,6 +38,14 @@ def test_the_longest_run_of_a_repeat_comes_first_and_equal_ones_keep_their_order
     assert longest_first(runs, seconds) == [runs[1], runs[2], runs[3], runs[0], runs[4]]
     del seconds[runs[1]]
     assert longest_first(runs, seconds) == [runs[2], runs[3], runs[0], runs[1], runs[4]]
+
+
+@pytest.mark.fast
+def test_a_worker_begins_the_next_run_as_soon_as_it_is_free() -> None:
+    assert makespan([], 2) == 0.0
+    assert makespan([4.0, 1.0, 1.0, 3.0], 1) == 9.0
+    assert makespan([4.0, 1.0, 1.0, 3.0], 2) == 5.0
+    assert makespan([4.0, 1.0], 8) == 4.0
 
 
 @pytest.fixture
@@ -114,6 +123,18 @@ def test_a_worker_names_the_storage_that_it_does_not_see(runner: Runner, stand_i
         read_worker_config(path).runner(threading.Event())
 
 
+def test_a_worker_refuses_runs_of_objects_that_it_does_not_know(runner: Runner) -> None:
+    worker = Worker("nowhere", lambda kind, value: None)
+    worker._runner = runner
+    answer, sentence = worker.run(GridPoint("target", "resnet", "none", "F01", 1), "key")
+    assert answer == "unusable"
+    assert sentence.startswith("there is no model 'resnet'")
+    assert "--executor serial" in sentence
+    answer, sentence = worker.run(GridPoint("target", "cnn", "none", "F01", 1), "key")
+    assert answer == "unusable"
+    assert sentence.startswith("a worker has another version of fastser than this process, or other registered cond")
+
+
 @pytest.mark.parametrize(("executor", "library"), [("ray", "ray"), ("slurm", "submitit")])
 def test_a_missing_extra_is_one_sentence(
     executor: str, library: str, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -134,8 +155,10 @@ def test_a_missing_extra_is_one_sentence(
 def test_options_of_another_executor_are_found() -> None:
     assert RunOptions(executor="ray", gpus_per_run=1.0, cpus_per_run=2).foreign_options() == []
     assert RunOptions(executor="slurm", gpus_per_run=1.0).foreign_options() == [("--gpus-per-run", ("ray",))]
-    assert RunOptions(cpus_per_run=2).foreign_options() == [("--cpus-per-run", ("ray", "slurm"))]
+    options = RunOptions(executor="serial", cpus_per_run=2)
+    assert options.foreign_options() == [("--cpus-per-run", ("processes", "ray", "slurm"))]
     assert {name: executor.in_this_process for name, executor in EXECUTORS.items()} == {
+        "processes": False,
         "serial": True,
         "ray": False,
         "slurm": False,

@@ -108,7 +108,12 @@ def test_a_run_on_a_full_disk_ends_with_one_sentence_and_continues_when_there_is
     small_disk: tuple[Path, Callable[[str], None]], command: Command, grid: list[str], tmp_path: Path
 ) -> None:
     disk, remount = small_disk
-    table1 = ["--table=1", *(argument for argument in grid if argument != "--all"), "--set=training.max_epochs=1"]
+    table1 = [
+        "--table=1",
+        "--executor=serial",
+        *(argument for argument in grid if argument != "--all"),
+        "--set=training.max_epochs=1",
+    ]
     status, _, error = command(*table1, "--out", disk)
     assert status == 2
     assert error.count("\n") == 1

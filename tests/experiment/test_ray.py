@@ -76,7 +76,7 @@ def test_killed_workers_and_a_killed_driver_cost_nothing_and_leave_nothing_behin
         process.communicate()
     finally:
         gone.rename(corpora)
-    status, said, err = finish(start(*grid, "--out", tmp_path))
+    status, said, err = finish(start(*grid, "--executor=serial", "--out", tmp_path))
     assert (status, err) == (0, "")
     assert f"{SMALL_RUNS} of {SMALL_RUNS} runs finished" in said
     assert tables(tmp_path) == serial

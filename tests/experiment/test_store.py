@@ -14,6 +14,7 @@ from invented_results import identity, result, save
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
+from fastser.experiment.records import content_of, text_of
 from fastser.experiment.store import RECORD_FORMAT, Failure, ResultsError, ResultStore
 
 
@@ -95,7 +96,8 @@ FOREIGN = {
     "a list": "[]",
     "a number": "7",
     "brackets without end": "[" * 100_000,
-    "no conditions": '{"identity": {}, "conditions": [], "metadata": {}}',
+    "no conditions": text_of({"identity": {}, "conditions": [], "metadata": {}}),
+    "no checksum": "CHECKSUM",
     "a future format": "FORMAT",
     "a confusion matrix of another size": "SIZE",
     "a count that no int64 holds": "HUGE",
@@ -109,21 +111,48 @@ def test_a_foreign_file_gives_one_warning_and_its_run_is_done_again(
     store = ResultStore(tmp_path)
     save(store)
     path = tmp_path / "runs" / f"{identity().key}.json"
-    record = json.loads(path.read_text())
+    record = content_of(path.read_text())
     confusion = record["conditions"]["clean"]["confusion"]
-    if content == "a future format":
-        record["format"] = 99
-    elif content == "a confusion matrix of another size":
+    if content == "a confusion matrix of another size":
         del confusion[3]
     elif content == "a count that no int64 holds":
         confusion[0][0] = 10**30
-    path.write_text(json.dumps(record) if FOREIGN[content].isupper() else FOREIGN[content])
+    changed = json.loads(text_of(record))
+    if content == "a future format":
+        changed["format"] = 99
+    elif content == "no checksum":
+        del changed["checksum"]
+    path.write_text(json.dumps(changed) if FOREIGN[content].isupper() else FOREIGN[content])
     for _ in range(2):
         assert not store.finished(identity().key)
     assert store.collect([identity()]) == []
     assert len(caplog.records) == 1
     assert str(path) in caplog.text
     assert ("its format is 99" in caplog.text) == (content == "a future format")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("suffix", "old", "new", "reason"),
+    [
+        ("json", b'"wall_seconds": 1.5', b'"wall_seconds": 9.5', "its checksum is missing or wrong"),
+        ("json", b'"seed": 7', b'"seed": 3', "its checksum is missing or wrong"),
+        ("npz", b"clean/labels.npy", b"clean/labelt.npy", "the checksum of the .npz is wrong"),
+    ],
+)
+def test_a_changed_byte_is_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, old: bytes, new: bytes, reason: str
+) -> None:
+    store = ResultStore(tmp_path)
+    save(store)
+    path = tmp_path / "runs" / f"{identity().key}.{suffix}"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(old, new))
+    assert path.read_bytes() != whole
+    assert not store.finished(identity().key)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path.with_suffix('.json')} or its .npz is unusable ({reason}); this run is done again."
+    ]
 
 
 def test_files_of_the_user_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

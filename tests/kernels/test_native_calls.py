@@ -11,6 +11,8 @@ import torch
 from fastser_kernels.native.calls import GRAIN, INPUT, INPUTS, OUTPUT, Kind, NativeFunction, threads_for
 from fastser_kernels.native.library import FOLDER, Native
 
+import benchmarks.limits  # noqa: F401  (it calls a function of the library too)
+
 PACKAGE = Path(fastser_kernels.__file__).parent
 for path in sorted(PACKAGE.glob("*/*.py")):
     if "NativeFunction(" in path.read_text():

@@ -78,6 +78,40 @@ def test_a_library_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.fast
+@NEEDS_LIBRARY
+@pytest.mark.parametrize("change", ["content", "name", "none"])
+def test_a_library_that_is_older_than_its_sources_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
+) -> None:
+    for name in ("processor", RUNNABLE[0]):
+        (tmp_path / f"{name}.so").symlink_to(FOLDER / f"{name}.so")
+    shutil.copytree(FOLDER / "src", tmp_path / "src")
+    source = tmp_path / "src" / "calls.h"
+    if change == "none":
+        assert load(monkeypatch, "", tmp_path).library is not None
+        return
+    if change == "content":
+        source.write_text(source.read_text() + "\n")
+    else:
+        source.rename(source.with_name("call.h"))
+    with pytest.warns(UserWarning, match=f"^{library.STALE}; until then plain PyTorch computes$"):
+        assert load(monkeypatch, "", tmp_path) == Native(reason=library.STALE)
+    named = pytest.raises(NativeError, match=f"{ENVIRONMENT}={RUNNABLE[0]}: {library.STALE}")
+    with pytest.warns(UserWarning, match=library.STALE), named:
+        load(monkeypatch, RUNNABLE[0], tmp_path)
+
+
+@pytest.mark.fast
+@NEEDS_LIBRARY
+def test_a_library_that_does_not_know_its_sources_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    shutil.copy(FOLDER / "processor.so", tmp_path)
+    shutil.copy(FOLDER / "processor.so", tmp_path / f"{RUNNABLE[0]}.so")
+    with pytest.warns(UserWarning, match="older than their sources"):
+        assert load(monkeypatch, "", tmp_path).library is None
+
+
+@pytest.mark.fast
 def test_an_installation_without_libraries_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(library.sys, "platform", "linux")
     monkeypatch.setattr(library.platform, "machine", lambda: "x86_64")

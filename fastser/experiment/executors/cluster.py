@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
+from fastser.experiment.executors.executor import Placement
 from fastser.experiment.executors.outcomes import ExecutorError
 from fastser.experiment.options import RunOptions
 from fastser.runtime.device import DeviceError, named_device
@@ -37,6 +38,11 @@ def worker_device(options: RunOptions, wants_gpu: bool | None) -> torch.device:
     if options.device != "auto":
         return torch.device(options.device)
     return here if wants_gpu is None else torch.device("cuda" if wants_gpu else "cpu")
+
+
+def one_after_another(options: RunOptions) -> Placement:
+    """Return the placement by which the time of runs on a cluster is estimated: one at a time on this machine."""
+    return Placement(1, options.cpus_per_run)
 
 
 def first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.executors.runner import Runner
+from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId
 from fastser.experiment.options import RunOptions
 
@@ -22,17 +23,34 @@ class Work:
         runs: All runs of the plan, in the order in which they are to be begun.
         options: Options of the command line.
         lane: Returns a listener for another worker.
+        at_a_time: Number of runs that this machine executes at a time, from `Executor.placement`.
     """
 
     runner: Runner
     runs: Sequence[RunId]
     options: RunOptions
     lane: Callable[[], Listener]
+    at_a_time: int = 1
 
     @property
     def stop(self) -> threading.Event:
         """Event that asks to begin nothing more and to stop running runs where they can be continued."""
         return self.runner.stop
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Runs on this machine.
+
+    Attributes:
+        at_a_time: Number of runs that are executed at a time.
+        threads: Threads of one run on a CPU.
+        notes: Sentences for the plan.
+    """
+
+    at_a_time: int
+    threads: int
+    notes: tuple[str, ...] = ()
 
 
 class Executor(Protocol):
@@ -60,6 +78,15 @@ class Executor(Protocol):
 
         Raises:
             DeviceError: If `--device` names no device, or a device that is not there.
+        """
+
+    def placement(self, options: RunOptions, experiment: Experiment, todo: Sequence[RunId]) -> Placement:
+        """Return how many runs this machine executes at a time, and with how many threads.
+
+        Args:
+            options: Options of the command line.
+            experiment: Settings and device.
+            todo: Runs that are not finished.
         """
 
     def run(self, work: Work) -> Iterator[Outcome]:

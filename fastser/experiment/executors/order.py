@@ -1,6 +1,7 @@
-"""Order in which the runs of a plan are begun."""
+"""Order in which the runs of a plan are begun, and the time that they take in this order."""
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 
 from fastser.experiment.grid import RunId
 
@@ -16,3 +17,20 @@ def longest_first(runs: Sequence[RunId], seconds: Mapping[RunId, float]) -> list
         seconds: Estimated seconds. A run that is not in it has nothing left to do.
     """
     return sorted(runs, key=lambda run_id: (run_id.point.repeat, -seconds.get(run_id, 0.0)))
+
+
+def makespan(seconds: Iterable[float], at_a_time: int) -> float:
+    """Return the time until the last of some runs ends, if each begins as soon as a worker is free.
+
+    Args:
+        seconds: Duration of each run, in the order in which the runs are begun.
+        at_a_time: Number of workers.
+
+    Example:
+        >>> makespan([3.0, 2.0, 2.0], at_a_time=2)
+        4.0
+    """
+    free_at = [0.0] * at_a_time
+    for duration in seconds:
+        heapq.heappush(free_at, heapq.heappop(free_at) + duration)
+    return max(free_at)

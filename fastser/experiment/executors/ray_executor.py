@@ -9,15 +9,20 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from fastser.experiment.executors.cluster import first_line, require_extra, worker_device
-from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.cluster import first_line, one_after_another, require_extra, worker_device
+from fastser.experiment.executors.executor import Placement, Work
 from fastser.experiment.executors.outcomes import ExecutorError, Outcome
+from fastser.experiment.executors.pool import Pool
+from fastser.experiment.executors.ray_workers import RayWorkers
+from fastser.experiment.executors.worker_config import WorkerConfig
+from fastser.experiment.experiment import Experiment
+from fastser.experiment.grid import RunId
 from fastser.experiment.options import RunOptions
 
 _ANSWER_SECONDS = 10.0
@@ -42,17 +47,18 @@ class RayExecutor:
         """Return the device of the workers."""
         return worker_device(options, None if options.gpus_per_run is None else options.gpus_per_run > 0)
 
+    def placement(self, options: RunOptions, experiment: Experiment, todo: Sequence[RunId]) -> Placement:  # noqa: ARG002
+        """Return the threads of one run. The size of the cluster is not known yet."""
+        return one_after_another(options)
+
     def run(self, work: Work) -> Iterator[Outcome]:
         """Run every run of the plan on the cluster."""
-        from fastser.experiment.executors.ray_pool import Pool
-        from fastser.experiment.executors.worker_config import WorkerConfig
-
         options = work.options
         config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run).write()
         on_gpu = work.runner.experiment.device.type == "cuda"
         gpus = float(on_gpu) if options.gpus_per_run is None else options.gpus_per_run
         with _connected(options.ray_address, options.ray_dashboard) as ray:
-            yield from Pool(ray, config, options.cpus_per_run, gpus, work).run()
+            yield from Pool(RayWorkers(ray, config, options.cpus_per_run, gpus), work).run()
 
 
 @contextmanager

@@ -47,6 +47,13 @@ class Runner:
         """Return whether nothing is left to do for a run."""
         return self.store.finished(key) and not (self.retrain and not self.store.weights(key).exists())
 
+    def settled(self, run_id: RunId) -> Outcome | None:
+        """Return the outcome of a run that is finished or has failed before, or None if the run is to be executed."""
+        if self.done(run_id.key):
+            return Outcome(run_id, None, {})
+        failure = None if self.retry_failed else self.store.failure(run_id.key, again=self.retrain)
+        return None if failure is None else Outcome(run_id, None, {}, failure.reason)
+
     def run(self, point: GridPoint, listener: Listener) -> Outcome | None:
         """Claim a run, continue it from its checkpoint, and save its results or its failure.
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.executor import Placement, Work
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.executors.runner import Runner
-from fastser.experiment.grid import GridPoint
+from fastser.experiment.experiment import Experiment
+from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.options import RunOptions
 from fastser.runtime.device import named_device
 from fastser.training.checkpoint import TrainingStopped
@@ -28,6 +29,10 @@ class SerialExecutor:
     def device(self, options: RunOptions) -> torch.device:
         """Return the device that `--device` names."""
         return named_device(options.device)
+
+    def placement(self, options: RunOptions, experiment: Experiment, todo: Sequence[RunId]) -> Placement:  # noqa: ARG002
+        """Return one run at a time, with the threads of this process."""
+        return Placement(1, torch.get_num_threads())
 
     def run(self, work: Work) -> Iterator[Outcome]:
         """Run every run of the plan."""

@@ -5,14 +5,16 @@ jobs that are still queued or running in the folder `slurm` beside the results.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from fastser.experiment.executors.cluster import require_extra, worker_device
-from fastser.experiment.executors.executor import Work
+from fastser.experiment.executors.cluster import one_after_another, require_extra, worker_device
+from fastser.experiment.executors.executor import Placement, Work
 from fastser.experiment.executors.outcomes import ExecutorError, Outcome
 from fastser.experiment.executors.sbatch import sbatch_options, wants_gpu
+from fastser.experiment.experiment import Experiment
+from fastser.experiment.grid import RunId
 from fastser.experiment.options import RunOptions
 
 
@@ -38,6 +40,10 @@ class SlurmExecutor:
     def device(self, options: RunOptions) -> torch.device:
         """Return the device of the jobs: a GPU if the options of sbatch ask for one."""
         return worker_device(options, wants_gpu(options.slurm))
+
+    def placement(self, options: RunOptions, experiment: Experiment, todo: Sequence[RunId]) -> Placement:  # noqa: ARG002
+        """Return the threads of one run. The number of jobs at a time is up to Slurm."""
+        return one_after_another(options)
 
     def run(self, work: Work) -> Iterator[Outcome]:
         """Submit every run that is neither finished nor in a job, and watch the results folder."""

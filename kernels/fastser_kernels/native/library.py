@@ -7,11 +7,14 @@ import ctypes
 import os
 import platform
 import sys
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch  # noqa: F401  (loads the OpenMP runtime that the libraries use)
+
+from fastser_kernels.native.sources import sources_digest
 
 FOLDER = Path(__file__).parent
 """Folder of the libraries; the build puts them beside this file."""
@@ -21,6 +24,9 @@ VARIANTS = ("v4-bf16", "v4", "v3", "neon")
 
 ENVIRONMENT = "FASTSER_NATIVE"
 """Environment variable that names the variant to load, or "off"."""
+
+STALE = "compiled kernels are older than their sources: run python kernels/build_native.py"
+"""Reason in a checkout whose C++ sources have changed since the build."""
 
 
 class NativeError(RuntimeError):
@@ -92,9 +98,24 @@ def _named(wanted: str) -> Native:
 
 def _loaded(variant: str) -> Native:
     try:
-        return Native(variant=variant, library=ctypes.CDLL(str(_path(variant))))
+        library = ctypes.CDLL(str(_path(variant)))
     except OSError as error:  # for example torch without OpenMP
         return Native(reason=f"{_path(variant).name} cannot be loaded: {error}")
+    if (FOLDER / "src").is_dir() and _digest_in(library) != sources_digest(FOLDER / "src"):
+        warnings.warn(f"{STALE}; until then plain PyTorch computes", stacklevel=2)
+        return Native(reason=STALE)
+    return Native(variant=variant, library=library)
+
+
+def _digest_in(library: ctypes.CDLL) -> str:
+    """Return the digest of the sources that a library was compiled from, or nothing for one that holds none."""
+    try:
+        function = library.fastser_sources
+    except AttributeError:
+        return ""
+    function.restype = ctypes.c_char_p
+    digest: bytes = function()
+    return digest.decode()
 
 
 def _path(variant: str) -> Path:

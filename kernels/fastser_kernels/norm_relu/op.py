@@ -12,7 +12,6 @@ saved, and not y. Shapes: x `[N, C, T, F]` in any layout, result `[N, C, T, F]`,
 et al. 2020, section 3.1; Huang et al. 2017 (the last BN of DenseNet).
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,9 +19,9 @@ from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
+from fastser_kernels.norm_pool_gradients import gradients
 from fastser_kernels.norm_relu import native, reference
 from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
-from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 
 SMALL = 2**18
 """Values of the maps below which the reference is faster on a CPU: two calls of ATen take less time to start."""
@@ -96,35 +95,7 @@ class _NormReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_maps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
-        x_wanted, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
-        if backward_needs_aten(grad_maps):
-            run = partial(
-                reference.norm_relu,
-                running_mean=running_mean,
-                running_var=running_var,
-                training=ctx.training,
-                momentum=0.0,
-                eps=ctx.eps,
-            )
-            wanted = [x_wanted, weight_wanted, bias_wanted]
-            return *reference_gradients(run, [x, bn_weight, bn_bias], wanted, grad_maps), *[None] * 4
-        input_only = not (weight_wanted or bias_wanted)
-        grad_x, parameters = _backward(
-            grad_maps,
-            x,
-            mean,
-            var,
-            bn_weight,
-            bn_bias,
-            running_mean,
-            running_var,
-            ctx.training,
-            ctx.eps,
-            input_only,
-        )
-        grad_weight, grad_bias = (None, None) if input_only else parameters
-        return grad_x, grad_weight, grad_bias, None, None, None, None
+        return gradients(ctx, grad_maps, _backward, reference.norm_relu)
 
 
 def norm_relu(

@@ -14,7 +14,6 @@ C, T, F]` in any layout, result `[N, D, T//2, F//2]`, channels_last in memory. x
 backward pass. Source: Latif et al. 2020, sections 3.1 and 4.4.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +22,8 @@ from torch import Tensor
 
 from fastser_kernels import batch_statistics
 from fastser_kernels.checks import check_floating, check_parameter, check_shape, check_values_per_channel
+from fastser_kernels.norm_pool_gradients import gradients
 from fastser_kernels.registration import accumulation_dtype, cpu_eager, has_kernel, operation
-from fastser_kernels.transforms import backward_needs_aten, reference_gradients
 from fastser_kernels.transition import native, reference
 
 FEW = 2**18
@@ -110,35 +109,7 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_pooled: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, var, bn_weight, bn_bias, running_mean, running_var = ctx.saved_tensors
-        x_wanted, weight_wanted, bias_wanted, *_ = ctx.needs_input_grad
-        if backward_needs_aten(grad_pooled):
-            pool = partial(
-                reference.pool,
-                running_mean=running_mean,
-                running_var=running_var,
-                training=ctx.training,
-                momentum=0.0,
-                eps=ctx.eps,
-            )
-            wanted = [x_wanted, weight_wanted, bias_wanted]
-            return *reference_gradients(pool, [x, bn_weight, bn_bias], wanted, grad_pooled), *[None] * 4
-        input_only = not (weight_wanted or bias_wanted)
-        grad_x, parameters = _backward(
-            grad_pooled,
-            x,
-            mean,
-            var,
-            bn_weight,
-            bn_bias,
-            running_mean,
-            running_var,
-            ctx.training,
-            ctx.eps,
-            input_only,
-        )
-        grad_weight, grad_bias = (None, None) if input_only else parameters
-        return grad_x, grad_weight, grad_bias, None, None, None, None
+        return gradients(ctx, grad_pooled, _backward, reference.pool)
 
 
 def transition(

@@ -1,4 +1,4 @@
-"""The pool of Ray workers on a stand-in for Ray: answers, deaths, stops, and clusters that are too small."""
+"""The pool of workers on a stand-in for Ray: answers, deaths, stops, and clusters that are too small."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,9 @@ from fake_ray import FakeRay, RayError
 from invented_results import identity, save
 from small_runs import SMALL, SilentListener, event_names, stand_in_experiment
 
-from fastser.experiment.executors import ExecutorError, Outcome, RunOptions, Work, ray_pool
+from fastser.experiment.executors import ExecutorError, Outcome, RunOptions, Work, pool, ray_workers
+from fastser.experiment.executors.pool import Pool
+from fastser.experiment.executors.ray_workers import RayWorkers
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfig
 from fastser.experiment.grid import GridPoint
@@ -31,8 +33,8 @@ def store(tmp_path: Path) -> ResultStore:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again at once for a run that another process has."""
-    monkeypatch.setattr(ray_pool, "_CLAIMED_ELSEWHERE_SECONDS", 0.0)
-    monkeypatch.setattr(ray_pool, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(pool, "_CLAIMED_ELSEWHERE_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "_POLL_SECONDS", 0.01)
 
 
 def outcomes_of(
@@ -57,9 +59,9 @@ def outcomes_of(
         def events(self) -> list[tuple[str, Any]]:
             return []
 
-    monkeypatch.setattr(ray_pool, "Worker", Scripted)
+    monkeypatch.setattr(ray_workers, "Actor", Scripted)
     work = Work(Runner(None, store), RUNS, RunOptions(), SilentListener)  # type: ignore[arg-type]
-    return ray_pool.Pool(ray or FakeRay(), Path("none"), cpus, 0.0, work).run()
+    return Pool(RayWorkers(ray or FakeRay(), Path("none"), cpus, 0.0), work).run()
 
 
 def answers(store: ResultStore, key: str, *first: tuple[str, Any] | Exception) -> Answer:
@@ -85,6 +87,15 @@ def test_every_run_is_executed_and_its_results_are_read(monkeypatch: pytest.Monk
     assert {outcome.run_id: outcome.seconds for outcome in outcomes} == {RUNS[0]: 1.5, RUNS[1]: None, RUNS[2]: 1.5}
     assert all(outcome.results for outcome in outcomes if outcome.seconds is not None)
     assert [outcome.failure for outcome in outcomes] == [None] * 3
+
+
+def test_a_run_that_failed_before_is_listed_and_starts_no_worker(
+    monkeypatch: pytest.MonkeyPatch, store: ResultStore
+) -> None:
+    for run_id in RUNS:
+        store.fail(run_id, "no luck", "Traceback ...", {})
+    outcomes = list(outcomes_of(monkeypatch, store, lambda key: pytest.fail("it was tried again"), ray=FakeRay([])))
+    assert [outcome.failure for outcome in outcomes] == ["no luck"] * 3
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,7 @@ def test_a_stop_leaves_a_checkpoint_from_which_the_next_pool_continues(stand_ins
         with cache_at(stand_ins / "cache"):
             config = WorkerConfig.of(runner, tmp_path, 1).write()
         work = Work(runner, runs, RunOptions(), partial(Impatient, stop))
-        assert list(ray_pool.Pool(FakeRay(), config, 1, 0.0, work).run()) == []
+        assert list(Pool(RayWorkers(FakeRay(), config, 1, 0.0), work).run()) == []
         assert store.checkpoint(runs[0].key).exists()
     assert event_names(tmp_path) == ["started", "stopped", "continued", "stopped"]
     assert seen == sorted(set(seen))
