@@ -75,7 +75,7 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
     (options,) = parsed
     assert options.tables()
     assert options.settings()
-    options.use_reference()
+    options.kernel_mode()
     assert not options.foreign_options()
     assert options.executor in EXECUTORS
     chosen("--models", options.models, MODELS)
