@@ -288,10 +288,11 @@ def test_a_process_that_died_in_a_self_test_costs_one_kernel(tmp_path: Path) -> 
         assert store.marker is not None
         left = store.marker.read_text()
     assert (left, store.marker.read_text()) == ("lstm float32", "")
+    with store.testing() as marker:
+        marker.write(left)
+        assert VerdictStore(tmp_path, "this machine").wrong("lstm", "float32") is None  # the test goes on
     store.marker.write_text(left)  # as a killed process leaves it
     later = VerdictStore(tmp_path, "this machine")
-    with later.testing():
-        pass
     verdict = VerdictStore(tmp_path, "this machine").get("lstm", "float32", "any size")
     assert verdict is not None
     assert verdict.fault.startswith("a process crashed in its self-test, or was killed during it; to test it again, ")
@@ -305,10 +306,9 @@ def test_an_error_in_the_process_that_tests_leaves_no_crash_behind(monkeypatch: 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trusted_module, "self_test", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trusted_module, "self_test", interrupted)
         verdicts_for([("lstm", torch.float32)], CPU, SMALL)
-    monkeypatch.undo()
     forget()
     ((verdict,), new) = verdicts_for([("lstm", torch.float32)], CPU, SMALL)
     assert (verdict.fault, new) == ("", True)

@@ -1,4 +1,4 @@
-"""Calls of norm_relu for its self-test: a training step, and an attack in eval mode."""
+"""Calls of norm_relu for its self-test: training steps, and an attack in eval mode."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,13 +10,14 @@ from fastser_kernels.trust.calls import Call, Draw, Size
 
 
 def calls(size: Size, draw: Draw) -> Iterator[Call]:
-    """Yield the calls. Smaller maps get more rows, because on a CPU the reference takes the small ones."""
-    channels = size.trunk_channels
-    per_row = size.images * channels * size.map_bins
-    x = draw.maps(size.images, channels, max(size.map_frames, SMALL // per_row + 1), size.map_bins)
-    tensors = [x, *draw.norm(channels), draw.parameter(channels, scale=0.1), draw.positive(channels)]
-    yield Call("training", partial(_run, True), tensors, learned=3)
-    yield Call("eval", partial(_run, False), tensors, learned=1)
+    """Yield the calls: at the size of the last maps of a model, and at one that the kernel takes on a CPU too."""
+    channels = size.trunk_channels + size.dense_layers * size.growth_rate
+    frames, bins = max(size.map_frames // 2, 1), max(size.map_bins // 2, 1)
+    enough = SMALL // (size.images * channels * bins) + 1
+    parameters = [*draw.norm(channels), draw.parameter(channels, scale=0.1), draw.positive(channels)]
+    for name, training, rows in (("training", True, frames), ("larger maps", True, enough), ("eval", False, enough)):
+        maps = draw.maps(size.images, channels, rows, bins)
+        yield Call(name, partial(_run, training), [maps, *parameters], learned=3 if training else 1)
 
 
 def _run(training: bool, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> list[Tensor]:

@@ -31,7 +31,7 @@ ROUND_BUDGET_S = 0.1
 LEAST_ROUNDS, MOST_ROUNDS = 3, 25
 
 MEASUREMENTS = 4
-"""Measurements that a kernel must lose together before the reference computes."""
+"""Measurements that a kernel must lose, one after another, before the reference computes."""
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """Parts of the messages by which PyTorch says that memory is full."""
@@ -155,10 +155,10 @@ def _timed(verdict: Verdict, call: Call, compile_reference: bool) -> Verdict:
     works = [fused, reference]
     if compile_reference:
         works.append(_compiled_reference(call) or reference)
-    times = interleaved_ms(works, device)
-    for _ in range(MEASUREMENTS - 1):
-        if min(times[1:]) * MARGIN < times[0]:
-            times = list(map(min, times, interleaved_ms(works, device)))
+    for _ in range(MEASUREMENTS):
+        times = interleaved_ms(works, device)
+        if times[0] <= MARGIN * min(times[1:]):
+            break
     fused_ms, reference_ms, *compiled_ms = times
     return replace(
         verdict, fused_ms=fused_ms, reference_ms=reference_ms, compiled_ms=compiled_ms[0] if compiled_ms else None

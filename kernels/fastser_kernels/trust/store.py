@@ -51,6 +51,9 @@ class VerdictStore:
         self.marker = None if folder is None else folder / f"{name}.testing"
         self._verdicts: dict[str, Verdict] = {}
         self.reload()
+        if self.marker is not None and self.marker.is_file() and self.marker.stat().st_size:
+            with self.testing(wait_s=0.0):  # a test that has crashed, or that another process is running now
+                pass
 
     def reload(self) -> None:
         """Add the verdicts that other processes have written."""
@@ -82,12 +85,15 @@ class VerdictStore:
                 part.unlink(missing_ok=True)
 
     @contextmanager
-    def testing(self) -> Iterator["Marker"]:
+    def testing(self, wait_s: float = LONGEST_WAIT_S) -> Iterator["Marker"]:
         """Hold the lock of the self-tests of this combination during the block, so that one process tests at a time.
 
         At the start, a kernel whose test took its process along becomes a wrong one.
+
+        Args:
+            wait_s: Longest time to wait for another process. After it the block runs without the lock.
         """
-        stream = _locked(self.marker)
+        stream = _locked(self.marker, wait_s)
         if stream is None:
             yield Marker(None)
             return
@@ -133,7 +139,7 @@ class Marker:
                 self._stream.flush()
 
 
-def _locked(path: Path | None) -> IO[str] | None:
+def _locked(path: Path | None, wait_s: float) -> IO[str] | None:
     """Open a file with a lock that ends with the process. Return None where there are no locks, or not in time."""
     if path is None or sys.platform == "win32":
         return None
@@ -144,7 +150,7 @@ def _locked(path: Path | None) -> IO[str] | None:
         stream = path.open("a+")
     except OSError:
         return None
-    deadline = time.monotonic() + LONGEST_WAIT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
