@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ from fastser_kernels.highway import op as highway_op
 from fastser_kernels.linf_step import op as linf_step_op
 from fastser_kernels.native.library import native
 from fastser_kernels.registration import INTERPRETED, has_kernel
+from fastser_kernels.trust import combination as combination_module
 from fastser_kernels.trust import self_test as self_test_module
 from fastser_kernels.trust import trusted as trusted_module
 from fastser_kernels.trust.calls import SMALL, Draw
+from fastser_kernels.trust.combination import combination, processor
 from fastser_kernels.trust.self_test import FAMILIES, interleaved_ms, self_test
 from fastser_kernels.trust.store import VerdictStore
 from fastser_kernels.trust.trusted import LostDeviceError, reasons, trusted, verdicts_for
@@ -158,6 +161,27 @@ def test_a_verdict_belongs_to_its_chip_driver_and_software(monkeypatch: pytest.M
         monkeypatch.setattr(trusted_module, "combination", lambda device, machine=machine: machine)
         verdicts_for([("lstm", torch.float32)], CPU, SMALL)
     assert tests == ["lstm", "lstm"]
+
+
+@pytest.mark.fast
+def test_a_combination_names_chip_driver_and_software(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = combination(CPU)
+    for part in (processor(), native().variant, f"{torch.get_num_threads()} threads", torch.__version__):
+        assert part in here
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1000)
+    assert combination(CPU) != here
+    chip = SimpleNamespace(name="NVIDIA H100", major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: chip)
+    driver = tmp_path / "driver"
+    monkeypatch.setattr(combination_module, "_DRIVERS", [driver])
+    driver.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n")
+    told = combination(torch.device("cuda", 0))
+    assert told.startswith("NVIDIA H100 (9.0), driver 570.86.15, ")
+    driver.unlink()
+    without = told.replace("570.86.15", "unknown")
+    assert combination(torch.device("cuda", 0)) == without
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not torch.backends.cudnn.allow_tf32)
+    assert combination(torch.device("cuda", 0)) != without
 
 
 @pytest.mark.fast
@@ -370,12 +394,13 @@ def test_compiled_code_has_the_answer_as_a_constant_and_tests_while_it_is_traced
         graphs.append([str(node.target) for node in graph.graph.nodes])
         return graph.forward
 
-    @torch.compiler.assume_constant_result
-    def as_on_a_gpu(family: str, dtype: torch.dtype, device: torch.device, compiling: bool) -> bool:
-        found.append(self_test(family, dtype, device, SMALL))
+    def as_on_a_gpu(question: trusted_module.Question) -> bool:
+        *arguments, compiling = question
+        assert compiling
+        found.append(self_test(*arguments, SMALL))
         return found[-1] is not None and not found[-1].fault
 
-    monkeypatch.setattr("fastser_kernels.registration.trusted", as_on_a_gpu)
+    monkeypatch.setattr(trusted_module, "_answered", as_on_a_gpu)
     x = torch.randn(2, 3)
     compiled = torch.compile(run_highway, fullgraph=True, backend=backend)
     with use_kernels("reference"):

@@ -8,7 +8,6 @@ import importlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,18 +63,19 @@ def _self_test(
 ) -> Verdict | None:
     verdict = Verdict(family, str(dtype).removeprefix("torch."), str(size))
     calls = importlib.import_module(f"fastser_kernels.{family}.self_test").calls
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        try:
-            for name, tested in {"small": SMALL, "odd": ODD}.items():
-                for call in calls(tested, Draw(dtype, device)):
-                    if fault := _fault(call, dtype):
-                        return replace(verdict, fault=f"its self-test fails at the {name} size, {call.name}: {fault}")
-            real = next(iter(calls(size, Draw(dtype, device))))
-            if fault := _fault(real, dtype):
-                return replace(verdict, fault=f"its self-test fails at the real size, {real.name}: {fault}")
-            return _timed(verdict, real, compile_reference)
-        except Exception:  # full memory, or a reference that fails: neither says anything about the kernel
-            return None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # of this thread
+    try:
+        for name, tested in {"small": SMALL, "odd": ODD}.items():
+            for call in calls(tested, Draw(dtype, device)):
+                if fault := _fault(call, dtype):
+                    return replace(verdict, fault=f"its self-test fails at the {name} size, {call.name}: {fault}")
+        real = next(iter(calls(size, Draw(dtype, device))))
+        if fault := _fault(real, dtype):
+            return replace(verdict, fault=f"its self-test fails at the real size, {real.name}: {fault}")
+        return _timed(verdict, real, compile_reference)
+    except Exception:  # full memory, or a reference that fails: neither says anything about the kernel
+        return None
 
 
 class _KernelError(Exception):

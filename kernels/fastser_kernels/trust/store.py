@@ -51,8 +51,8 @@ class VerdictStore:
         self.marker = None if folder is None else folder / f"{name}.testing"
         self._verdicts: dict[str, Verdict] = {}
         self.reload()
-        if self.marker is not None and self.marker.is_file() and self.marker.stat().st_size:
-            with self.testing(wait_s=0.0):  # a test that has crashed, or that another process is running now
+        if _has_content(self.marker):  # of a test that has crashed, or that another process is running now
+            with self.testing(wait_s=0.0):
                 pass
 
     def reload(self) -> None:
@@ -137,6 +137,13 @@ class Marker:
                 self._stream.truncate()
                 self._stream.write(name)
                 self._stream.flush()
+
+
+def _has_content(path: Path | None) -> bool:
+    try:
+        return path is not None and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _locked(path: Path | None, wait_s: float) -> IO[str] | None:

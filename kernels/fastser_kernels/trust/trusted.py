@@ -69,11 +69,10 @@ def _answered(question: Question) -> bool:
         reason = "" if verdict is None else verdict.fault
     _answers[question] = not reason
     if verdict is not None and reason:
-        reasons = _reasons.setdefault(device, {})
-        label = f"{family} in {verdict.dtype}"
-        if verdict.fault and label not in reasons:
+        told, label = _reasons.setdefault(device, {}), f"{family} in {verdict.dtype}"
+        if verdict.fault and label not in told:
             warnings.warn(warning(verdict, store.combination), stacklevel=5)  # at the caller of the public function
-        reasons[label] = reason
+        told[label] = reason
     return not reason
 
 
