@@ -11,7 +11,7 @@ import pytest
 import torch
 from fastser_kernels.norm_relu import op as norm_relu
 from hypothesis import settings
-from processes import Command, Start, finish, small_grid, starter, tables, wait_until_gone
+from processes import Command, Start, finish, small_grid, starter, tables, untested, wait_until_gone
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
@@ -47,7 +47,7 @@ def command(stand_ins: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["fastser-reproduce", *untested(arguments)])
         with pytest.raises(SystemExit) as exit_:
             main()
         printed = capsys.readouterr()

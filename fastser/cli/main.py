@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 from fastser_kernels.native.library import NativeError
+from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import Display, make_console, say
 from fastser.cli.kernel_hint import kernel_hint
+from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
 from fastser.cli.prepare import prepared_experiment
@@ -40,6 +42,7 @@ USER_ERRORS = (
     UsageError,
     DeviceError,
     NativeError,
+    LostDeviceError,
     RoleError,
     CorpusError,
     NoiseError,
@@ -71,9 +74,9 @@ def run(options: CliOptions, command: str) -> int:
     executor = _executor(options)
     models = chosen("--models", options.models, MODELS)
     augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
-    settings, use_reference = options.settings(), options.use_reference()
+    settings, kernel_mode = options.settings(), options.kernel_mode()
     device = executor.device(options)
-    say(console, *kernel_hint(device, use_reference))
+    say(console, *kernel_hint(device, kernel_mode == "reference"))
     data_device = device if executor.in_this_process else torch.device("cpu")
     looks_only = options.dry_run and not (options.out / "runs").is_dir()
     store = None if looks_only else ResultStore(options.out)
@@ -86,7 +89,9 @@ def run(options: CliOptions, command: str) -> int:
         say(console, corpus.summary, *(f"warning: {warning}" for warning in corpus.warnings))
     missing = roles.missing(tables)
     possible = [name for name in tables if TABLES[name].can_be_filled(present)]
-    experiment = prepared_experiment(roles, settings, options, augmentations, device, data_device, console)
+    kernels, lines = choose_kernels(kernel_mode, models, settings, device, here=executor.in_this_process)
+    say(console, *lines)
+    experiment = prepared_experiment(roles, settings, options, augmentations, kernels, device, data_device, console)
     shown = {task for name in possible for task in TABLES[name].tasks}
     tasks = [task for task in TASKS if task in shown and experiment.has_corpora_for(task)]
     fold_names = {task: tuple(experiment.folds(task)) for task in tasks}

@@ -5,15 +5,17 @@ Torch is not imported here, so that `--help` is quick.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from fastser.experiment.options import RunOptions
 from fastser.runtime.options import option
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import PAPER_CLASSES, SCALES, Settings
 
-KERNELS = ("fused", "reference")
-"""Values of `--kernels`."""
+KernelMode = Literal["auto", "fused", "reference"]
+"""Value of `--kernels`."""
+
+KERNELS: tuple[KernelMode, ...] = get_args(KernelMode)
 
 
 class UsageError(ValueError):
@@ -48,7 +50,10 @@ class CliOptions(RunOptions):
     folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)
     repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
     kernels: str = option(
-        "fused", "fused: fastser's own kernels. reference: plain PyTorch, to compare.", metavar="NAME"
+        "auto",
+        "auto: fastser's own kernels, where a self-test on this machine finds them right and fast. fused: without "
+        "the test. reference: plain PyTorch, to compare.",
+        metavar="NAME",
     )
     seed: int = option(0, "Seed from which all others are derived.", metavar="N", minimum=0)
     set: tuple[str, ...] = option(
@@ -97,15 +102,15 @@ class CliOptions(RunOptions):
         protocol = base.protocol.model_copy(update={name: n for name, n in narrowed.items() if n is not None})
         return base.model_copy(update={"protocol": protocol}).override(self.set)
 
-    def use_reference(self) -> bool:
-        """Return whether the eager references compute.
+    def kernel_mode(self) -> KernelMode:
+        """Return who computes the operations.
 
         Raises:
             UsageError: If `--kernels` has another value.
         """
         if self.kernels not in KERNELS:
-            raise UsageError(f"--kernels {self.kernels}: expected {' or '.join(KERNELS)}")
-        return self.kernels == "reference"
+            raise UsageError(f"--kernels {self.kernels}: expected {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
+        return self.kernels
 
 
 def chosen(option_name: str, text: str | None, known: Mapping[str, Any]) -> tuple[str, ...]:

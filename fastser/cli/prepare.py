@@ -11,6 +11,7 @@ from fastser.cli.options import CliOptions
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset, prepare, prepare_noise
 from fastser.experiment.experiment import Experiment
+from fastser.experiment.kernel_choice import KernelChoice
 from fastser.experiment.roles import CorpusRoles
 from fastser.experiment.tables import TABLES
 from fastser.settings import Settings
@@ -21,6 +22,7 @@ def prepared_experiment(
     settings: Settings,
     options: CliOptions,
     augmentations: Sequence[str],
+    kernel_choice: KernelChoice,
     device: torch.device,
     data_device: torch.device,
     console: Console,
@@ -30,8 +32,9 @@ def prepared_experiment(
     Args:
         roles: Corpora by role.
         settings: All settings.
-        options: Tables, seed, kernels, and whether bad files are allowed.
+        options: Tables, seed, and whether bad files are allowed.
         augmentations: Names of the augmentations of the plan. They decide which speeds are needed.
+        kernel_choice: Who computes the operations.
         device: Device of the models.
         data_device: Device of the data in this process.
         console: Console for warnings and progress.
@@ -60,7 +63,7 @@ def prepared_experiment(
     source = prepared(roles.source, factors if _needs_speeds("source", augmentations, options) else ())
     noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
     target = prepared(roles.target, factors if _needs_speeds("target", augmentations, options) else ())
-    return Experiment(settings, options.seed, source, target, noise, device, options.use_reference())
+    return Experiment(settings, options.seed, source, target, noise, device, kernel_choice)
 
 
 def _needs_speeds(role: str, augmentations: Sequence[str], options: CliOptions) -> bool:

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from fastser_kernels import reference_kernels
 from torch import nn
 
 from fastser.augmentation import AUGMENTATIONS
@@ -23,6 +22,7 @@ from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import Fold, cross_corpus_split, folds, require_classes_in_training, spread
 from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.kernel_choice import KernelChoice, operations_of
 from fastser.experiment.keys import run_key
 from fastser.experiment.tasks import TASKS, Role
 from fastser.models import build_model
@@ -65,7 +65,7 @@ class Experiment:
         target: Corpus of the target task and test corpus of the cross-corpus task, or None.
         noise: Noise recordings for the source task, or None.
         device: Device of models and data.
-        use_reference: Compute with the eager references instead of fastser's own kernels.
+        kernel_choice: Who computes the operations.
     """
 
     settings: Settings
@@ -74,7 +74,7 @@ class Experiment:
     target: Dataset | None
     noise: NoiseBank | None
     device: torch.device
-    use_reference: bool = False
+    kernel_choice: KernelChoice = field(default_factory=KernelChoice)
     _folds: dict[str, Mapping[str, Fold]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -87,12 +87,13 @@ class Experiment:
 
     def kernels(self) -> AbstractContextManager[object]:
         """Return the context in which the experiment computes."""
-        return reference_kernels() if self.use_reference else nullcontext()
+        return self.kernel_choice.context()
 
     def environment(self) -> dict[str, str]:
         """Return device, machine, versions, commit and precision, as results record them."""
         with self.kernels():
-            return environment(str(self.device)) | {"precision": describe(self.settings)}
+            here = environment(str(self.device), self.kernel_choice.reasons())
+        return here | {"precision": describe(self.settings)}
 
     def folds(self, task: str) -> Mapping[str, Fold]:
         """Return the folds of a task by name, as many as the settings ask for.
@@ -150,7 +151,9 @@ class Experiment:
         """Return the identity of a run, with its key."""
         datasets = [self.dataset(role) for role in TASKS[point.task].roles]
         fold = self.folds(point.task)[point.fold]
-        key = run_key(point, fold, self.settings, self.seed, datasets, self.noise, self.use_reference)
+        choice = self.kernel_choice
+        kernels = choice.key(operations_of(point.model, self.settings) if choice.fallbacks else frozenset())
+        key = run_key(point, fold, self.settings, self.seed, datasets, self.noise, kernels)
         return RunId(point, " -> ".join(dataset.corpus.title for dataset in datasets), key)
 
     def subsets(self, point: GridPoint) -> tuple[Subset, Subset, Subset]:

@@ -30,7 +30,7 @@ def run_key(
     seed: int,
     datasets: Sequence[Dataset],
     noise: NoiseBank | None,
-    reference_kernels: bool,
+    kernels: str,
 ) -> str:
     """Return the key of a run, 16 hexadecimal digits.
 
@@ -44,7 +44,7 @@ def run_key(
         seed: Seed of the whole grid.
         datasets: Datasets that the task trains and tests on.
         noise: Noise recordings, or None.
-        reference_kernels: Whether the eager references compute.
+        kernels: What the references compute although there are kernels, as `KernelChoice.key` says it.
 
     Raises:
         ValueError: If the precision of the training is not chosen yet.
@@ -80,8 +80,8 @@ def run_key(
         depends["noise"] = [settings.noise, noise.waveforms.key, noise.scenes]
     if len(datasets) > 1:
         depends["validation share"] = settings.protocol.cross_corpus_validation
-    if reference_kernels:
-        depends["kernels"] = "reference"
+    if kernels:
+        depends["kernels"] = kernels
     return digest(depends)
 
 

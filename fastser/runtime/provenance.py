@@ -3,33 +3,38 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from fastser_kernels import kernel_mode
 from fastser_kernels.native.library import native
-from fastser_kernels.registration import reference_kernels_active
+from fastser_kernels.trust.combination import processor
+from fastser_kernels.trust.trusted import reasons
 
 from fastser import __version__
 
 
-def environment(device: str) -> dict[str, str]:
+def environment(device: str, fallbacks: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the provenance of results that this process computes, in the order of the report.
 
     Args:
         device: Name of the device, such as "cpu" or "cuda:0".
+        fallbacks: Operations that a self-test has left to the reference, "lstm in float32" -> reason. By default those
+            of this process, in the mode that `fastser_kernels.use_kernels` chose.
     """
     metadata = {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"CPU, {_threads()}",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),
         "soundfile": version("soundfile"),
         "soxr": version("soxr"),
         "fastser": __version__,
-        "kernels": _kernels(device),
+        "kernels": _kernels(device, fallbacks),
         "commit": _commit() or "unknown (not run from a git checkout)",
     }
     if device.startswith("cuda"):
@@ -42,29 +47,19 @@ def _threads() -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
 
 
-def _kernels(device: str) -> str:
+def _kernels(device: str, fallbacks: Mapping[str, str] | None) -> str:
     """Return who computes the operations on this device."""
-    if reference_kernels_active():
+    mode, state = kernel_mode() if fallbacks is None else "auto", native()
+    if mode == "reference":
         return "reference (plain PyTorch)"
-    if device.startswith("cuda"):
-        return "fused"
-    state = native()
-    if state.library is None:
+    if not device.startswith("cuda") and state.library is None:
         return f"reference (no compiled kernels: {state.reason})"
-    return f"fused (native {state.variant})"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    fields = {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in lines)}
-    if "model name" not in fields:
-        return platform.processor() or "unknown processor"
-    if "cpu family" not in fields:
-        return fields["model name"]
-    return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
+    kernels = "fused" if device.startswith("cuda") else f"fused (native {state.variant})"
+    if mode == "fused":
+        return kernels
+    found = reasons(torch.device(device)) if fallbacks is None else fallbacks
+    left = "; ".join(f"{operation} by the reference ({reason})" for operation, reason in found.items())
+    return f"auto: {kernels}" + (f", but {left}" if left else "")
 
 
 @cache

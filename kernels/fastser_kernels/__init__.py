@@ -5,6 +5,7 @@ C++ (`native/`). Feature maps are `[N, C, T, F]` (time before frequency) and, fo
 in memory.
 """
 
+from fastser_kernels.choice import kernel_mode, reference_kernels, reference_kernels_active, use_kernels
 from fastser_kernels.dense_block import dense_block
 from fastser_kernels.gather import gather_mixup, gather_segments
 from fastser_kernels.highway import highway
@@ -13,7 +14,6 @@ from fastser_kernels.log_spectrogram import log_spectrogram
 from fastser_kernels.lstm import lstm
 from fastser_kernels.max_pool_relu import max_pool_relu
 from fastser_kernels.norm_relu import norm_relu
-from fastser_kernels.registration import reference_kernels, reference_kernels_active
 from fastser_kernels.transition import transition
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "gather_mixup",
     "gather_segments",
     "highway",
+    "kernel_mode",
     "linf_step",
     "log_spectrogram",
     "lstm",
@@ -29,4 +30,5 @@ __all__ = [
     "reference_kernels",
     "reference_kernels_active",
     "transition",
+    "use_kernels",
 ]

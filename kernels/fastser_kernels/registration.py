@@ -8,10 +8,8 @@ the Triton launchers too, so the same tests cover both.
 import importlib
 import inspect
 import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -22,8 +20,10 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 from fastser_kernels.chips import runs_kernels
+from fastser_kernels.choice import choice
 from fastser_kernels.native.library import native
 from fastser_kernels.transforms import needs_aten
+from fastser_kernels.trust.trusted import trusted
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """True where Triton kernels run on CPU tensors, in Triton's interpreter."""
@@ -117,65 +117,41 @@ def _without_autocast(implementation: Callable[..., Any], device_type: str) -> C
     return run
 
 
-class _Choice(threading.local):
-    """The implementation that each thread uses."""
-
-    reference = False
-
-
-_choice = _Choice()
-
-
-@contextmanager
-def reference_kernels() -> Iterator[None]:
-    """Compute with the eager references instead of the operations inside the `with` block.
-
-    At its end the block restores the earlier choice, also after an exception and inside another block. The choice
-    belongs to the current thread: a thread that is started inside the block uses the operations, and needs a block of
-    its own. A function compiled by torch.compile is compiled once for each of the two choices.
-
-    Example:
-        >>> import torch
-        >>> from fastser_kernels import gather_segments, reference_kernels
-        >>> bank, start, length = torch.ones(6, 2), torch.tensor([1]), torch.tensor([3])
-        >>> with reference_kernels():
-        ...     segments = gather_segments(bank, start, length, 0.0, 1.0, 4)
-        >>> segments[0, :, 0].tolist()
-        [1.0, 1.0, 1.0, 0.0]
-    """
-    before = _choice.reference
-    _choice.reference = True
-    try:
-        yield
-    finally:
-        _choice.reference = before
-
-
-def reference_kernels_active() -> bool:
-    """Return whether the current thread is inside a `reference_kernels()` block."""
-    return _choice.reference
-
-
 def accumulation_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype of sums and statistics of `x`: float32, or float64 for float64 input."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def has_kernel(x: Tensor) -> bool:
-    """Return whether the operations take `x`.
+def has_kernel(family: str, x: Tensor) -> bool:
+    """Return whether the operations of a family take `x`.
 
-    The reference takes other devices, float64 on a GPU, tensors of other classes such as DTensor, and everything inside
-    function transforms and exports.
+    The reference takes other devices, float64 on a GPU, tensors of other classes such as DTensor, everything inside
+    function transforms and exports, and what `use_kernels` or a self-test leaves to it.
 
-    A CUDA tensor causes one warning per process in an environment without Triton, and one on a GPU that is too old.
+    A CUDA tensor causes one warning per process in an environment without Triton, on a GPU that is too old, and for a
+    wrong kernel.
+
+    Args:
+        family: Name of the family.
+        x: Input of the operation.
     """
-    if _choice.reference or needs_aten() or type(x) not in _CLASSES:
+    if choice.asked is not None:
+        choice.asked.add((family, x.dtype))
+    if choice.mode == "reference" or needs_aten() or type(x) not in _CLASSES:
         return False
     if x.device.type == "cpu":
-        return x.dtype in KERNEL_DTYPES if INTERPRETED else _native_loaded()
-    if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
+        if INTERPRETED:
+            return x.dtype in KERNEL_DTYPES
+        if not _native_loaded():
+            return False
+    elif (
+        x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES or not _triton_installed() or not runs_kernels(x.device)
+    ):
         return False
-    return _triton_installed() and runs_kernels(x.device)
+    compiling = torch.compiler.is_compiling()
+    if (family, x.dtype, compiling) in choice.by_reference:
+        return False
+    return choice.mode == "fused" or trusted(family, x.dtype, x.device, compiling)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -95,7 +95,7 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
     options = parse(CliOptions, command)
     assert options.tables()
     assert options.settings()
-    options.use_reference()
+    options.kernel_mode()
     options = with_named_executor(options)
     assert not options.foreign_options()
     assert options.executor in EXECUTORS

@@ -20,10 +20,13 @@ from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker import Worker
 from fastser.experiment.executors.worker_config import WorkerConfig, WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.kernel_choice import Fallback, KernelChoice
 from fastser.experiment.store import ResultStore
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.files import cache_at
 from fastser.training.state import Epoch
+
+CHOICE = KernelChoice("auto", (Fallback("lstm", "float32", False, "slower here"),))
 
 
 def invented(model: str, repeat: int = 1, fold: str = "a") -> RunId:
@@ -50,7 +53,7 @@ def test_a_worker_begins_the_next_run_as_soon_as_it_is_free() -> None:
 
 @pytest.fixture
 def runner(stand_ins: Path, tmp_path: Path) -> Runner:
-    experiment = replace(stand_in_experiment(stand_ins, SMALL, speeds=(0.9, 1.1)), seed=7, use_reference=True)
+    experiment = replace(stand_in_experiment(stand_ins, SMALL, speeds=(0.9, 1.1)), seed=7, kernel_choice=CHOICE)
     return Runner(
         experiment,
         ResultStore(tmp_path),
@@ -95,7 +98,7 @@ def test_a_worker_maps_the_data_that_the_driver_has_decoded(
     assert (there.keep_models, there.retrain) == (True, True)
     assert there.store.weights("key") == runner.store.weights("key")
     here, other = runner.experiment, there.experiment
-    assert (other.settings, other.seed, other.device, other.use_reference) == (SMALL, 7, here.device, True)
+    assert (other.settings, other.seed, other.device, other.kernel_choice) == (SMALL, 7, here.device, CHOICE)
     for task in TASKS:
         assert other.folds(task) == here.folds(task)
         point = GridPoint(task, "cnn", "none" if task == "target" else "speed", next(iter(here.folds(task))), 1)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fastser_kernels import reference_kernels_active
 from fastser_kernels.native.library import native
-from fastser_kernels.registration import reference_kernels_active
 from small_runs import SMALL, stand_in_experiment
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from fastser.data.dataset import Subset
 from fastser.evaluation.inference import posteriors, result_of, validation_score
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
+from fastser.experiment.kernel_choice import KernelChoice
 from fastser.models import MODELS
 from fastser.runtime.provenance import environment
 from fastser.training import loop
@@ -196,9 +197,9 @@ def test_a_run_leaves_torch_s_random_generator_as_it_was(experiment: Experiment)
 def test_results_carry_their_classes_and_the_kernels_that_computed_them(experiment: Experiment) -> None:
     point = GridPoint("target", "cnn", "none", "F01", 1)
     fused = experiment.run(point)
-    reference = replace(experiment, use_reference=True).run(point)
+    reference = replace(experiment, kernel_choice=KernelChoice("reference")).run(point)
     assert fused.metadata["classes"] == reference.metadata["classes"] == ["angry", "happy", "neutral", "sad"]
     assert fused.metadata["environment"]["kernels"] == environment("cpu")["kernels"]
-    assert fused.metadata["environment"]["kernels"].startswith("fused") == (native().library is not None)
+    assert fused.metadata["environment"]["kernels"].startswith("auto: fused") == (native().library is not None)
     assert reference.metadata["environment"]["kernels"].startswith("reference")
     assert not reference_kernels_active()

@@ -52,7 +52,7 @@ def key_of(case: Case, settings: Settings = CHOSEN, **changes: Any) -> str:
     """Return the key of a run, with other arguments of `run_key` where they are given."""
     point, noise = case
     datasets = [DATA[role] for role in TASKS[point.task].roles]
-    arguments = {"fold": FOLD, "seed": 0, "datasets": datasets, "noise": noise, "reference_kernels": False} | changes
+    arguments = {"fold": FOLD, "seed": 0, "datasets": datasets, "noise": noise, "kernels": ""} | changes
     return run_key(point, arguments.pop("fold"), settings, **arguments)
 
 
@@ -168,7 +168,7 @@ def test_a_key_follows_seed_kernels_and_noise_recordings() -> None:
     other_scenes = NoiseBank(NOISE.waveforms, ("cafe", "park"), 16_000)
     for case in CASES:
         assert key_of(case, seed=1) != key_of(case)
-        assert key_of(case, reference_kernels=True) != key_of(case)
+        assert len({key_of(case, kernels=kernels) for kernels in ("", "reference", " lstm float32")}) == 3
     for point in POINTS:
         keys = [key_of((point, noise)) for noise in (NOISE, None, other_noise, other_scenes)]
         assert len(set(keys)) == (4 if point.task == "source" else 1), point

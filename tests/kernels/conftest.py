@@ -12,6 +12,7 @@ import fastser_kernels
 import pytest
 import torch
 from cases import NO_GPU
+from fastser_kernels import use_kernels
 from fastser_kernels.native.library import native
 from fastser_kernels.registration import INTERPRETED
 
@@ -41,6 +42,13 @@ def computed_by_a_kernel(request: pytest.FixtureRequest) -> None:
     family = request.module.__name__.removeprefix("test_").startswith(FAMILIES)
     if family and not INTERPRETED and native().library is None and not request.node.get_closest_marker("gpu"):
         pytest.skip(f"no compiled kernels: {native().reason}")
+
+
+@pytest.fixture(autouse=True)
+def untested_kernels() -> Iterator[None]:
+    """Use the kernels without their own self-test, after which a reference might be compared with itself."""
+    with use_kernels("fused"):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ FAMILIES = ["dense_block", "gather", "highway", "linf_step", "log_spectrogram", 
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("module", ["registration", *(f"{family}.op" for family in FAMILIES)])
+@pytest.mark.parametrize("module", ["choice", *(f"{family}.op" for family in FAMILIES)])
 def test_examples_give_what_they_show(module: str) -> None:
     failed, attempted = doctest.testmod(importlib.import_module(f"fastser_kernels.{module}"))
     assert attempted > 0

@@ -139,7 +139,7 @@ def test_a_process_computes_with_the_variant_of_its_environment(wanted: str) -> 
         "from fastser_kernels.registration import has_kernel\n"
         "x = torch.tensor([0.0, 1.0, 2.0])\n"
         "fastser_kernels.linf_step(x, x.clone(), torch.tensor([1.0, -1.0, 0.0]), 0.5, 0.25, None)\n"
-        "print(native().variant or 'off', has_kernel(x), x.tolist())"
+        "print(native().variant or 'off', has_kernel('linf_step', x), x.tolist())"
     )
     environ = os.environ | {ENVIRONMENT: wanted, "TRITON_INTERPRET": "0"}
     run = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)

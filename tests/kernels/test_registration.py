@@ -139,10 +139,10 @@ def test_a_gpu_without_triton_gets_the_reference_and_one_warning(monkeypatch: py
 def test_which_tensors_the_operations_take() -> None:
     with FakeTensorMode():
         on_gpu = torch.empty(2, device="cuda")
-        assert registration.has_kernel(on_gpu) == (registration.find_spec("triton") is not None)
-        assert not registration.has_kernel(on_gpu.double())
-        assert registration.has_kernel(torch.empty(2, dtype=torch.float64))
-        assert not registration.has_kernel(torch.empty(2, device="meta"))
+        assert registration.has_kernel("lstm", on_gpu) == (registration.find_spec("triton") is not None)
+        assert not registration.has_kernel("lstm", on_gpu.double())
+        assert registration.has_kernel("lstm", torch.empty(2, dtype=torch.float64))
+        assert not registration.has_kernel("lstm", torch.empty(2, device="meta"))
 
 
 @pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")

@@ -20,6 +20,7 @@ from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.segments import build_bank
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
+from fastser.experiment.kernel_choice import KernelChoice
 from fastser.experiment.store import ResultStore
 from fastser.runtime.device import named_device
 from fastser.runtime.digests import digest
@@ -103,7 +104,7 @@ class WorkerConfig:
         seed: Seed of the grid.
         device: Device of the models, "cpu" or "cuda".
         threads: Threads of one run on the CPU.
-        use_reference: As in `Experiment`.
+        kernel_choice: As in `Experiment`.
         cache: Cache folder, on storage that every worker sees.
         out: Results folder, on storage that every worker sees.
         keep_models: As in `Runner`.
@@ -119,7 +120,7 @@ class WorkerConfig:
     seed: int
     device: str
     threads: int
-    use_reference: bool
+    kernel_choice: KernelChoice
     cache: Path
     out: Path
     keep_models: bool
@@ -139,7 +140,7 @@ class WorkerConfig:
             seed=experiment.seed,
             device=str(experiment.device),
             threads=threads,
-            use_reference=experiment.use_reference,
+            kernel_choice=experiment.kernel_choice,
             cache=cache_dir().resolve(),
             out=out.resolve(),
             keep_models=runner.keep_models,
@@ -183,7 +184,7 @@ class WorkerConfig:
                 self.target.open(self.settings, device) if self.target else None,
                 self.noise.open(self.settings) if self.noise else None,
                 device,
-                self.use_reference,
+                self.kernel_choice,
             )
         return Runner(
             experiment,

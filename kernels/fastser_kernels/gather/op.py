@@ -93,7 +93,7 @@ def gather_segments(
     _check_bank(frames, mean, std)
     _check_windows(frames, start, length, segment_frames)
     frames = frames.detach()
-    if not has_kernel(frames):
+    if not has_kernel("gather", frames):
         return reference.gather_segments(frames, start, length, mean, std, segment_frames)
     return _segments(frames, start, length, *_moments(frames, mean, std), segment_frames)
 
@@ -147,7 +147,7 @@ def gather_mixup(
     check_floating("lam", lam)
     check_device("lam", lam, frames, of="frames")
     frames, lam = frames.detach(), lam.detach()
-    if not has_kernel(frames):
+    if not has_kernel("gather", frames):
         return reference.gather_mixup(frames, start_a, length_a, start_b, length_b, lam, mean, std, segment_frames)
     numbers = _moments(frames, mean, std)
     return _mixup(frames, start_a, length_a, start_b, length_b, lam, *numbers, segment_frames)

@@ -137,7 +137,7 @@ def highway(x: Tensor, w_h: list[Tensor], b_h: list[Tensor], w_t: list[Tensor], 
             check_parameter(f"{name}[{i}]", tensor, x, shape)
     if not w_h:
         return x
-    if not has_kernel(x):
+    if not has_kernel("highway", x):
         return reference.highway(x, w_h, b_h, w_t, b_t)
     if not torch.is_grad_enabled():
         return _forward(x, w_h, b_h, w_t, b_t)[0][-1]

@@ -60,7 +60,7 @@ def linf_step(
         check_dtype(name, tensor, [x_adv.dtype])
         check_device(name, tensor, x_adv, of="x_adv")
     low, high = bounds if bounds is not None else (-math.inf, math.inf)
-    if has_kernel(x_adv):
+    if has_kernel("linf_step", x_adv):
         _step(x_adv, x0, grad, alpha, eps, low, high)
     else:
         x_adv.copy_(reference.linf_step(x_adv, x0, grad, alpha, eps, bounds))

@@ -239,7 +239,7 @@ def log_spectrogram(
     noise = None if noise is None else noise.contiguous()
     tensors = (waveforms.contiguous(), start, num_frames, window, filterbank, noise, noise_start, noise_gain)
     numbers = (hop_length, n_fft, num_bins, segment_frames, power_floor, mean, std)
-    if not has_kernel(waveforms):
+    if not has_kernel("log_spectrogram", waveforms):
         return reference.log_spectrogram(*tensors, *numbers)
     if torch.is_grad_enabled() and waveforms.requires_grad:
         result: Tensor = _LogSpectrogram.apply(*tensors, *numbers)

@@ -129,7 +129,7 @@ def lstm(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, reve
     check_parameter("w_hh", w_hh, x, (gates, w_hh.shape[1]))
     check_parameter("b_ih", b_ih, x, (gates,))
     check_parameter("b_hh", b_hh, x, (gates,))
-    if not transformed() and not has_kernel(x):
+    if not transformed() and not has_kernel("lstm", x):
         return changeable(reference.lstm(x, w_ih, w_hh, b_ih, b_hh, reverse))
     w_ih, bias = w_ih.to(x.dtype), (b_ih + b_hh).to(x.dtype)
     projected = F.linear(x, w_ih, bias).transpose(0, 1)

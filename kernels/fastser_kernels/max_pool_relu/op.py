@@ -84,7 +84,7 @@ def max_pool_relu(x: Tensor) -> Tensor:
     check_floating("x", x)
     if x.shape[2] < 2 or x.shape[3] < 2:
         raise ValueError(f"x must have at least 2 rows and 2 columns, got {list(x.shape)}")
-    if not has_kernel(x):
+    if not has_kernel("max_pool_relu", x):
         return changeable(reference.max_pool_relu(x))
     y: Tensor = _MaxPoolReLU.apply(x)
     return y

@@ -146,7 +146,7 @@ def norm_relu(
     vectors = {"bn_weight": bn_weight, "bn_bias": bn_bias, "running_mean": running_mean, "running_var": running_var}
     for name, vector in vectors.items():
         check_parameter(name, vector, x, x.shape[1:2])
-    if not has_kernel(x) or (cpu_eager(x) and x.numel() < SMALL):
+    if not has_kernel("norm_relu", x) or (cpu_eager(x) and x.numel() < SMALL):
         return reference.norm_relu(
             x, bn_weight, bn_bias, running_mean, running_var, training=training, momentum=momentum, eps=eps
         )

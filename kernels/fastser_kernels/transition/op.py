@@ -163,7 +163,7 @@ def transition(
     for name, vector in vectors.items():
         check_parameter(name, vector, x, x.shape[1:2])
     check_parameter("conv_weight", conv_weight, x, ("D", x.shape[1], 1, 1))
-    if not has_kernel(x):
+    if not has_kernel("transition", x):
         return reference.transition(
             x,
             bn_weight,
