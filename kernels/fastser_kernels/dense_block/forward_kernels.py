@@ -32,7 +32,7 @@ __all__ = ["Norm", "forward"]
 
 CONFIGURATIONS = {
     2: {"BM": 256, "BK": 64, "num_warps": 8, "num_stages": 3},
-    4: {"BM": 256, "BK": 16, "num_warps": 8, "num_stages": 3},
+    4: {"BM": 128, "BK": 32, "num_warps": 8, "num_stages": 3},
 }
 """Configurations by bytes of an element, for any F and C. Those of three stages fit into the 99 KB of sm_86."""
 
@@ -68,6 +68,32 @@ def multiply_add(h, weight_ptr, at, has_column, remainder, acc, PRECISION: tl.co
     return dot(h, weight, acc, PRECISION)
 
 
+@triton.jit
+def split_quads(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return the rows of the first, second, third and fourth pixel of all quads, `[ROWS / 4, COLUMNS]` each."""
+    x = tl.permute(tl.reshape(x, (2, ROWS // 32, 2, 8, COLUMNS)), (1, 3, 4, 2, 0))
+    first_half, second_half = tl.split(tl.reshape(x, (ROWS // 4, COLUMNS, 2, 2)))
+    first, second = tl.split(first_half)
+    third, fourth = tl.split(second_half)
+    return first, second, third, fourth
+
+
+@triton.jit
+def split_pair(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return the first and the second half of the columns."""
+    return tl.split(tl.permute(tl.reshape(x, (ROWS, 2, COLUMNS)), (0, 2, 1)))
+
+
+@triton.jit
+def append(maps_ptr, left, middle, right, own, pixel, at, F):
+    """Add the taps of one pixel of each quad, store the new maps, and return them as stored, zero where not `own`."""
+    f = pixel % F
+    total = middle + tl.where((f > 0)[:, None], left, 0.0) + tl.where((f < F - 1)[:, None], right, 0.0)
+    result = total.to(maps_ptr.dtype.element_ty)
+    tl.store(maps_ptr + at, result, mask=own)
+    return tl.where(own, as_fp32(result), 0.0)
+
+
 @triton.jit(do_not_specialize=("pixels", "T", "F", "C_units", "G_units", "stride_units", "halo"))
 def conv_kernel(
     maps_ptr, weight_ptr, affine_ptr, padding_ptr, partial_ptr,
@@ -77,7 +103,9 @@ def conv_kernel(
 ):  # fmt: skip
     """Append GP of the G new maps. C_units, G_units and stride_units, the channels of the buffer, count UNITs.
 
-    A tile is BM pixels in the order of memory, of which `halo` at both ends belong to the neighbours.
+    A tile is BM pixels in the order of memory, of which `halo` at both ends belong to the neighbours. Its rows are in
+    another order: the four pixels of a quad are the rows that one thread holds of a product, so most neighbours meet
+    in registers.
     """
     C = C_units * UNIT
     G = G_units * UNIT
@@ -85,10 +113,9 @@ def conv_kernel(
     depth = padded_depth(C)
     i = tl.arange(0, BM)
     first = tl.program_id(0) * (BM - 2 * halo)
-    pixel = first - halo + i
-    own = (i >= halo) & (i < BM - halo) & (pixel < pixels)
-    pixel = tl.minimum(tl.maximum(pixel, 0), pixels - 1)  # the others may compute anything
-    f, t = pixel % F, pixel // F % T
+    pixel = first - halo + 4 * (i // 16 % (BM // 32) * 8 + i % 8) + i // (BM // 2) * 2 + i // 8 % 2
+    pixel = tl.minimum(tl.maximum(pixel, 0), pixels - 1)  # nothing reads the products of the others
+    t = pixel // F % T
     at_pixel = maps_ptr + pixel.to(tl.int64) * stride
     g = tl.program_id(1) * GP + tl.arange(0, GP)
     has_map = g < G
@@ -114,23 +141,41 @@ def conv_kernel(
             h, weight_ptr, k[:, None] + at_pair[None, :], map_of_pair < G, 3 * G * depth, pair, PRECISION
         )
         right = multiply_add(h, weight_ptr, k[:, None] + at_right[None, :], has_map, 3 * G * depth, right, PRECISION)
-    left, middle = tl.split(tl.permute(tl.reshape(pair, (BM, 2, GP)), (0, 2, 1)))
-    before = tl.broadcast_to(tl.maximum(i - 1, 0)[:, None], (BM, GP))
-    after = tl.broadcast_to(tl.minimum(i + 1, BM - 1)[:, None], (BM, GP))
-    total = middle + tl.where((f > 0)[:, None], tl.gather(left, before, 0), 0.0)
-    total += tl.where((f < F - 1)[:, None], tl.gather(right, after, 0), 0.0)
-    result = total.to(maps_ptr.dtype.element_ty)
-    written = own[:, None] & has_map[None, :]
-    tl.store((at_pixel + C)[:, None] + g[None, :], result, mask=written)
+
+    pair0, pair1, pair2, pair3 = split_quads(pair, BM, 2 * GP)
+    right0, right1, right2, right3 = split_quads(right, BM, GP)
+    left0, middle0 = split_pair(pair0, BM // 4, GP)
+    left1, middle1 = split_pair(pair1, BM // 4, GP)
+    left2, middle2 = split_pair(pair2, BM // 4, GP)
+    left3, middle3 = split_pair(pair3, BM // 4, GP)
+    quad = tl.arange(0, BM // 4)
+    before = tl.gather(left3, tl.broadcast_to(tl.maximum(quad - 1, 0)[:, None], (BM // 4, GP)), 0)
+    after = tl.gather(right0, tl.broadcast_to(tl.minimum(quad + 1, BM // 4 - 1)[:, None], (BM // 4, GP)), 0)
+    place = 4 * quad
+    end = tl.minimum(BM - halo, pixels - first + halo)
+    pixel = first - halo + place
+    own0 = ((place >= halo) & (place < end))[:, None] & has_map[None, :]
+    own1 = (place + 1 < end)[:, None] & has_map[None, :]
+    own2 = (place + 2 < end)[:, None] & has_map[None, :]
+    own3 = (place + 3 < end)[:, None] & has_map[None, :]
+    at = (pixel.to(tl.int64) * stride + C)[:, None] + g[None, :]
+    new0 = append(maps_ptr, before, middle0, right1, own0, pixel, at, F)
+    new1 = append(maps_ptr, left0, middle1, right2, own1, pixel + 1, at + stride, F)
+    new2 = append(maps_ptr, left1, middle2, right3, own2, pixel + 2, at + 2 * stride, F)
+    new3 = append(maps_ptr, left2, middle3, after, own3, pixel + 3, at + 3 * stride, F)
     if MOMENTS:
-        count = tl.minimum(pixels - first, BM - 2 * halo).to(tl.float32)
-        average = tl.sum(tl.where(written, result.to(tl.float32), 0.0), 0) / count
-        distance = tl.where(written, result.to(tl.float32) - average[None, :], 0.0)
+        count = (end - halo).to(tl.float32)
+        average = tl.sum(new0 + new1 + new2 + new3, 0) / count
+        new0 = tl.where(own0, new0 - average[None, :], 0.0)
+        new1 = tl.where(own1, new1 - average[None, :], 0.0)
+        new2 = tl.where(own2, new2 - average[None, :], 0.0)
+        new3 = tl.where(own3, new3 - average[None, :], 0.0)
+        squares = tl.sum(new0 * new0 + new1 * new1 + new2 * new2 + new3 * new3, 0)
         programs = tl.num_programs(0)
         target = partial_ptr + g.to(tl.int64) * programs + tl.program_id(0)
         tl.store(target, tl.zeros_like(average) + count, mask=has_map)
         tl.store(target + G * programs, average, mask=has_map)
-        tl.store(target + 2 * G * programs, tl.sum(distance * distance, 0), mask=has_map)
+        tl.store(target + 2 * G * programs, squares, mask=has_map)
 
 
 def forward(
