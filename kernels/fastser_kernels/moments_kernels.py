@@ -46,7 +46,10 @@ def maps_kernel(
     sum2 = tl.zeros((BP // 2, BC), tl.float32)
     for step in range(0, steps):
         pixel = first + step * BP + tl.arange(0, BP)
-        n, t, f = (pixel // (T * F)).to(tl.int64), (pixel // F % T).to(tl.int64), (pixel % F).to(tl.int64)
+        row = pixel.to(tl.uint32) // tl.cast(F, tl.uint32)  # a signed division takes twice the instructions
+        sample = row // tl.cast(T, tl.uint32)
+        n, t = sample.to(tl.int64), (row - sample * T).to(tl.int64)
+        f = (pixel - row * F).to(tl.int64)
         inside = (pixel < pixels)[:, None] & has_channel[None, :]
         source = (n * x_n + t * x_t + f * x_f) * X_UNIT
         x = tl.load(x_ptr + source[:, None] + c.to(tl.int64)[None, :] * x_c, mask=inside, other=0.0)

@@ -115,7 +115,7 @@ def conv_kernel(
     first = tl.program_id(0) * (BM - 2 * halo)
     pixel = first - halo + 4 * (i // 16 % (BM // 32) * 8 + i % 8) + i // (BM // 2) * 2 + i // 8 % 2
     pixel = tl.minimum(tl.maximum(pixel, 0), pixels - 1)  # nothing reads the products of the others
-    t = pixel // F % T
+    t = (pixel.to(tl.uint32) // tl.cast(F, tl.uint32) % tl.cast(T, tl.uint32)).to(tl.int32)
     at_pixel = maps_ptr + pixel.to(tl.int64) * stride
     g = tl.program_id(1) * GP + tl.arange(0, GP)
     has_map = g < G
@@ -130,7 +130,7 @@ def conv_kernel(
     for step in tl.range(0, steps):
         k = step * BK + tl.arange(0, BK)
         row, c = row_and_channel(k, C)
-        readable = (t[:, None] + row[None, :]).to(tl.uint32) < T.to(tl.uint32)
+        readable = (t[:, None] + row[None, :]).to(tl.uint32) < tl.cast(T, tl.uint32)
         at = at_pixel[:, None] + (row * (F * stride) + c)[None, :]
         at = tl.where(readable, at, (padding_ptr + k)[None, :])
         at = tl.max_contiguous(tl.multiple_of(at, (1, 2 * UNIT)), (1, UNIT))  # the select hides the 16-byte accesses
