@@ -95,10 +95,11 @@ def prepare_kernel(
         var = tl.load(var_ptr + c, mask=inside, other=1.0).to(tl.float32)
         scale = tl.load(bn_weight_ptr + c, mask=inside, other=0.0).to(tl.float32) * tl.rsqrt(var + eps)
         scale = tl.where(inside & (scale == 0), 2.0**-126, scale)  # zero times the infinite padding would be NaN
-        shift = tl.load(bn_bias_ptr + c, mask=inside, other=0.0).to(tl.float32) - mean * scale
+        bias = tl.load(bn_bias_ptr + c, mask=inside, other=0.0)
+        shift = bias.to(tl.float64) - mean.to(tl.float64) * scale.to(tl.float64)  # x * scale + shift cancels
         padding = tl.where(inside, tl.where(scale < 0, float("inf"), float("-inf")), 0.0)
         tl.store(affine_ptr + k, scale)
-        tl.store(affine_ptr + depth + k, shift)
+        tl.store(affine_ptr + depth + k, shift.to(tl.float32))
         tl.store(padding_ptr + k, padding.to(padding_ptr.dtype.element_ty))
 
 
