@@ -24,7 +24,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastser_kernels.dense_block.operand_kernels import Norm, padded_depth, prepare, row_and_channel, split_tf32
+from fastser_kernels.dense_block.operand_kernels import (
+    BLOCK,
+    Norm,
+    padded_depth,
+    prepare,
+    row_of,
+    split_tf32,
+)
 from fastser_kernels.launch import dot, fp32_precision, launch, relu
 from fastser_kernels.moments_kernels import common_unit, copy_maps, finish_moments
 
@@ -32,7 +39,7 @@ __all__ = ["Norm", "forward"]
 
 CONFIGURATIONS = {
     2: {"BM": 256, "BK": 64, "num_warps": 8, "num_stages": 3},
-    4: {"BM": 128, "BK": 32, "num_warps": 8, "num_stages": 3},
+    4: {"BM": 128, "BK": BLOCK.value, "num_warps": 8, "num_stages": 3},
 }
 """Configurations by bytes of an element, for any F and C. Those of three stages fit into the 99 KB of sm_86."""
 
@@ -43,29 +50,6 @@ def as_fp32(x):
     if x.dtype == tl.bfloat16:
         return (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
     return x.to(tl.float32)
-
-
-@triton.jit
-def multiply_add(h, weight_ptr, at, has_column, remainder, acc, PRECISION: tl.constexpr):
-    """Return `acc` plus the product of an activation and a tile of weights, fp32 as three tf32 products.
-
-    Args:
-        h: Activation `[BM, BK]` in fp32.
-        weight_ptr: Packed weights.
-        at: Places of the tile `[BK, columns]`.
-        has_column: Columns that exist.
-        remainder: Distance from a weight to its remainder in tf32.
-        acc: Accumulator `[BM, columns]`.
-        PRECISION: Mode of fp32 products.
-    """
-    weight = tl.load(weight_ptr + at, mask=has_column[None, :], other=0.0)
-    if PRECISION == "tf32x3" and weight.dtype == tl.float32:
-        low_weight = tl.load(weight_ptr + remainder + at, mask=has_column[None, :], other=0.0)
-        high, low = split_tf32(h)
-        acc = dot(high, low_weight, acc, "tf32")
-        acc = dot(low, weight, acc, "tf32")
-        return dot(high, weight, acc, "tf32")
-    return dot(h, weight, acc, PRECISION)
 
 
 @triton.jit
@@ -111,6 +95,8 @@ def conv_kernel(
     G = G_units * UNIT
     stride = stride_units * UNIT
     depth = padded_depth(C)
+    SPLIT: tl.constexpr = PRECISION == "tf32x3" and maps_ptr.dtype.element_ty == tl.float32
+    PARTS: tl.constexpr = 2 if SPLIT else 1
     i = tl.arange(0, BM)
     first = tl.program_id(0) * (BM - 2 * halo)
     pixel = first - halo + 4 * (i // 16 % (BM // 32) * 8 + i % 8) + i // (BM // 2) * 2 + i // 8 % 2
@@ -121,26 +107,49 @@ def conv_kernel(
     has_map = g < G
     j = tl.arange(0, 2 * GP)
     map_of_pair = tl.program_id(1) * GP + j % GP
-    at_pair = (j // GP * G + map_of_pair) * depth
-    at_right = (2 * G + g) * depth
+    has_pair = map_of_pair < G
+    pair_rows = (j // GP * G + map_of_pair) * (depth * PARTS)
+    right_rows = (2 * G + g) * (depth * PARTS)
 
-    pair = tl.zeros((BM, 2 * GP), tl.float32)
-    right = tl.zeros((BM, GP), tl.float32)
+    # Transposed from one step to the next, accumulators are values that the step uses. So Triton waits for the products
+    # before it overwrites their operand in registers, which it otherwise does not (triton issue 9433).
+    pair = tl.zeros((2 * GP, BM), tl.float32)
+    right = tl.zeros((GP, BM), tl.float32)
+    if SPLIT:
+        low_pair = tl.zeros((BM, 2 * GP), tl.float32)
     steps = tl.maximum(tl.cdiv(3 * C, BK), 1)  # with a way past the loop, ptxas would serialise the products (C7515)
     for step in tl.range(0, steps):
         k = step * BK + tl.arange(0, BK)
-        row, c = row_and_channel(k, C)
+        row = row_of(k, C)
         readable = (t[:, None] + row[None, :]).to(tl.uint32) < tl.cast(T, tl.uint32)
-        at = at_pixel[:, None] + (row * (F * stride) + c)[None, :]
+        at = at_pixel[:, None] + (k - C + row * (F * stride - C))[None, :]
         at = tl.where(readable, at, (padding_ptr + k)[None, :])
         at = tl.max_contiguous(tl.multiple_of(at, (1, 2 * UNIT)), (1, UNIT))  # the select hides the 16-byte accesses
         scale = tl.load(affine_ptr + k)
         shift = tl.load(affine_ptr + depth + k)
         h = relu(as_fp32(tl.load(at)) * scale[None, :] + shift[None, :])
-        pair = multiply_add(
-            h, weight_ptr, k[:, None] + at_pair[None, :], map_of_pair < G, 3 * G * depth, pair, PRECISION
-        )
-        right = multiply_add(h, weight_ptr, k[:, None] + at_right[None, :], has_map, 3 * G * depth, right, PRECISION)
+        column = (step * (BK * PARTS) + tl.arange(0, BK))[:, None]
+        at_pair = weight_ptr + (column + pair_rows[None, :])
+        at_right = weight_ptr + (column + right_rows[None, :])
+        pair_weight = tl.load(at_pair, mask=has_pair[None, :], other=0.0)
+        right_weight = tl.load(at_right, mask=has_map[None, :], other=0.0)
+        if SPLIT:
+            high, low = split_tf32(h)
+            weight = tl.load(at_pair + BK, mask=has_pair[None, :], other=0.0)
+            low_pair = dot(high, weight, low_pair, "tf32")
+            low_pair = dot(low, pair_weight, low_pair, "tf32")
+            weight = tl.load(at_right + BK, mask=has_map[None, :], other=0.0)
+            low_right = dot(high, weight, tl.zeros((BM, GP), tl.float32), "tf32")
+            low_right = dot(low, right_weight, low_right, "tf32")
+            pair_now = dot(high, pair_weight, tl.trans(pair), "tf32")
+            right_now = dot(high, right_weight, tl.trans(right), "tf32") + low_right
+        else:
+            pair_now = dot(h, pair_weight, tl.trans(pair), PRECISION)
+            right_now = dot(h, right_weight, tl.trans(right), PRECISION)
+        pair, right = tl.trans(pair_now), tl.trans(right_now)
+    pair, right = tl.trans(pair), tl.trans(right)
+    if SPLIT:
+        pair += low_pair
 
     pair0, pair1, pair2, pair3 = split_quads(pair, BM, 2 * GP)
     right0, right1, right2, right3 = split_quads(right, BM, GP)
@@ -232,7 +241,7 @@ def _layer(maps: Tensor, C: int, weight: Tensor, norm: Norm, eps: float, *, mome
         conv_kernel,
         (tiles, triton.cdiv(G, GP)),
         maps_ptr=maps,  # [N, channels, T, F], channels_last
-        weight_ptr=operands.weight,  # [1 or 2, 3 * G, K]
+        weight_ptr=operands.weight,  # [3 * G, K / BLOCK, 1 or 2, BLOCK]
         affine_ptr=operands.affine,  # [2, K]
         padding_ptr=operands.padding,  # [K]
         partial_ptr=partial,  # [3, G, tiles], or [0]

@@ -6,7 +6,7 @@ above it, of its own row and of the row below. The kernel writes everything else
 
 - the BatchNorm as one multiplication and one addition per value of K,
 - the kernel `[G, C, 3, 3]` of the convolution as a matrix `[3 G, K]`: the left, middle and right taps of all new maps.
-  For three tf32 products, a second matrix holds the remainders that tf32 does not represent,
+  For three tf32 products, BLOCK values are followed by the BLOCK remainders that tf32 does not represent,
 - `padding` `[K]`, which BN and ReLU turn into the zeros above the first row and below the last one.
 """
 
@@ -18,6 +18,9 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels.launch import fp32_precision, launch
+
+BLOCK = tl.constexpr(32)
+"""Values of K that lie together in memory before their remainders in tf32."""
 
 ALIGNMENT = tl.constexpr(64)
 """K is padded with zeros to a multiple of this number, so that the loads of a tile need no mask along K."""
@@ -39,18 +42,18 @@ class Norm(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """The operands beside the maps: weights `[1 or 2, 3 G, K]`, fp32 scale and shift `[2, K]`, padding `[K]`."""
+    """The operands beside the maps. Scale and shift (`affine`) are fp32, the others have the dtype of the maps."""
 
-    weight: Tensor
-    affine: Tensor
-    padding: Tensor
+    weight: Tensor  # [3 * G, K / BLOCK, 1 or 2, BLOCK]
+    affine: Tensor  # [2, K]
+    padding: Tensor  # [K]
 
 
 @triton.jit
-def row_and_channel(k, C):
-    """Return the row (-1, 0, 1, or NOWHERE behind the last) and the channel of each value of K."""
-    row = (k >= C).to(tl.int32) + (k >= 2 * C).to(tl.int32)
-    return tl.where(k < 3 * C, row - 1, NOWHERE), k - row * C
+def row_of(k, C):
+    """Return the row of each value of K: -1, 0 or 1, or NOWHERE behind the end. Its channel is k - (row + 1) * C."""
+    row = (k >= C).to(tl.int32) + (k >= 2 * C).to(tl.int32) - 1
+    return tl.where(k < 3 * C, row, NOWHERE)
 
 
 @triton.jit
@@ -75,20 +78,22 @@ def prepare_kernel(
     """Write a tile of the weights. The first program of each tile along K also writes scale, shift and padding."""
     depth = padded_depth(C)
     k = tl.program_id(1) * BK + tl.arange(0, BK)
-    row, c = row_and_channel(k, C)
     inside = k < 3 * C
+    row = row_of(k, C)
+    c = k - (row + 1) * C
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     tap, g = n // G, n % G
     at_map = weight_ptr + g.to(tl.int64) * weight_g + tap * weight_f
     at_input = c.to(tl.int64) * weight_c + (row + 1) * weight_t
     has_row = n < 3 * G
     weight = tl.load(at_map[:, None] + at_input[None, :], mask=has_row[:, None] & inside[None, :], other=0.0)
-    target = packed_ptr + n[:, None] * depth + k[None, :]
     if SPLIT:
+        target = packed_ptr + n[:, None] * (2 * depth) + (k + k // BLOCK * BLOCK)[None, :]
         high, low = split_tf32(weight.to(tl.float32))
         tl.store(target, high, mask=has_row[:, None])
-        tl.store(target + 3 * G * depth, low, mask=has_row[:, None])
+        tl.store(target + BLOCK, low, mask=has_row[:, None])
     else:
+        target = packed_ptr + n[:, None] * depth + k[None, :]
         tl.store(target, weight.to(packed_ptr.dtype.element_ty), mask=has_row[:, None])
     if tl.program_id(0) == 0:
         mean = tl.load(mean_ptr + c, mask=inside, other=0.0).to(tl.float32)
@@ -115,7 +120,7 @@ def prepare(weight: Tensor, norm: Norm, eps: float, dtype: torch.dtype) -> Opera
     G, C = weight.shape[:2]
     depth = triton.cdiv(3 * C, ALIGNMENT.value) * ALIGNMENT.value
     split = dtype == torch.float32 and fp32_precision() == "tf32x3"
-    packed = torch.empty(1 + split, 3 * G, depth, dtype=dtype, device=weight.device)
+    packed = torch.empty(3 * G, depth // BLOCK.value, 1 + split, BLOCK.value, dtype=dtype, device=weight.device)
     affine = torch.empty(2, depth, dtype=torch.float32, device=weight.device)
     padding = torch.empty(depth, dtype=dtype, device=weight.device)
     weight_g, weight_c, weight_t, weight_f = weight.stride()
@@ -127,7 +132,7 @@ def prepare(weight: Tensor, norm: Norm, eps: float, dtype: torch.dtype) -> Opera
         bn_bias_ptr=norm.bias,  # [C]
         mean_ptr=norm.mean,  # [C] or more
         var_ptr=norm.var,  # [C] or more
-        packed_ptr=packed,  # [parts, 3 * G, depth]
+        packed_ptr=packed,  # [3 * G, depth / BLOCK, 1 or 2, BLOCK]
         affine_ptr=affine,  # [2, depth]
         padding_ptr=padding,  # [depth]
         eps=eps,
