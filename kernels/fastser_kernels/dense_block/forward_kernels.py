@@ -111,8 +111,9 @@ def conv_kernel(
     pair_rows = (j // GP * G + map_of_pair) * (depth * PARTS)
     right_rows = (2 * G + g) * (depth * PARTS)
 
-    # Transposed from one step to the next, accumulators are values that the step uses. So Triton waits for the products
-    # before it overwrites their operand in registers, which it otherwise does not (triton issue 9433).
+    # The compiler waits for the products of a step where the step itself reads them: in the transposes, which cost no
+    # instruction, and in the sum with low_right. Without such a reader, the next step overwrites the operand in
+    # registers while products still read it.
     pair = tl.zeros((2 * GP, BM), tl.float32)
     right = tl.zeros((GP, BM), tl.float32)
     if SPLIT:
