@@ -7,10 +7,11 @@ from cases import LAYOUTS
 from fastser_kernels.dense_block import reference
 from fastser_kernels.registration import INTERPRETED
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 pytest.importorskip("triton", reason="Triton is not installed")
 from fastser_kernels import moments_kernels
-from fastser_kernels.dense_block import backward_kernels, forward_kernels
+from fastser_kernels.dense_block import backward_kernels, forward_kernels, operand_kernels
 
 EPS = 1e-5
 pytestmark = pytest.mark.kernel
@@ -44,8 +45,15 @@ def _norm_and_kernel(lists: list[list[Tensor]]) -> tuple[forward_kernels.Norm, T
 
 @pytest.mark.parametrize(
     ("shape", "growth_rate", "layers"),
-    [((1, 3, 2, 130), 2, 2), ((1, 8, 4, 6), 40, 2), ((2, 3, 3, 4), 25, 1), ((3, 40, 5, 7), 8, 2), ((1, 1, 1, 1), 1, 2)],
-    ids=["wider than a tile", "groups of maps", "odd groups", "blocks of channels", "one of each"],
+    [
+        ((1, 3, 2, 130), 2, 2),
+        ((5, 3, 8, 8), 2, 1),
+        ((1, 8, 4, 6), 40, 2),
+        ((2, 3, 3, 4), 25, 1),
+        ((3, 40, 5, 7), 8, 2),
+        ((1, 1, 1, 1), 1, 2),
+    ],
+    ids=["wider than a tile", "whole rows", "groups of maps", "odd groups", "blocks of channels", "one of each"],
 )
 def test_tiles_and_groups(
     shape: tuple[int, int, int, int], growth_rate: int, layers: int, device: str, monkeypatch: pytest.MonkeyPatch
@@ -64,6 +72,35 @@ def test_tiles_and_groups(
     gradients = torch.autograd.grad(expected, [exact_x, *learned], cotangent.double())
     for ours, right in zip([actual[0], *actual[1], *actual[2], *actual[3]], gradients, strict=True):
         assert relative_error(ours, right) < 2e-6
+
+
+def test_rows_outside_a_map_are_zero_for_scales_of_any_sign(device: str) -> None:
+    x, lists = torch.randn(2, 3, 2, 4, device=device), _lists(3, 2, 1, device)
+    lists[0], lists[1] = [torch.tensor([2.0, -2.0, 0.0], device=device)], [torch.full((3,), 3.0, device=device)]
+    maps, _, _ = forward_kernels.forward(x, *lists, False, EPS)
+    exact = [[value.double() for value in values] for values in lists]
+    expected = reference.dense_block(x.double(), *exact, training=False, momentum=0.1, eps=EPS)
+    assert relative_error(maps, expected) < 1e-6
+
+
+def test_nan_reaches_the_neighbouring_pixels_and_no_others(dtype: torch.dtype, device: str) -> None:
+    """The neighbours in memory that belong to another row or map stay finite."""
+    x = torch.randn(2, 3, 4, 5).to(device, dtype)
+    x[0, 1, 3, 4] = x[1, 2, 0, 2] = x[1, 0, 2, 0] = torch.nan
+    maps, _, _ = forward_kernels.forward(x, *_lists(3, 2, 1, device), False, EPS)
+    reached = max_pool2d(x.isnan().any(1, keepdim=True).float(), 3, stride=1, padding=1) > 0
+    assert torch.equal(maps[:, 3:].isnan(), reached.expand(-1, 2, -1, -1))
+
+
+def test_prepared_weights_keep_every_bit(dtype: torch.dtype, device: str) -> None:
+    """In fp32 the first part is exact in tf32, and both parts together are exact."""
+    norm, kernel = _norm_and_kernel(_lists(5, 3, 1, device))
+    parts = operand_kernels.prepare(kernel, norm, EPS, dtype).weight
+    weight = parts.sum(2).flatten(1)
+    assert torch.equal(weight[:, :15].view(3, 3, 3, 5).permute(1, 3, 2, 0), kernel.to(dtype))
+    assert (weight[:, 15:] == 0).all()
+    if parts.shape[2] == 2:
+        assert (parts[:, :, 0].view(torch.int32) & 0x1FFF == 0).all()
 
 
 def test_a_layer_leaves_its_neighbours_untouched(dtype: torch.dtype, device: str) -> None:

@@ -1,112 +1,191 @@
 """Triton kernels of the DenseBlock's forward pass.
 
 The result is one buffer `[N, T, F, C0 + L*G]`. Every layer writes its slice of it, so nothing is concatenated. A layer
-is one kernel. It applies BN and ReLU when it reads the maps, computes the 3x3 convolution on tensor cores, and takes
-the moments of the new maps (of the values as stored) when it writes them. `finish_moments` turns these moments into the
-statistics that every later layer reads.
+is two kernels. The first prepares the operands of the convolution (operand_kernels.py). The second applies BN and ReLU
+when it reads the maps, computes the 3x3 convolution on tensor cores, and takes the moments of the new maps (of the
+values as stored) when it writes them. `finish_moments` turns these moments into the statistics that every later layer
+reads.
 
-The convolution of a tile of whole rows reads each input three times, not nine. It loads the rows above, at and below
-the tile. The three taps along F go to three accumulators, which are shifted against each other and added once, at the
-end. Two alternatives are worse. A ring over rows reads each input once but needs nine accumulators, which fill all
-registers. A shift of the input instead of the output needs the neighbours of the row, and three times the BN and ReLU.
-There is one loop over channels and rows, and only the accumulators are carried through it, because Triton 3.7 issues
-loads ahead only if their addresses follow from the loop variable.
+The convolution of a tile of pixels reads each input three times, not nine. The channels of three rows are the common
+axis K of one matrix product. The three taps along F are columns of the product. They are shifted against each other and
+added once, at the end. Two alternatives are worse. A ring over rows reads each input once but needs nine accumulators,
+which fill all registers. A shift of the input instead of the output needs the neighbours of the pixel, and three times
+the BN and ReLU.
 
-Values per pixel and layer: from memory C_i read and G written; from the L2 cache 3 C_i + 9 C_i G / BM. The padding is
-zero after the activation, so the mask comes after the ReLU.
+The loop runs out of instruction issue, so it has neither masks of rows nor statistics. Above the first row and below
+the last one it reads a vector that BN and ReLU turn into zeros.
+
+Values per pixel and layer: from memory C_i read and G written; from the L2 cache 3 C_i + 9 C_i G / BM, with fp32
+weights in two parts 3 C_i + 18 C_i G / BM.
 """
-
-from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastser_kernels.dense_block.operand_kernels import (
+    BLOCK,
+    Norm,
+    padded_depth,
+    prepare,
+    row_of,
+    split_tf32,
+)
 from fastser_kernels.launch import dot, fp32_precision, launch, relu
 from fastser_kernels.moments_kernels import common_unit, copy_maps, finish_moments
 
+__all__ = ["Norm", "forward"]
+
 CONFIGURATIONS = {
-    (2, 16): {"BM": 128, "BK": 32, "num_warps": 8, "num_stages": 3},
-    (2, 32): {"BM": 256, "BK": 32, "num_warps": 8, "num_stages": 3},
-    (4, 16): {"BM": 128, "BK": 16, "num_warps": 8, "num_stages": 3},
-    (4, 32): {"BM": 64, "BK": 16, "num_warps": 8, "num_stages": 3},
+    2: {"BM": 256, "BK": 64, "num_warps": 8, "num_stages": 3},
+    4: {"BM": 128, "BK": BLOCK.value, "num_warps": 8, "num_stages": 3},
 }
-"""Configurations by bytes of an element and width of the accumulators, 16 or 32 new maps; for any F and any C."""
+"""Configurations by bytes of an element, for any F and C. Those of three stages fit into the 99 KB of sm_86."""
 
 
-class Norm(NamedTuple):
-    """The BatchNorm of one layer: scale and shift `[C]`, mean and biased variance of C or more channels."""
+@triton.jit
+def as_fp32(x):
+    """Return the values in fp32. A shift widens two bf16 values in two instructions, a cast in three."""
+    if x.dtype == tl.bfloat16:
+        return (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
+    return x.to(tl.float32)
 
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    var: Tensor
+
+@triton.jit
+def split_quads(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return the rows of the first, second, third and fourth pixel of all quads, `[ROWS / 4, COLUMNS]` each."""
+    x = tl.permute(tl.reshape(x, (2, ROWS // 32, 2, 8, COLUMNS)), (1, 3, 4, 2, 0))
+    first_half, second_half = tl.split(tl.reshape(x, (ROWS // 4, COLUMNS, 2, 2)))
+    first, second = tl.split(first_half)
+    third, fourth = tl.split(second_half)
+    return first, second, third, fourth
 
 
-@triton.jit(do_not_specialize=("rows", "T", "F", "C_units", "G_units", "stride_units", "width", "halo"))
+@triton.jit
+def split_pair(x, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return the first and the second half of the columns."""
+    return tl.split(tl.permute(tl.reshape(x, (ROWS, 2, COLUMNS)), (0, 2, 1)))
+
+
+@triton.jit
+def append(maps_ptr, left, middle, right, own, pixel, at, F):
+    """Add the taps of one pixel of each quad, store the new maps, and return them as stored, zero where not `own`."""
+    f = pixel % F
+    total = middle + tl.where((f > 0)[:, None], left, 0.0) + tl.where((f < F - 1)[:, None], right, 0.0)
+    result = total.to(maps_ptr.dtype.element_ty)
+    tl.store(maps_ptr + at, result, mask=own)
+    return tl.where(own, as_fp32(result), 0.0)
+
+
+@triton.jit(do_not_specialize=("pixels", "T", "F", "C_units", "G_units", "stride_units", "halo"))
 def conv_kernel(
-    maps_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr, partial_ptr, eps,
-    rows, T, F, C_units, G_units, stride_units, width, halo,
+    maps_ptr, weight_ptr, affine_ptr, padding_ptr, partial_ptr,
+    pixels, T, F, C_units, G_units, stride_units, halo,
     UNIT: tl.constexpr, GP: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
     MOMENTS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Append GP of the G new maps. C_units, G_units and stride_units, the channels of the buffer, count UNITs.
 
-    The weights are `[G, 3, 3, C]` in memory. A tile is BM // width rows of `width` columns, of which `halo` at both
-    ends belong to the neighbours.
+    A tile is BM pixels in the order of memory, of which `halo` at both ends belong to the neighbours. Its rows are in
+    another order: the four pixels of a quad are the rows that one thread holds of a product, so most neighbours meet
+    in registers.
     """
     C = C_units * UNIT
     G = G_units * UNIT
     stride = stride_units * UNIT
+    depth = padded_depth(C)
+    SPLIT: tl.constexpr = PRECISION == "tf32x3" and maps_ptr.dtype.element_ty == tl.float32
+    PARTS: tl.constexpr = 2 if SPLIT else 1
     i = tl.arange(0, BM)
-    row = tl.program_id(0) * (BM // width) + i // width
-    column = i % width
-    t = row % T
-    f = tl.program_id(1) * (width - 2 * halo) - halo + column
-    inside = (i < BM // width * width) & (row < rows) & (f >= 0) & (f < F)
-    pixel = (row.to(tl.int64) * F + f) * stride
-    g = tl.program_id(2) * GP + tl.arange(0, GP)
+    first = tl.program_id(0) * (BM - 2 * halo)
+    pixel = first - halo + 4 * (i // 16 % (BM // 32) * 8 + i % 8) + i // (BM // 2) * 2 + i // 8 % 2
+    pixel = tl.minimum(tl.maximum(pixel, 0), pixels - 1)  # nothing reads the products of the others
+    t = (pixel.to(tl.uint32) // tl.cast(F, tl.uint32) % tl.cast(T, tl.uint32)).to(tl.int32)
+    at_pixel = maps_ptr + pixel.to(tl.int64) * stride
+    g = tl.program_id(1) * GP + tl.arange(0, GP)
     has_map = g < G
+    j = tl.arange(0, 2 * GP)
+    map_of_pair = tl.program_id(1) * GP + j % GP
+    has_pair = map_of_pair < G
+    pair_rows = (j // GP * G + map_of_pair) * (depth * PARTS)
+    right_rows = (2 * G + g) * (depth * PARTS)
 
-    left = tl.zeros((BM, GP), tl.float32)
-    middle = tl.zeros((BM, GP), tl.float32)
-    right = tl.zeros((BM, GP), tl.float32)
-    for step in tl.range(0, 3 * tl.cdiv(C, BK)):
-        shift = step % 3 - 1
-        c = step // 3 * BK + tl.arange(0, BK)
-        has_channel = c < C
-        readable = inside & (t + shift >= 0) & (t + shift < T)
-        at = maps_ptr + (pixel + shift * F * stride)[:, None] + c[None, :]
-        value = tl.load(at, mask=readable[:, None] & has_channel[None, :], other=0.0).to(tl.float32)
-        mean = tl.load(mean_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
-        var = tl.load(var_ptr + c, mask=has_channel, other=1.0).to(tl.float32)
-        scale = tl.load(bn_weight_ptr + c, mask=has_channel, other=0.0).to(tl.float32) * tl.rsqrt(var + eps)
-        bias = tl.load(bn_bias_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
-        z = (value - mean[None, :]) * scale[None, :] + bias[None, :]
-        h = tl.where(readable[:, None], relu(z), 0.0)
-        tap = weight_ptr + (c + (3 + 3 * shift) * C)[:, None] + (g * 9)[None, :] * C
-        weighted = has_channel[:, None] & has_map[None, :]
-        left = dot(h, tl.load(tap, mask=weighted, other=0.0), left, PRECISION)
-        middle = dot(h, tl.load(tap + C, mask=weighted, other=0.0), middle, PRECISION)
-        right = dot(h, tl.load(tap + 2 * C, mask=weighted, other=0.0), right, PRECISION)
-    before = tl.broadcast_to(tl.maximum(i - 1, 0)[:, None], (BM, GP))
-    after = tl.broadcast_to(tl.minimum(i + 1, BM - 1)[:, None], (BM, GP))
-    total = middle + tl.where((f > 0)[:, None], tl.gather(left, before, 0), 0.0)
-    total += tl.where((f < F - 1)[:, None], tl.gather(right, after, 0), 0.0)
-    result = total.to(maps_ptr.dtype.element_ty)
-    own = inside & (column >= halo) & (column < width - halo)
-    written = own[:, None] & has_map[None, :]
-    tl.store(maps_ptr + (pixel + C)[:, None] + g[None, :], result, mask=written)
+    # The compiler waits for the products of a step where the step itself reads them: in the transposes, which cost no
+    # instruction, and in the sum with low_right. Without such a reader, the next step overwrites the operand in
+    # registers while products still read it.
+    pair = tl.zeros((2 * GP, BM), tl.float32)
+    right = tl.zeros((GP, BM), tl.float32)
+    if SPLIT:
+        low_pair = tl.zeros((BM, 2 * GP), tl.float32)
+    steps = tl.maximum(tl.cdiv(3 * C, BK), 1)  # with a way past the loop, ptxas would serialise the products (C7515)
+    for step in tl.range(0, steps):
+        k = step * BK + tl.arange(0, BK)
+        row = row_of(k, C)
+        readable = (t[:, None] + row[None, :]).to(tl.uint32) < tl.cast(T, tl.uint32)
+        at = at_pixel[:, None] + (k - C + row * (F * stride - C))[None, :]
+        at = tl.where(readable, at, (padding_ptr + k)[None, :])
+        at = tl.max_contiguous(tl.multiple_of(at, (1, 2 * UNIT)), (1, UNIT))  # the select hides the 16-byte accesses
+        scale = tl.load(affine_ptr + k)
+        shift = tl.load(affine_ptr + depth + k)
+        h = relu(as_fp32(tl.load(at)) * scale[None, :] + shift[None, :])
+        column = (step * (BK * PARTS) + tl.arange(0, BK))[:, None]
+        at_pair = weight_ptr + (column + pair_rows[None, :])
+        at_right = weight_ptr + (column + right_rows[None, :])
+        pair_weight = tl.load(at_pair, mask=has_pair[None, :], other=0.0)
+        right_weight = tl.load(at_right, mask=has_map[None, :], other=0.0)
+        if SPLIT:
+            high, low = split_tf32(h)
+            weight = tl.load(at_pair + BK, mask=has_pair[None, :], other=0.0)
+            low_pair = dot(high, weight, low_pair, "tf32")
+            low_pair = dot(low, pair_weight, low_pair, "tf32")
+            weight = tl.load(at_right + BK, mask=has_map[None, :], other=0.0)
+            low_right = dot(high, weight, tl.zeros((BM, GP), tl.float32), "tf32")
+            low_right = dot(low, right_weight, low_right, "tf32")
+            pair_now = dot(high, pair_weight, tl.trans(pair), "tf32")
+            right_now = dot(high, right_weight, tl.trans(right), "tf32") + low_right
+        else:
+            pair_now = dot(h, pair_weight, tl.trans(pair), PRECISION)
+            right_now = dot(h, right_weight, tl.trans(right), PRECISION)
+        pair, right = tl.trans(pair_now), tl.trans(right_now)
+    pair, right = tl.trans(pair), tl.trans(right)
+    if SPLIT:
+        pair += low_pair
+
+    pair0, pair1, pair2, pair3 = split_quads(pair, BM, 2 * GP)
+    right0, right1, right2, right3 = split_quads(right, BM, GP)
+    left0, middle0 = split_pair(pair0, BM // 4, GP)
+    left1, middle1 = split_pair(pair1, BM // 4, GP)
+    left2, middle2 = split_pair(pair2, BM // 4, GP)
+    left3, middle3 = split_pair(pair3, BM // 4, GP)
+    quad = tl.arange(0, BM // 4)
+    before = tl.gather(left3, tl.broadcast_to(tl.maximum(quad - 1, 0)[:, None], (BM // 4, GP)), 0)
+    after = tl.gather(right0, tl.broadcast_to(tl.minimum(quad + 1, BM // 4 - 1)[:, None], (BM // 4, GP)), 0)
+    place = 4 * quad
+    end = tl.minimum(BM - halo, pixels - first + halo)
+    pixel = first - halo + place
+    own0 = ((place >= halo) & (place < end))[:, None] & has_map[None, :]
+    own1 = (place + 1 < end)[:, None] & has_map[None, :]
+    own2 = (place + 2 < end)[:, None] & has_map[None, :]
+    own3 = (place + 3 < end)[:, None] & has_map[None, :]
+    at = (pixel.to(tl.int64) * stride + C)[:, None] + g[None, :]
+    new0 = append(maps_ptr, before, middle0, right1, own0, pixel, at, F)
+    new1 = append(maps_ptr, left0, middle1, right2, own1, pixel + 1, at + stride, F)
+    new2 = append(maps_ptr, left1, middle2, right3, own2, pixel + 2, at + 2 * stride, F)
+    new3 = append(maps_ptr, left2, middle3, after, own3, pixel + 3, at + 3 * stride, F)
     if MOMENTS:
-        count = tl.sum(own.to(tl.float32), 0)
-        average = tl.sum(tl.where(written, result.to(tl.float32), 0.0), 0) / tl.maximum(count, 1.0)
-        distance = tl.where(written, result.to(tl.float32) - average[None, :], 0.0)
-        programs = tl.num_programs(0) * tl.num_programs(1)
-        target = partial_ptr + g.to(tl.int64) * programs + tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        count = (end - halo).to(tl.float32)
+        average = tl.sum(new0 + new1 + new2 + new3, 0) / count
+        new0 = tl.where(own0, new0 - average[None, :], 0.0)
+        new1 = tl.where(own1, new1 - average[None, :], 0.0)
+        new2 = tl.where(own2, new2 - average[None, :], 0.0)
+        new3 = tl.where(own3, new3 - average[None, :], 0.0)
+        squares = tl.sum(new0 * new0 + new1 * new1 + new2 * new2 + new3 * new3, 0)
+        programs = tl.num_programs(0)
+        target = partial_ptr + g.to(tl.int64) * programs + tl.program_id(0)
         tl.store(target, tl.zeros_like(average) + count, mask=has_map)
         tl.store(target + G * programs, average, mask=has_map)
-        tl.store(target + 2 * G * programs, tl.sum(distance * distance, 0), mask=has_map)
+        tl.store(target + 2 * G * programs, squares, mask=has_map)
 
 
 def forward(
@@ -119,7 +198,7 @@ def forward(
     training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Launch a block: a copy of `x`, then one kernel per layer; in training also the statistics after all but the last.
+    """Launch a block: a copy of `x` and two kernels per layer, in training also the statistics of maps that are read.
 
     Returns:
         The maps `[N, C0 + L*G, T, F]` in the dtype of `x`, channels_last; in training the fp32 mean and biased variance
@@ -153,30 +232,26 @@ def _layer(maps: Tensor, C: int, weight: Tensor, norm: Norm, eps: float, *, mome
     G = weight.shape[0]
     unit = common_unit(C, G, channels)
     GP = 16 if G <= 16 else 32
-    configuration = CONFIGURATIONS[maps.element_size(), GP]
+    configuration = CONFIGURATIONS[maps.element_size()]
     BM = configuration["BM"]
-    width, halo = (F, 0) if F <= BM else (BM, 1)
-    row_tiles, column_tiles = triton.cdiv(N * T, BM // width), triton.cdiv(F, width - 2 * halo)
-    shape = (3, G, row_tiles * column_tiles) if moments else (0,)
-    partial = torch.empty(shape, dtype=torch.float32, device=maps.device)
+    halo = 0 if BM % F == 0 else 1
+    tiles = triton.cdiv(N * T * F, BM - 2 * halo)
+    partial = torch.empty((3, G, tiles) if moments else 0, dtype=torch.float32, device=maps.device)
+    operands = prepare(weight, norm, eps, maps.dtype)
     launch(
         conv_kernel,
-        (row_tiles, column_tiles, triton.cdiv(G, GP)),
+        (tiles, triton.cdiv(G, GP)),
         maps_ptr=maps,  # [N, channels, T, F], channels_last
-        weight_ptr=weight.to(maps.dtype).contiguous(memory_format=torch.channels_last),  # [G, C, 3, 3]
-        bn_weight_ptr=norm.weight,  # [C]
-        bn_bias_ptr=norm.bias,  # [C]
-        mean_ptr=norm.mean,  # [C] or more
-        var_ptr=norm.var,  # [C] or more
-        partial_ptr=partial,  # [3, G, row_tiles * column_tiles], or [0]
-        eps=eps,
-        rows=N * T,
+        weight_ptr=operands.weight,  # [3 * G, K / BLOCK, 1 or 2, BLOCK]
+        affine_ptr=operands.affine,  # [2, K]
+        padding_ptr=operands.padding,  # [K]
+        partial_ptr=partial,  # [3, G, tiles], or [0]
+        pixels=N * T * F,
         T=T,
         F=F,
         C_units=C // unit,
         G_units=G // unit,
         stride_units=channels // unit,
-        width=width,
         halo=halo,
         UNIT=unit,
         GP=GP,
