@@ -1,0 +1,102 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+"""Tiles of pixels, the bordered layout of a gradient, and fast divisions.
+
+A tile is a box of `samples` x `rows` x `columns` pixels. The offsets inside a box are the same for all tiles, so a loop
+over tiles computes a few scalars and no division for a pixel.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import triton
+import triton.language as tl
+
+LONGEST_ROW = 2**15
+"""Largest F of maps whose tiles have more than one row, so that offsets inside a tile fit into 32 bits."""
+
+TILE = ("columns", "rows", "samples", "tiles_f", "tiles_t", "f_multiplier", "f_shift", "t_multiplier", "t_shift")
+"""Arguments of a kernel that describe its tiles: those of `Tiling.arguments`."""
+
+
+class Tiling(NamedTuple):
+    """A partition of maps `[N, C, T, F]` into `tiles` boxes of `samples` x `rows` x `columns` pixels."""
+
+    samples: int
+    rows: int
+    columns: int
+    tiles_t: int
+    tiles_f: int
+    tiles: int
+
+    def arguments(self) -> dict[str, int]:
+        """Return the arguments `TILE` of a kernel."""
+        f_multiplier, f_shift = inverse(self.tiles_f)
+        t_multiplier, t_shift = inverse(self.tiles_t)
+        return {
+            "columns": self.columns,
+            "rows": self.rows,
+            "samples": self.samples,
+            "tiles_f": self.tiles_f,
+            "tiles_t": self.tiles_t,
+            "f_multiplier": f_multiplier,
+            "f_shift": f_shift,
+            "t_multiplier": t_multiplier,
+            "t_shift": t_shift,
+        }
+
+    def positions(self, T: int, F: int) -> int:
+        """Return the number of positions of a bordered gradient that the windows of all tiles reach.
+
+        The positions have 16-byte aligned multiples for every dtype.
+        """
+        samples = triton.cdiv(self.tiles, self.tiles_t * self.tiles_f) * self.samples
+        last = (samples * (T + 1) - T + self.tiles_t * self.rows - 2) * (F + 1) + self.tiles_f * self.columns - 1
+        return triton.cdiv(last + 2 * (F + 2) + 1, 8) * 8
+
+
+@cache
+def tiling(N: int, T: int, F: int, pixels: int) -> Tiling:
+    """Return the partition into the fewest boxes of at most `pixels` pixels."""
+    best = None
+    for columns in range(min(F, pixels), 0, -1):
+        rows = min(pixels // columns, T) if F <= LONGEST_ROW else 1
+        samples = pixels // (columns * rows) if rows == T and columns == F else 1
+        tiles_t, tiles_f = triton.cdiv(T, rows), triton.cdiv(F, columns)
+        box = Tiling(samples, rows, columns, tiles_t, tiles_f, triton.cdiv(N, samples) * tiles_t * tiles_f)
+        if best is None or box.tiles < best.tiles:
+            best = box
+    assert best is not None, "maps have at least one column"
+    return best
+
+
+def inverse(divisor: int) -> tuple[int, int]:
+    """Return the multiplier, as a signed 32-bit number, and the shift with which `quotient` divides."""
+    shift = (divisor - 1).bit_length()
+    return -(-(2 ** (31 + shift)) // divisor) - 2**32, shift
+
+
+@triton.jit
+def quotient(number, multiplier, shift):
+    """Return number // divisor for 0 <= number < 2^31, given the `inverse` of the divisor."""
+    return (tl.umulhi(number.to(tl.uint32) * 2, multiplier.to(tl.uint32)) >> shift.to(tl.uint32)).to(tl.int32)
+
+
+@triton.jit
+def first_pixel(tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift):
+    """Return n, t and f of the first pixel of a tile."""
+    tile_row = quotient(tile, f_multiplier, f_shift)
+    tile_sample = quotient(tile_row, t_multiplier, t_shift)
+    return tile_sample * samples, (tile_row - tile_sample * tiles_t) * rows, (tile - tile_row * tiles_f) * columns
+
+
+@triton.jit
+def pixels_of_tile(columns, rows, samples, BP: tl.constexpr):
+    """Return sample, row and column of BP pixels, counted from the first, and a mask of those inside the box.
+
+    A pixel outside the box has the offsets of the first one, so that its addresses are valid.
+    """
+    i = tl.arange(0, BP)
+    used = i < columns * rows * samples
+    i = tl.where(used, i, 0)
+    row = i // columns
+    return row // rows, row % rows, i % columns, used
