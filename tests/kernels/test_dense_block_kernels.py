@@ -135,7 +135,7 @@ def _quotient_kernel(numbers_ptr, quotients_ptr, multiplier, shift, BLOCK: tl.co
 @pytest.mark.parametrize("divisor", [1, 2, 3, 7, 64, 129, 46341, 2**30 + 1, 2**31 - 1])
 def test_quotient_is_exact(divisor: int, device: str) -> None:
     near = torch.cat([torch.arange(1, 11) * divisor, torch.tensor([1, 2**31 // divisor * divisor, 2**31])])
-    numbers = torch.cat([near - 1, near, near + 1, torch.randint(2**31, (28,))]).clamp(0, 2**31 - 1).to(device)
+    numbers = torch.cat([near - 1, near, near + 1, torch.randint(2**31, (25,))]).clamp(0, 2**31 - 1).to(device)
     quotients = torch.empty(64, dtype=torch.int64, device=device)
     multiplier, shift = tiles.inverse(divisor)
     _quotient_kernel[(1,)](numbers, quotients, multiplier, shift, 64)

@@ -97,7 +97,7 @@ def input_gradient_kernel(
     for step in tl.range(0, groups * STEPS):
         k = step % STEPS * BK + tl.arange(0, BK)
         at_column = k + k // (3 * GROUP) * (F - 2) * GROUP
-        at = dy_ptr + (step // STEPS).to(tl.int64) * (position_units * 8 * GROUP) + at_row[:, None] + at_column[None, :]
+        at = dy_ptr + tl.cast(step // STEPS, tl.int64) * (position_units * 8 * GROUP) + at_row[:, None] + at_column[None, :]
         window = tl.load(at, mask=(k < 9 * GROUP)[None, :], other=0.0)
         weight = tl.load(packed_ptr + step * BK + at_packed)
         if SPLIT:

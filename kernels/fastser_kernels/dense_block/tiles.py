@@ -78,7 +78,7 @@ def inverse(divisor: int) -> tuple[int, int]:
 @triton.jit
 def quotient(number, multiplier, shift):
     """Return number // divisor for 0 <= number < 2^31, given the `inverse` of the divisor."""
-    return (tl.umulhi(number.to(tl.uint32) * 2, multiplier.to(tl.uint32)) >> shift.to(tl.uint32)).to(tl.int32)
+    return (tl.umulhi(tl.cast(number, tl.uint32) * 2, multiplier.to(tl.uint32)) >> shift.to(tl.uint32)).to(tl.int32)
 
 
 @triton.jit

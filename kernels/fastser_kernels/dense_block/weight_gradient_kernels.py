@@ -71,8 +71,8 @@ def conv_backward_kernel(
     pixel = ((sample * T + row) * F + column).to(tl.int64)
     at_maps = (pixel * (maps_f * UNIT))[:, None] + c[None, :]
     at_target = (pixel * (target_f * UNIT))[:, None] + c[None, :]
-    at = sample.to(tl.int64) * source_n + row.to(tl.int64) * source_t + column.to(tl.int64) * source_f
-    at_source = (at * UNIT)[:, None] + c[None, :]
+    offset = sample.to(tl.int64) * source_n + row.to(tl.int64) * source_t + column.to(tl.int64) * source_f
+    at_source = (offset * UNIT)[:, None] + c[None, :]
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=2):
         n, t, f = first_pixel(
             tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift
@@ -84,18 +84,20 @@ def conv_backward_kernel(
         first = ((n * T + t) * F + f).to(tl.int64)
         x = tl.load(maps_ptr + first * (maps_f * UNIT) + at_maps, mask=valid, other=0.0).to(tl.float32)
         centred = x - mean[None, :]
-        z = centred * scale[None, :] + bias[None, :]
-        active = (z > 0) & inside[:, None]
+        # minus infinity outside the maps: no activation, no gradient
+        z = centred * scale[None, :] + (bias[None, :] - tl.where(inside, 0.0, float("inf"))[:, None])
+        h = tl.maximum(z, 0.0)
         if INPUT:
             at = (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t + f.to(tl.int64) * source_f) * UNIT
             gradient = tl.load(source_ptr + at + at_source, mask=valid, other=0.0).to(tl.float32)
-            dz = tl.where(active, dot(window, weight, tl.zeros((BP, BC), tl.float32), PRECISION), 0.0)
+            dz = tl.where(z > 0, dot(window, weight, tl.zeros((BP, BC), tl.float32), PRECISION), 0.0)
             gradient = (gradient + dz * scale[None, :]).to(target_ptr.dtype.element_ty)
             tl.store(target_ptr + first * (target_f * UNIT) + at_target, gradient, mask=valid)
             if SUMS:
                 sum1 += dz
                 sum2 += dz * centred
-        grad = dot(tl.trans(window), tl.where(active, z, 0.0).to(window.dtype), grad, PRECISION)
+            h = tl.where(tl.program_id(0) < 0, dz, h)  # never: it puts h into the registers of dz
+        grad = dot(tl.trans(window), h.to(window.dtype), grad, PRECISION)
     if SUMS:
         target = sums_ptr + (first_program + tl.program_id(0)).to(tl.int64) * 2 * C + c
         tl.store(target, tl.sum(sum1, 0), mask=has_channel)
