@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor, empty, float32
 
 from fastser_kernels.dense_block.forward_kernels import Norm
-from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, pixels_of_tile, tiling
+from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, lies_inside, pixels_of_tile, tiling
 from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.moments_kernels import common_unit
 
@@ -88,7 +88,7 @@ def input_gradient_kernel(
     tile = tl.program_id(0) // blocks
     c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
     n, t, f = first_pixel(tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift)
-    sample, row, column, used = pixels_of_tile(columns, rows, samples, BP)
+    sample, row, column, packed = pixels_of_tile(columns, rows, samples, BP)
 
     dy_ptr += ((n * (T + 1) + t) * (F + 1) + f).to(tl.int64) * GROUP
     at_row = ((sample * (T + 1) + row) * (F + 1) + column) * GROUP
@@ -114,7 +114,7 @@ def input_gradient_kernel(
     rstd = tl.rsqrt(tl.load(var_ptr + c, mask=has_channel, other=1.0).to(tl.float32) + eps)
     scale = tl.load(bn_weight_ptr + c, mask=has_channel, other=0.0).to(tl.float32) * rstd
     bias = tl.load(bn_bias_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
-    inside = used & (sample < N - n) & (row < T - t) & (column < F - f)
+    inside = lies_inside(packed, N - n, T - t, F - f)
     valid = inside[:, None] & has_channel[None, :]
     n, t, f = (n + sample).to(tl.int64), (t + row).to(tl.int64), (f + column).to(tl.int64)
     pixel = (n * T + t) * F + f

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 
-LONGEST_ROW = 2**15
+LONGEST_ROW = 2**12
 """Largest F of maps whose tiles have more than one row, so that offsets inside a tile fit into 32 bits."""
 
 TILE = ("columns", "rows", "samples", "tiles_f", "tiles_t", "f_multiplier", "f_shift", "t_multiplier", "t_shift")
@@ -91,12 +91,28 @@ def first_pixel(tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_
 
 @triton.jit
 def pixels_of_tile(columns, rows, samples, BP: tl.constexpr):
-    """Return sample, row and column of BP pixels, counted from the first, and a mask of those inside the box.
+    """Return sample, row and column of BP pixels of a tile, counted from its first one, and the three in one number.
 
-    A pixel outside the box has the offsets of the first one, so that its addresses are valid.
+    A pixel beyond the box has the place of the first one, so that its addresses are valid. Its packed number lies
+    outside all maps.
     """
     i = tl.arange(0, BP)
     used = i < columns * rows * samples
     i = tl.where(used, i, 0)
     row = i // columns
-    return row // rows, row % rows, i % columns, used
+    column = i % columns
+    sample = row // rows
+    row = row % rows
+    return sample, row, column, tl.where(used, (sample << 20) | (row << 10) | column, 511)
+
+
+@triton.jit
+def lies_inside(packed, samples_left, rows_left, columns_left):
+    """Return whether the pixels of `pixels_of_tile` lie inside maps of which so much is left from the first pixel on.
+
+    Each of the three subtractions borrows from a bit of its own: a comparison of three instructions.
+    """
+    left = (tl.minimum(samples_left, 511) + 511) << 20
+    left += (tl.minimum(rows_left, 511) + 511) << 10
+    left += tl.minimum(columns_left, 511) + 511
+    return ((left - packed) & 0x20080200) == 0x20080200

@@ -14,7 +14,8 @@ import triton.language as tl
 from torch import Tensor, empty, float32
 
 from fastser_kernels.dense_block.forward_kernels import Norm
-from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, pixels_of_tile, tiling
+from fastser_kernels.dense_block.target import multiplying_unit
+from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, lies_inside, pixels_of_tile, tiling
 from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.moments_kernels import common_unit
 
@@ -33,6 +34,12 @@ SIZES = (
 """Arguments without a binary for each divisibility: UNIT tells the divisibility that matters."""
 
 
+@triton.jit
+def pair_sums(x, BP: tl.constexpr, BC: tl.constexpr):
+    """Return the sums of rows r and r + 8 of each 16 rows. Tensor cores put both rows into the registers of a thread."""
+    return tl.sum(tl.reshape(x, (BP // 16, 2, 8, BC)), 1)
+
+
 @triton.jit(do_not_specialize=SIZES)
 def conv_backward_kernel(
     maps_ptr, source_ptr, target_ptr, dy_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr,
@@ -46,7 +53,13 @@ def conv_backward_kernel(
     C_units and the strides count UNITs. The weights are `[G, 3, 3, C]` in memory. A column is a tap and one of the
     GROUP maps from first_map on.
     """
+    MULTIPLIER: tl.constexpr = multiplying_unit()
+    # named stages also move the loads that no product reads; AMD's registers do not hold two tiles
+    STAGES: tl.constexpr = 1 if MULTIPLIER == "wavefront" else 2 if INPUT else None
     C = C_units * UNIT
+    maps_f *= UNIT
+    target_f *= UNIT
+    source_f *= UNIT
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     has_channel = c < C
     mean = tl.load(mean_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
@@ -61,49 +74,60 @@ def conv_backward_kernel(
         at_weight = ((g * 9 + tap) * C)[:, None] + c[None, :]
         in_kernel = (has_column & (g < G))[:, None] & has_channel[None, :]
         weight = tl.load(weight_ptr + at_weight, mask=in_kernel, other=0.0)
-    sum1 = tl.zeros((BP, BC), tl.float32)
-    sum2 = tl.zeros((BP, BC), tl.float32)
-    grad = tl.zeros((COLUMNS, BC), tl.float32)
+        shift = bias - mean * scale
+    if SUMS:
+        sum1 = tl.zeros((BP // 16, 8, BC), tl.float32)
+        sum2 = tl.zeros((BP // 16, 8, BC), tl.float32)
+    grad = tl.zeros((COLUMNS, BC) if MULTIPLIER == "warp group" else (BC, COLUMNS), tl.float32)
 
-    sample, row, column, used = pixels_of_tile(columns, rows, samples, BP)
-    position = (sample * (T + 1) + row) * (F + 1) + column
-    at_window = (position * GROUP)[:, None] + (((2 - tap // 3) * (F + 1) + 2 - tap % 3) * GROUP + j % GROUP)[None, :]
-    pixel = ((sample * T + row) * F + column).to(tl.int64)
-    at_maps = (pixel * (maps_f * UNIT))[:, None] + c[None, :]
-    at_target = (pixel * (target_f * UNIT))[:, None] + c[None, :]
-    offset = sample.to(tl.int64) * source_n + row.to(tl.int64) * source_t + column.to(tl.int64) * source_f
-    at_source = (offset * UNIT)[:, None] + c[None, :]
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=2):
+    sample, row, column, packed = pixels_of_tile(columns, rows, samples, BP)
+    at_column = ((2 - tap // 3) * (F + 1) + 2 - tap % 3) * GROUP + j % GROUP
+    at_window = (((sample * (T + 1) + row) * (F + 1) + column) * GROUP)[:, None] + at_column[None, :]
+    pixel = (sample * T + row) * F + column
+    at_maps = (pixel * maps_f)[:, None] + c[None, :]
+    at_target = (pixel * target_f)[:, None] + c[None, :]
+    at_source = (sample * (source_n * UNIT) + row * (source_t * UNIT) + column * source_f)[:, None] + c[None, :]
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
         n, t, f = first_pixel(
             tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift
         )
-        inside = used & (sample < N - n) & (row < T - t) & (column < F - f)
+        inside = lies_inside(packed, N - n, T - t, F - f)
         valid = inside[:, None] & has_channel[None, :]
-        first = ((n * (T + 1) + t) * (F + 1) + f).to(tl.int64) * GROUP
-        window = tl.load(dy_ptr + first + at_window, mask=has_column[None, :], other=0.0)
-        first = ((n * T + t) * F + f).to(tl.int64)
-        x = tl.load(maps_ptr + first * (maps_f * UNIT) + at_maps, mask=valid, other=0.0).to(tl.float32)
-        centred = x - mean[None, :]
-        # minus infinity outside the maps: no activation, no gradient
-        z = centred * scale[None, :] + (bias[None, :] - tl.where(inside, 0.0, float("inf"))[:, None])
-        h = tl.maximum(z, 0.0)
+        # the row of a tile is a 64-bit number, a place in the row and the tile a 32-bit one: fewer registers
+        dy_row = (n * (T + 1) + t).to(tl.int64) * ((F + 1) * GROUP)
+        window = tl.load(dy_ptr + dy_row + (at_window + f * GROUP), mask=has_column[None, :], other=0.0)
+        maps_row = ((n * T + t) * F).to(tl.int64)
+        x = tl.load(maps_ptr + maps_row * maps_f + (at_maps + f * maps_f), mask=valid, other=0.0).to(tl.float32)
+        limit = tl.where(inside, 0.0, float("inf"))[:, None]
+        if INPUT:  # rounding of 16-bit maps hides that of the folded mean
+            z = x * scale[None, :] + shift[None, :]
+        else:
+            z = (x - mean[None, :]) * scale[None, :] + bias[None, :]
+        h = tl.maximum(z - limit, 0.0).to(window.dtype)
         if INPUT:
-            at = (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t + f.to(tl.int64) * source_f) * UNIT
-            gradient = tl.load(source_ptr + at + at_source, mask=valid, other=0.0).to(tl.float32)
-            dz = tl.where(z > 0, dot(window, weight, tl.zeros((BP, BC), tl.float32), PRECISION), 0.0)
+            source_row = (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t) * UNIT
+            at = source_ptr + source_row + (at_source + f * source_f)
+            gradient = tl.load(at, mask=valid, other=0.0).to(tl.float32)
+            dz = tl.where(z > limit, dot(window, weight, tl.zeros((BP, BC), tl.float32), PRECISION), 0.0)
             gradient = (gradient + dz * scale[None, :]).to(target_ptr.dtype.element_ty)
-            tl.store(target_ptr + first * (target_f * UNIT) + at_target, gradient, mask=valid)
+            tl.store(target_ptr + maps_row * target_f + (at_target + f * target_f), gradient, mask=valid)
             if SUMS:
-                sum1 += dz
-                sum2 += dz * centred
-            h = tl.where(tl.program_id(0) < 0, dz, h)  # never: it puts h into the registers of dz
-        grad = dot(tl.trans(window), h.to(window.dtype), grad, PRECISION)
+                sum1 += pair_sums(dz, BP, BC)
+                sum2 += pair_sums(dz * x, BP, BC)
+        if MULTIPLIER == "warp group":
+            grad = dot(tl.trans(window), h, grad, PRECISION)
+        else:  # a warp copies both operands to its registers, and the window is then loaded ahead as it is
+            grad = dot(tl.trans(h), window, grad, PRECISION)
     if SUMS:
         target = sums_ptr + (first_program + tl.program_id(0)).to(tl.int64) * 2 * C + c
-        tl.store(target, tl.sum(sum1, 0), mask=has_channel)
-        tl.store(target + C, tl.sum(sum2, 0) * rstd, mask=has_channel)
+        total = tl.sum(tl.sum(sum1, 0), 0)
+        tl.store(target, total, mask=has_channel)
+        tl.store(target + C, (tl.sum(tl.sum(sum2, 0), 0) - mean * total) * rstd, mask=has_channel)
     at = (tl.program_id(0).to(tl.int64) * (9 * GROUP) + j) * C
-    tl.store(partial_ptr + at[:, None] + c[None, :], grad, mask=has_column[:, None] & has_channel[None, :])
+    if MULTIPLIER == "warp group":
+        tl.store(partial_ptr + at[:, None] + c[None, :], grad, mask=has_column[:, None] & has_channel[None, :])
+    else:
+        tl.store(partial_ptr + at[None, :] + c[:, None], grad, mask=has_column[None, :] & has_channel[:, None])
 
 
 @triton.jit(
