@@ -103,7 +103,7 @@ def conv_backward_kernel(
             z = x * scale[None, :] + shift[None, :]
         else:
             z = (x - mean[None, :]) * scale[None, :] + bias[None, :]
-        h = tl.maximum(z - limit, 0.0).to(window.dtype)
+        h = tl.maximum(z - limit, 0.0)
         if INPUT:
             source_row = (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t) * UNIT
             at = source_ptr + source_row + (at_source + f * source_f)
@@ -115,9 +115,9 @@ def conv_backward_kernel(
                 sum1 += pair_sums(dz, BP, BC)
                 sum2 += pair_sums(dz * x, BP, BC)
         if MULTIPLIER == "warp group":
-            grad = dot(tl.trans(window), h, grad, PRECISION)
+            grad = dot(tl.trans(window), h.to(window.dtype), grad, PRECISION)
         else:  # a warp copies both operands to its registers, and the window is then loaded ahead as it is
-            grad = dot(tl.trans(h), window, grad, PRECISION)
+            grad = dot(tl.trans(h.to(window.dtype)), window, grad, PRECISION)
     if SUMS:
         target = sums_ptr + (first_program + tl.program_id(0)).to(tl.int64) * 2 * C + c
         total = tl.sum(tl.sum(sum1, 0), 0)
