@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32
 
+from fastser_kernels.dense_block.conversions import as_fp32, split_tf32
 from fastser_kernels.dense_block.forward_kernels import Norm
 from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, lies_inside, pixels_of_tile, tiling
 from fastser_kernels.launch import dot, fp32_precision, launch
@@ -31,13 +32,6 @@ SIZES = (
     "N", "T", "F", "C_units", "maps_f", "source_n", "source_t", "source_f", "target_f", "groups", "position_units", *TILE,
 )  # fmt: skip
 """Arguments without a binary for each divisibility: UNIT tells the divisibility that matters."""
-
-
-@triton.jit
-def split(x):
-    """Return x as the sum of two numbers that tf32 holds; the second one is cut at 11 bits by the product."""
-    high = (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-    return high, x - high
 
 
 @triton.jit(do_not_specialize=("G", "C", "weight_g", "weight_c", "weight_t", "weight_f", "groups"))
@@ -61,7 +55,7 @@ def pack_kernel(
     to = c.to(tl.int64)[:, None] * (groups * DEPTH) + k[None, :]
     written = (k < groups * DEPTH)[None, :]
     if SPLIT:
-        high, low = split(weight.to(tl.float32))
+        high, low = split_tf32(weight.to(tl.float32))
         tl.store(packed_ptr + to, high, mask=written)
         tl.store(low_ptr + to, low, mask=written)
     else:
@@ -72,7 +66,8 @@ def pack_kernel(
 def input_gradient_kernel(
     maps_ptr, source_ptr, target_ptr, dy_ptr, packed_ptr, low_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr,
     sums_ptr, eps, N, T, F, C_units, maps_f, source_n, source_t, source_f, target_f, groups, position_units,
-    columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift,
+    columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift, row_multiplier, row_shift,
+    f_multiplier, f_shift, t_multiplier, t_shift,
     UNIT: tl.constexpr, GROUP: tl.constexpr, DEPTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr,
     SUMS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -88,13 +83,16 @@ def input_gradient_kernel(
     tile = tl.program_id(0) // blocks
     c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
     n, t, f = first_pixel(tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift)
-    sample, row, column, packed = pixels_of_tile(columns, rows, samples, BP)
+    sample, row, column, packed = pixels_of_tile(
+        columns, rows, samples, column_multiplier, column_shift, row_multiplier, row_shift, BP
+    )
 
     dy_ptr += ((n * (T + 1) + t) * (F + 1) + f).to(tl.int64) * GROUP
     at_row = ((sample * (T + 1) + row) * (F + 1) + column) * GROUP
     at_packed = c.to(tl.int64)[None, :] * (groups * DEPTH) + tl.arange(0, BK)[:, None]
     dh = tl.zeros((BP, BC), tl.float32)
-    for step in tl.range(0, groups * STEPS):
+    steps = tl.maximum(groups * STEPS, 1)  # with a way past the loop, ptxas would serialise the products (C7515)
+    for step in tl.range(0, steps):
         k = step % STEPS * BK + tl.arange(0, BK)
         at_column = k + k // (3 * GROUP) * (F - 2) * GROUP
         at = dy_ptr + tl.cast(step // STEPS, tl.int64) * (position_units * 8 * GROUP) + at_row[:, None] + at_column[None, :]
@@ -102,7 +100,7 @@ def input_gradient_kernel(
         weight = tl.load(packed_ptr + step * BK + at_packed)
         if SPLIT:
             low_weight = tl.load(low_ptr + step * BK + at_packed)
-            high, low = split(window)
+            high, low = split_tf32(window)
             dh = dot(low, weight, dh, "tf32")
             dh = dot(high, low_weight, dh, "tf32")
             dh = dot(high, weight, dh, "tf32")
@@ -118,9 +116,9 @@ def input_gradient_kernel(
     valid = inside[:, None] & has_channel[None, :]
     n, t, f = (n + sample).to(tl.int64), (t + row).to(tl.int64), (f + column).to(tl.int64)
     pixel = (n * T + t) * F + f
-    x = tl.load(maps_ptr + (pixel * (maps_f * UNIT))[:, None] + c[None, :], mask=valid, other=0.0).to(tl.float32)
+    x = as_fp32(tl.load(maps_ptr + (pixel * (maps_f * UNIT))[:, None] + c[None, :], mask=valid, other=0.0))
     at = (n * source_n + t * source_t + f * source_f) * UNIT
-    gradient = tl.load(source_ptr + at[:, None] + c[None, :], mask=valid, other=0.0).to(tl.float32)
+    gradient = as_fp32(tl.load(source_ptr + at[:, None] + c[None, :], mask=valid, other=0.0))
     centred = x - mean[None, :]
     dz = tl.where((centred * scale[None, :] + bias[None, :] > 0) & inside[:, None], dh, 0.0)
     gradient = (gradient + dz * scale[None, :]).to(target_ptr.dtype.element_ty)

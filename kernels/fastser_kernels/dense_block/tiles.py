@@ -14,7 +14,10 @@ import triton.language as tl
 LONGEST_ROW = 2**12
 """Largest F of maps whose tiles have more than one row, so that offsets inside a tile fit into 32 bits."""
 
-TILE = ("columns", "rows", "samples", "tiles_f", "tiles_t", "f_multiplier", "f_shift", "t_multiplier", "t_shift")
+TILE = (
+    "columns", "rows", "samples", "tiles_f", "tiles_t", "column_multiplier", "column_shift", "row_multiplier",
+    "row_shift", "f_multiplier", "f_shift", "t_multiplier", "t_shift",
+)  # fmt: skip
 """Arguments of a kernel that describe its tiles: those of `Tiling.arguments`."""
 
 
@@ -30,19 +33,12 @@ class Tiling(NamedTuple):
 
     def arguments(self) -> dict[str, int]:
         """Return the arguments `TILE` of a kernel."""
-        f_multiplier, f_shift = inverse(self.tiles_f)
-        t_multiplier, t_shift = inverse(self.tiles_t)
-        return {
-            "columns": self.columns,
-            "rows": self.rows,
-            "samples": self.samples,
-            "tiles_f": self.tiles_f,
-            "tiles_t": self.tiles_t,
-            "f_multiplier": f_multiplier,
-            "f_shift": f_shift,
-            "t_multiplier": t_multiplier,
-            "t_shift": t_shift,
-        }
+        numbers = {"columns": self.columns, "rows": self.rows, "samples": self.samples}
+        numbers |= {"tiles_f": self.tiles_f, "tiles_t": self.tiles_t}
+        divisors = {"column": self.columns, "row": self.rows, "f": self.tiles_f, "t": self.tiles_t}
+        for name, divisor in divisors.items():
+            numbers[f"{name}_multiplier"], numbers[f"{name}_shift"] = inverse(divisor)
+        return numbers
 
     def positions(self, T: int, F: int) -> int:
         """Return the number of positions of a bordered gradient that the windows of all tiles reach.
@@ -90,7 +86,9 @@ def first_pixel(tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_
 
 
 @triton.jit
-def pixels_of_tile(columns, rows, samples, BP: tl.constexpr):
+def pixels_of_tile(
+    columns, rows, samples, column_multiplier, column_shift, row_multiplier, row_shift, BP: tl.constexpr
+):
     """Return sample, row and column of BP pixels of a tile, counted from its first one, and the three in one number.
 
     A pixel beyond the box has the place of the first one, so that its addresses are valid. Its packed number lies
@@ -99,10 +97,10 @@ def pixels_of_tile(columns, rows, samples, BP: tl.constexpr):
     i = tl.arange(0, BP)
     used = i < columns * rows * samples
     i = tl.where(used, i, 0)
-    row = i // columns
-    column = i % columns
-    sample = row // rows
-    row = row % rows
+    row = quotient(i, column_multiplier, column_shift)
+    column = i - row * columns
+    sample = quotient(row, row_multiplier, row_shift)
+    row -= sample * rows
     return sample, row, column, tl.where(used, (sample << 20) | (row << 10) | column, 511)
 
 

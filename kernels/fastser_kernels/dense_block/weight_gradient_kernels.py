@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32
 
+from fastser_kernels.dense_block.conversions import as_fp32
 from fastser_kernels.dense_block.forward_kernels import Norm
 from fastser_kernels.dense_block.target import multiplying_unit
 from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, lies_inside, pixels_of_tile, tiling
@@ -44,7 +45,8 @@ def pair_sums(x, BP: tl.constexpr, BC: tl.constexpr):
 def conv_backward_kernel(
     maps_ptr, source_ptr, target_ptr, dy_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr,
     sums_ptr, partial_ptr, eps, tiles, N, T, F, C_units, G, maps_f, source_n, source_t, source_f, target_f,
-    first_map, first_program, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift,
+    first_map, first_program, columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift, row_multiplier, row_shift,
+    f_multiplier, f_shift, t_multiplier, t_shift,
     UNIT: tl.constexpr, GROUP: tl.constexpr, COLUMNS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     INPUT: tl.constexpr, SUMS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -80,7 +82,9 @@ def conv_backward_kernel(
         sum2 = tl.zeros((BP // 16, 8, BC), tl.float32)
     grad = tl.zeros((COLUMNS, BC) if MULTIPLIER == "warp group" else (BC, COLUMNS), tl.float32)
 
-    sample, row, column, packed = pixels_of_tile(columns, rows, samples, BP)
+    sample, row, column, packed = pixels_of_tile(
+        columns, rows, samples, column_multiplier, column_shift, row_multiplier, row_shift, BP
+    )
     at_column = ((2 - tap // 3) * (F + 1) + 2 - tap % 3) * GROUP + j % GROUP
     at_window = (((sample * (T + 1) + row) * (F + 1) + column) * GROUP)[:, None] + at_column[None, :]
     pixel = (sample * T + row) * F + column
@@ -97,7 +101,7 @@ def conv_backward_kernel(
         dy_row = (n * (T + 1) + t).to(tl.int64) * ((F + 1) * GROUP)
         window = tl.load(dy_ptr + dy_row + (at_window + f * GROUP), mask=has_column[None, :], other=0.0)
         maps_row = ((n * T + t) * F).to(tl.int64)
-        x = tl.load(maps_ptr + maps_row * maps_f + (at_maps + f * maps_f), mask=valid, other=0.0).to(tl.float32)
+        x = as_fp32(tl.load(maps_ptr + maps_row * maps_f + (at_maps + f * maps_f), mask=valid, other=0.0))
         limit = tl.where(inside, 0.0, float("inf"))[:, None]
         if INPUT:  # rounding of 16-bit maps hides that of the folded mean
             z = x * scale[None, :] + shift[None, :]
@@ -107,7 +111,7 @@ def conv_backward_kernel(
         if INPUT:
             source_row = (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t) * UNIT
             at = source_ptr + source_row + (at_source + f * source_f)
-            gradient = tl.load(at, mask=valid, other=0.0).to(tl.float32)
+            gradient = as_fp32(tl.load(at, mask=valid, other=0.0))
             dz = tl.where(z > limit, dot(window, weight, tl.zeros((BP, BC), tl.float32), PRECISION), 0.0)
             gradient = (gradient + dz * scale[None, :]).to(target_ptr.dtype.element_ty)
             tl.store(target_ptr + maps_row * target_f + (at_target + f * target_f), gradient, mask=valid)
