@@ -16,7 +16,16 @@ from torch import Tensor, empty, float32
 
 from fastser_kernels.dense_block.conversions import as_fp32, split_tf32
 from fastser_kernels.dense_block.forward_kernels import Norm
-from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, lies_inside, pixels_of_tile, tiling
+from fastser_kernels.dense_block.tiles import (
+    TILE,
+    Tiling,
+    first_pixel,
+    inverse,
+    lies_inside,
+    pixels_of_tile,
+    quotient,
+    tiling,
+)
 from fastser_kernels.launch import dot, fp32_precision, launch
 from fastser_kernels.moments_kernels import common_unit
 
@@ -29,19 +38,22 @@ CONFIGURATIONS = {
 PACKED = {"BK": 64, "BC": 16}
 
 SIZES = (
-    "N", "T", "F", "C_units", "maps_f", "source_n", "source_t", "source_f", "target_f", "groups", "position_units", *TILE,
+    "N", "T", "F", "C_units", "maps_f", "source_n", "source_t", "source_f", "target_f", "groups", "position_units",
+    "blocks", "block_multiplier", "block_shift", *TILE,
 )  # fmt: skip
 """Arguments without a binary for each divisibility: UNIT tells the divisibility that matters."""
 
 
-@triton.jit(do_not_specialize=("G", "C", "weight_g", "weight_c", "weight_t", "weight_f", "groups"))
+@triton.jit(do_not_specialize=("G", "C", "channels", "weight_g", "weight_c", "weight_t", "weight_f", "groups"))
 def pack_kernel(
-    weight_ptr, packed_ptr, low_ptr, G, C, weight_g, weight_c, weight_t, weight_f, groups,
+    weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr, packed_ptr, low_ptr, vectors_ptr, eps,
+    G, C, channels, weight_g, weight_c, weight_t, weight_f, groups,
     GROUP: tl.constexpr, DEPTH: tl.constexpr, SPLIT: tl.constexpr, BK: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Write the kernel as `[channels, groups * DEPTH]`, or with SPLIT the two parts of its values.
 
-    For each group of GROUP maps, there are 9 * GROUP columns, and zeros up to DEPTH.
+    For each group of GROUP maps, there are 9 * GROUP columns, and zeros up to DEPTH. The first program of a channel
+    also writes its mean, inverse standard deviation, scale and bias, `[4, channels]`. Channels from C on get zeros.
     """
     k = tl.program_id(0) * BK + tl.arange(0, BK)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
@@ -60,28 +72,37 @@ def pack_kernel(
         tl.store(low_ptr + to, low, mask=written)
     else:
         tl.store(packed_ptr + to, weight.to(packed_ptr.dtype.element_ty), mask=written)
+    if tl.program_id(0) == 0:
+        mean = tl.load(mean_ptr + c, mask=c < C, other=0.0).to(tl.float32)
+        rstd = tl.rsqrt(tl.load(var_ptr + c, mask=c < C, other=1.0).to(tl.float32) + eps)
+        scale = tl.load(bn_weight_ptr + c, mask=c < C, other=0.0).to(tl.float32) * rstd
+        tl.store(vectors_ptr + c, mean)
+        tl.store(vectors_ptr + channels + c, rstd)
+        tl.store(vectors_ptr + 2 * channels + c, scale)
+        tl.store(vectors_ptr + 3 * channels + c, tl.load(bn_bias_ptr + c, mask=c < C, other=0.0).to(tl.float32))
 
 
 @triton.jit(do_not_specialize=SIZES)
 def input_gradient_kernel(
-    maps_ptr, source_ptr, target_ptr, dy_ptr, packed_ptr, low_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr,
-    sums_ptr, eps, N, T, F, C_units, maps_f, source_n, source_t, source_f, target_f, groups, position_units,
-    columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift, row_multiplier, row_shift,
-    f_multiplier, f_shift, t_multiplier, t_shift,
+    maps_ptr, source_ptr, target_ptr, dy_ptr, packed_ptr, low_ptr, vectors_ptr, sums_ptr, N, T, F, C_units, maps_f, source_n, source_t, source_f, target_f, groups, position_units,
+    blocks, block_multiplier, block_shift, columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift,
+    row_multiplier, row_shift, f_multiplier, f_shift, t_multiplier, t_shift,
     UNIT: tl.constexpr, GROUP: tl.constexpr, DEPTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr,
     SUMS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add the gradient of BC channels of BP pixels to D, and write its sums.
 
-    C_units and the strides count UNITs, position_units counts 8 positions. `packed` and `low` are the halves of the
-    kernel that `pack_kernel` wrote.
+    C_units and the strides count UNITs, position_units counts 8 positions. `packed`, `low` and `vectors` are what
+    `pack_kernel` wrote.
     """
     SPLIT: tl.constexpr = dy_ptr.dtype.element_ty == tl.float32 and PRECISION == "tf32x3"
     STEPS: tl.constexpr = DEPTH // BK
     C = C_units * UNIT
-    blocks = tl.cdiv(C, BC)
-    tile = tl.program_id(0) // blocks
-    c = tl.program_id(0) % blocks * BC + tl.arange(0, BC)
+    maps_f *= UNIT
+    target_f *= UNIT
+    source_f *= UNIT
+    tile = quotient(tl.program_id(0), block_multiplier, block_shift)
+    c = (tl.program_id(0) - tile * blocks) * BC + tl.arange(0, BC)
     n, t, f = first_pixel(tile, columns, rows, samples, tiles_f, tiles_t, f_multiplier, f_shift, t_multiplier, t_shift)
     sample, row, column, packed = pixels_of_tile(
         columns, rows, samples, column_multiplier, column_shift, row_multiplier, row_shift, BP
@@ -107,26 +128,29 @@ def input_gradient_kernel(
         else:
             dh = dot(window, weight, dh, PRECISION)
 
+    vectors_ptr += c
+    channels = blocks * BC
+    mean = tl.load(vectors_ptr)
+    scale = tl.load(vectors_ptr + 2 * channels)
+    bias = tl.load(vectors_ptr + 3 * channels)
     has_channel = c < C
-    mean = tl.load(mean_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
-    rstd = tl.rsqrt(tl.load(var_ptr + c, mask=has_channel, other=1.0).to(tl.float32) + eps)
-    scale = tl.load(bn_weight_ptr + c, mask=has_channel, other=0.0).to(tl.float32) * rstd
-    bias = tl.load(bn_bias_ptr + c, mask=has_channel, other=0.0).to(tl.float32)
     inside = lies_inside(packed, N - n, T - t, F - f)
     valid = inside[:, None] & has_channel[None, :]
-    n, t, f = (n + sample).to(tl.int64), (t + row).to(tl.int64), (f + column).to(tl.int64)
-    pixel = (n * T + t) * F + f
-    x = as_fp32(tl.load(maps_ptr + (pixel * (maps_f * UNIT))[:, None] + c[None, :], mask=valid, other=0.0))
-    at = (n * source_n + t * source_t + f * source_f) * UNIT
-    gradient = as_fp32(tl.load(source_ptr + at[:, None] + c[None, :], mask=valid, other=0.0))
+    pixel = (sample * T + row) * F + column + f
+    first = ((n * T + t) * F).to(tl.int64)
+    x = as_fp32(tl.load(maps_ptr + first * maps_f + ((pixel * maps_f)[:, None] + c[None, :]), mask=valid, other=0.0))
+    at = sample * (source_n * UNIT) + row * (source_t * UNIT) + (column + f) * source_f
+    source_ptr += (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t) * UNIT
+    gradient = as_fp32(tl.load(source_ptr + (at[:, None] + c[None, :]), mask=valid, other=0.0))
     centred = x - mean[None, :]
-    dz = tl.where((centred * scale[None, :] + bias[None, :] > 0) & inside[:, None], dh, 0.0)
+    z = centred * scale[None, :] + bias[None, :]
+    dz = tl.where(z > tl.where(inside, 0.0, float("inf"))[:, None], dh, 0.0)
     gradient = (gradient + dz * scale[None, :]).to(target_ptr.dtype.element_ty)
-    tl.store(target_ptr + (pixel * (target_f * UNIT))[:, None] + c[None, :], gradient, mask=valid)
+    tl.store(target_ptr + first * target_f + ((pixel * target_f)[:, None] + c[None, :]), gradient, mask=valid)
     if SUMS:
         target = sums_ptr + tile.to(tl.int64) * 2 * C + c
         tl.store(target, tl.sum(dz, 0), mask=has_channel)
-        tl.store(target + C, tl.sum(dz * centred, 0) * rstd, mask=has_channel)
+        tl.store(target + C, tl.sum(dz * centred, 0) * tl.load(vectors_ptr + channels), mask=has_channel)
 
 
 def input_tiling(maps: Tensor) -> Tiling:
@@ -135,20 +159,30 @@ def input_tiling(maps: Tensor) -> Tiling:
     return tiling(N, T, F, CONFIGURATIONS[maps.element_size()]["BP"])
 
 
-def _pack(weight: Tensor, like: Tensor, groups: int, group: int, depth: int, channels: int) -> Tensor:
-    """Return the kernel `[G, C, 3, 3]` as `[parts, channels, groups * depth]` in the dtype of `like`."""
+def _pack(
+    weight: Tensor, norm: Norm, eps: float, like: Tensor, groups: int, group: int, depth: int, channels: int
+) -> tuple[Tensor, Tensor]:
+    """Return the kernel as `[parts, channels, groups * depth]` in the dtype of `like`, and four vectors of BN."""
     G, C = weight.shape[:2]
     split_in_two = like.dtype == float32 and fp32_precision() == "tf32x3"
     packed = empty(1 + split_in_two, channels, groups * depth, dtype=like.dtype, device=like.device)
+    vectors = empty(4, channels, dtype=float32, device=like.device)
     weight_g, weight_c, weight_t, weight_f = weight.stride()
     launch(
         pack_kernel,
         (triton.cdiv(groups * depth, PACKED["BK"]), channels // PACKED["BC"]),
         weight_ptr=weight,  # [G, C, 3, 3]
+        bn_weight_ptr=norm.weight,  # [C]
+        bn_bias_ptr=norm.bias,  # [C]
+        mean_ptr=norm.mean,  # [C] or more
+        var_ptr=norm.var,  # [C] or more
         packed_ptr=packed[0],  # [channels, groups * depth]
         low_ptr=packed[-1],  # [channels, groups * depth]
+        vectors_ptr=vectors,  # [4, channels]
+        eps=eps,
         G=G,
         C=C,
+        channels=channels,
         weight_g=weight_g,
         weight_c=weight_c,
         weight_t=weight_t,
@@ -159,7 +193,7 @@ def _pack(weight: Tensor, like: Tensor, groups: int, group: int, depth: int, cha
         SPLIT=split_in_two,
         **PACKED,
     )
-    return packed
+    return packed, vectors
 
 
 def add_input_gradient(
@@ -180,7 +214,8 @@ def add_input_gradient(
     configuration = CONFIGURATIONS[maps.element_size()]
     blocks = triton.cdiv(C, configuration["BC"])
     depth = triton.cdiv(9 * group, configuration["BK"]) * configuration["BK"]
-    packed = _pack(weight, maps, groups, group, depth, blocks * configuration["BC"])
+    packed, vectors = _pack(weight, norm, eps, maps, groups, group, depth, blocks * configuration["BC"])
+    block_multiplier, block_shift = inverse(blocks)
     box = input_tiling(maps)
     source_n, _, source_t, source_f = source.stride()
     unit = common_unit(C, group, channels, target.shape[1], source_n, source_t, source_f)
@@ -194,12 +229,8 @@ def add_input_gradient(
         dy_ptr=dy,  # [groups, positions, group]
         packed_ptr=packed[0],  # [blocks * BC, groups * DEPTH]
         low_ptr=packed[-1],  # [blocks * BC, groups * DEPTH]
-        bn_weight_ptr=norm.weight,  # [C]
-        bn_bias_ptr=norm.bias,  # [C]
-        mean_ptr=norm.mean,  # [C] or more
-        var_ptr=norm.var,  # [C] or more
+        vectors_ptr=vectors,  # [4, blocks * BC]
         sums_ptr=result,  # [tiles, 2, C], or [0]
-        eps=eps,
         N=N,
         T=T,
         F=F,
@@ -211,6 +242,9 @@ def add_input_gradient(
         target_f=target.shape[1] // unit,
         groups=groups,
         position_units=positions // 8,
+        blocks=blocks,
+        block_multiplier=block_multiplier,
+        block_shift=block_shift,
         **box.arguments(),
         UNIT=unit,
         GROUP=group,
