@@ -142,6 +142,7 @@ def input_gradient_kernel(
     at = sample * (source_n * UNIT) + row * (source_t * UNIT) + (column + f) * source_f
     source_ptr += (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t) * UNIT
     gradient = as_fp32(tl.load(source_ptr + (at[:, None] + c[None, :]), mask=valid, other=0.0))
+    x = tl.where(tl.program_id(0) < 0, dh, x)  # never: it moves x to the registers of dh, and not a mask of bytes
     centred = x - mean[None, :]
     z = centred * scale[None, :] + bias[None, :]
     dz = tl.where(z > tl.where(inside, 0.0, float("inf"))[:, None], dh, 0.0)
