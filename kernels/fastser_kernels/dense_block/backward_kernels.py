@@ -54,7 +54,7 @@ def backward(
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Launch the backward pass of a block: the kernels of every layer and, in training, one more for the gradient of x.
 
-    A `grad_maps` whose channels are not adjacent in memory is copied first.
+    A `grad_maps` whose channels are not adjacent in memory, or whose rows are too far apart, is copied first.
 
     Returns:
         The gradient of x `[N, C0, T, F]`, channels_last, and those of bn_weight, bn_bias and conv_weight in their
@@ -66,7 +66,7 @@ def backward(
     N, channels, T, F = maps.shape
     G, C0 = conv_weight[0].shape[:2]
     maps = maps.contiguous(memory_format=torch.channels_last)
-    if grad_maps.stride(1) == 1:
+    if _readable(grad_maps):
         d = _empty_maps(maps, channels - G)
     else:
         d = _empty_maps(maps, channels)
@@ -100,6 +100,14 @@ def backward(
     return grad_x, grad_weight, grad_bias, grad_conv
 
 
+def _readable(maps: Tensor) -> bool:
+    """Return whether the kernels can read maps of these strides."""
+    stride_n, stride_c, stride_t, stride_f = maps.stride()
+    boxes = input_tiling(maps), weight_tiling(maps)
+    reach = max(box.reach(maps.shape[3], stride_n, stride_t, stride_f) for box in boxes) + maps.shape[1]
+    return stride_c == 1 and reach < 2**31
+
+
 def _empty_maps(like: Tensor, channels: int) -> Tensor:
     N, _, T, F = like.shape
     return torch.empty(N, T, F, channels, dtype=like.dtype, device=like.device).permute(0, 3, 1, 2)
@@ -111,7 +119,7 @@ def _empty_gradient(maps: Tensor, G: int) -> Tensor:
     group = triton.cdiv(G, triton.cdiv(G, MAX_MAPS))
     if G % 8 == 0:
         group = triton.cdiv(group, 8) * 8
-    positions = max(tiles.positions(T, F) for tiles in (input_tiling(maps), weight_tiling(maps)))
+    positions = max(box.positions(T, F) for box in (input_tiling(maps), weight_tiling(maps)))
     return torch.empty(triton.cdiv(G, group), positions, group, dtype=maps.dtype, device=maps.device)
 
 

@@ -84,7 +84,8 @@ def pack_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def input_gradient_kernel(
-    maps_ptr, source_ptr, target_ptr, dy_ptr, packed_ptr, low_ptr, vectors_ptr, sums_ptr, N, T, F, C_units, maps_f, source_n, source_t, source_f, target_f, groups, position_units,
+    maps_ptr, source_ptr, target_ptr, dy_ptr, packed_ptr, low_ptr, vectors_ptr, sums_ptr,
+    N, T, F, C_units, maps_f, source_n, source_t, source_f, target_f, groups, position_units,
     blocks, block_multiplier, block_shift, columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift,
     row_multiplier, row_shift, f_multiplier, f_shift, t_multiplier, t_shift,
     UNIT: tl.constexpr, GROUP: tl.constexpr, DEPTH: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BK: tl.constexpr,
@@ -116,7 +117,12 @@ def input_gradient_kernel(
     for step in tl.range(0, steps):
         k = step % STEPS * BK + tl.arange(0, BK)
         at_column = k + k // (3 * GROUP) * (F - 2) * GROUP
-        at = dy_ptr + tl.cast(step // STEPS, tl.int64) * (position_units * 8 * GROUP) + at_row[:, None] + at_column[None, :]
+        at = (
+            dy_ptr
+            + tl.cast(step // STEPS, tl.int64) * (position_units * 8 * GROUP)
+            + at_row[:, None]
+            + at_column[None, :]
+        )
         window = tl.load(at, mask=(k < 9 * GROUP)[None, :], other=0.0)
         weight = tl.load(packed_ptr + step * BK + at_packed)
         if SPLIT:
@@ -208,7 +214,7 @@ def add_input_gradient(
     *,
     sums: bool,
 ) -> Tensor:
-    """Write `source` and the gradient of a layer into `target`; return the sums `[P, 2, C]`, or `[0]` without `sums`."""
+    """Write the sum of `source` and a layer's gradient into `target`; return the sums `[P, 2, C]`, or `[0]`."""
     N, channels, T, F = maps.shape
     C = weight.shape[1]
     groups, positions, group = dy.shape

@@ -23,5 +23,5 @@ def multiplying_unit():
     """Return "warp group", "warp" or, on AMD, "wavefront" as a constant of the compilation."""
     if INTERPRETED:
         return "warp"
-    else:
+    else:  # noqa: RET505 - a branch that is not compiled
         return _unit()

@@ -2,7 +2,8 @@
 """Tiles of pixels, the bordered layout of a gradient, and fast divisions.
 
 A tile is a box of `samples` x `rows` x `columns` pixels. The offsets inside a box are the same for all tiles, so a loop
-over tiles computes a few scalars and no division for a pixel.
+over tiles computes a few scalars and no division for a pixel. Kernels add them as 32-bit numbers to the 64-bit place of
+the first row.
 """
 
 from functools import cache
@@ -43,11 +44,15 @@ class Tiling(NamedTuple):
     def positions(self, T: int, F: int) -> int:
         """Return the number of positions of a bordered gradient that the windows of all tiles reach.
 
-        The positions have 16-byte aligned multiples for every dtype.
+        It is a multiple of eight, so that groups of maps behind one another are aligned to 16 bytes.
         """
-        samples = triton.cdiv(self.tiles, self.tiles_t * self.tiles_f) * self.samples
+        samples = self.tiles // (self.tiles_t * self.tiles_f) * self.samples
         last = (samples * (T + 1) - T + self.tiles_t * self.rows - 2) * (F + 1) + self.tiles_f * self.columns - 1
-        return triton.cdiv(last + 2 * (F + 2) + 1, 8) * 8
+        return -(-(last + 2 * (F + 2) + 1) // 8) * 8
+
+    def reach(self, F: int, stride_n: int, stride_t: int, stride_f: int) -> int:
+        """Return the largest distance of a value from the first one of the first row of its tile, without channels."""
+        return (self.samples - 1) * stride_n + (self.rows - 1) * stride_t + (F - 1) * stride_f
 
 
 @cache

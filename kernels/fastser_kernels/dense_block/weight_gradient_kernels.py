@@ -22,7 +22,7 @@ from fastser_kernels.moments_kernels import common_unit
 
 CONFIGURATIONS = {
     2: {"BP": 64, "BC": 64, "num_warps": 8, "num_stages": 2},
-    4: {"BP": 16, "BC": 32, "num_warps": 8, "num_stages": 2},
+    4: {"BP": 32, "BC": 32, "num_warps": 8, "num_stages": 2},
 }
 """Configurations of `conv_backward_kernel` by bytes of an element."""
 
@@ -37,7 +37,7 @@ SIZES = (
 
 @triton.jit
 def pair_sums(x, BP: tl.constexpr, BC: tl.constexpr):
-    """Return the sums of rows r and r + 8 of each 16 rows. Tensor cores put both rows into the registers of a thread."""
+    """Return the sums of rows r and r + 8 of each 16 rows, which tensor cores put into the registers of one thread."""
     return tl.sum(tl.reshape(x, (BP // 16, 2, 8, BC)), 1)
 
 
@@ -45,8 +45,8 @@ def pair_sums(x, BP: tl.constexpr, BC: tl.constexpr):
 def conv_backward_kernel(
     maps_ptr, source_ptr, target_ptr, dy_ptr, weight_ptr, bn_weight_ptr, bn_bias_ptr, mean_ptr, var_ptr,
     sums_ptr, partial_ptr, eps, tiles, N, T, F, C_units, G, maps_f, source_n, source_t, source_f, target_f,
-    first_map, first_program, columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift, row_multiplier, row_shift,
-    f_multiplier, f_shift, t_multiplier, t_shift,
+    first_map, first_program, columns, rows, samples, tiles_f, tiles_t, column_multiplier, column_shift,
+    row_multiplier, row_shift, f_multiplier, f_shift, t_multiplier, t_shift,
     UNIT: tl.constexpr, GROUP: tl.constexpr, COLUMNS: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
     INPUT: tl.constexpr, SUMS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -103,10 +103,11 @@ def conv_backward_kernel(
         maps_row = ((n * T + t) * F).to(tl.int64)
         x = as_fp32(tl.load(maps_ptr + maps_row * maps_f + (at_maps + f * maps_f), mask=valid, other=0.0))
         limit = tl.where(inside, 0.0, float("inf"))[:, None]
-        if INPUT:  # rounding of 16-bit maps hides that of the folded mean
-            z = x * scale[None, :] + shift[None, :]
+        if INPUT:
+            z = x * scale[None, :] + shift[None, :]  # the rounding of 16-bit maps hides that of the folded mean
         else:
-            z = (x - mean[None, :]) * scale[None, :] + bias[None, :]
+            centred = x - mean[None, :]
+            z = centred * scale[None, :] + bias[None, :]
         h = tl.maximum(z - limit, 0.0)
         if INPUT:
             source_row = (n.to(tl.int64) * source_n + t.to(tl.int64) * source_t) * UNIT
