@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 pytest.importorskip("triton", reason="Triton is not installed")
+import triton
+import triton.language as tl
 from fastser_kernels import moments_kernels
-from fastser_kernels.dense_block import backward_kernels, forward_kernels, operand_kernels
+from fastser_kernels.dense_block import backward_kernels, forward_kernels, operand_kernels, tiles
 
 EPS = 1e-5
 pytestmark = pytest.mark.kernel
@@ -43,35 +45,113 @@ def _norm_and_kernel(lists: list[list[Tensor]]) -> tuple[forward_kernels.Norm, T
     return forward_kernels.Norm(weight, bias, mean, var), kernel
 
 
+TOLERANCES = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+"""Largest relative error of a gradient: that of the rounded activation."""
+
+
 @pytest.mark.parametrize(
     ("shape", "growth_rate", "layers"),
     [
-        ((1, 3, 2, 130), 2, 2),
+        ((1, 3, 1, 130), 2, 2),
         ((5, 3, 8, 8), 2, 1),
-        ((1, 8, 4, 6), 40, 2),
+        ((1, 8, 3, 4), 40, 1),
         ((2, 3, 3, 4), 25, 1),
-        ((3, 40, 5, 7), 8, 2),
-        ((1, 1, 1, 1), 1, 2),
+        ((2, 70, 3, 7), 8, 2),
+        ((1, 1, 1, 1), 1, 1),
+        ((130, 2, 1, 1), 2, 1),
+        ((2, 2, 67, 1), 2, 1),
+        ((3, 2, 1, 19), 2, 1),
     ],
-    ids=["wider than a tile", "whole rows", "groups of maps", "odd groups", "blocks of channels", "one of each"],
+    ids=[
+        "wider than a tile",
+        "whole rows",
+        "groups of maps",
+        "odd groups",
+        "blocks of channels",
+        "one of each",
+        "one pixel",
+        "one column",
+        "one row",
+    ],
 )
 def test_tiles_and_groups(
-    shape: tuple[int, int, int, int], growth_rate: int, layers: int, device: str, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int, int],
+    growth_rate: int,
+    layers: int,
+    dtype: torch.dtype,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Eval mode lets no statistics hide an error. Each program walks over several tiles."""
+    """Eval mode lets no statistics hide an error. Each program walks over several tiles.
+
+    In 16-bit types there is one layer, because the rounding of its maps changes the signs that a second ReLU gets.
+    """
     monkeypatch.setattr(backward_kernels, "resident_programs", lambda _: 2)
-    x, lists = torch.randn(shape, device=device), _lists(shape[1], growth_rate, layers, device)
+    x = torch.randn(shape).to(device, dtype)
+    lists = _lists(shape[1], growth_rate, layers if dtype == torch.float32 else 1, device)
+    lists[4] = [kernel.to(dtype).float() for kernel in lists[4]]
     maps, mean, var = forward_kernels.forward(x, *lists, False, EPS)
     assert mean.shape == var.shape == (0,)
-    cotangent = torch.randn(maps.shape, device=device)
-    actual = backward_kernels.backward(cotangent, maps, mean, var, *lists, False, EPS, False)
+    cotangent = torch.randn(maps.shape).to(device, dtype)
+    saved = cotangent, maps, mean, var, *lists, False, EPS
+    actual = backward_kernels.backward(*saved, False)
     exact_x, exact = x.double().requires_grad_(), [[value.double() for value in values] for values in lists]
     learned = [value.requires_grad_() for i in (0, 1, 4) for value in exact[i]]
     expected = reference.dense_block(exact_x, *exact, training=False, momentum=0.1, eps=EPS)
-    assert relative_error(maps, expected) < 1e-6
+    assert relative_error(maps, expected) < (1e-6 if dtype == torch.float32 else TOLERANCES[dtype])
     gradients = torch.autograd.grad(expected, [exact_x, *learned], cotangent.double())
+    if dtype != torch.float32:  # another kernel
+        assert relative_error(backward_kernels.backward(*saved, True)[0], gradients[0]) < TOLERANCES[dtype]
     for ours, right in zip([actual[0], *actual[1], *actual[2], *actual[3]], gradients, strict=True):
-        assert relative_error(ours, right) < 2e-6
+        assert relative_error(ours, right) < TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize("input_only", [True, False])
+def test_a_gradient_that_is_not_a_number_reaches_the_nine_neighbours(
+    input_only: bool, dtype: torch.dtype, device: str
+) -> None:
+    """A small scale and a positive bias let all gradients pass."""
+    lists = _lists(3, 2, 1, device)
+    lists[0][0].fill_(1e-3)
+    lists[1][0].abs_().add_(1)
+    maps, *statistics = forward_kernels.forward(torch.randn(1, 3, 6, 7).to(device, dtype), *lists, False, EPS)
+    cotangent = torch.randn(maps.shape).to(device, dtype)
+    cotangent[0, 4, 2, 3] = torch.nan
+    grad_x = backward_kernels.backward(cotangent, maps, *statistics, *lists, False, EPS, input_only)[0]
+    reached = grad_x[0].isnan()
+    assert reached[:, 1:4, 2:5].all()
+    assert reached.sum() == 3 * 9
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 16), (3, 1, 1), (2, 7, 1), (1, 3, 130), (4, 5, 40), (0, 3, 4)], ids=str)
+@pytest.mark.parametrize("pixels", [16, 128])
+def test_tiles_hold_every_pixel_once(shape: tuple[int, int, int], pixels: int) -> None:
+    N, T, F = shape
+    box = tiles.tiling(N, T, F, pixels)
+    seen = torch.zeros(N + box.samples, T + box.rows, F + box.columns)
+    for tile in range(box.tiles):
+        tile_row, f = divmod(tile, box.tiles_f)
+        n, t = (tile_row // box.tiles_t) * box.samples, (tile_row % box.tiles_t) * box.rows
+        f *= box.columns
+        seen[n : n + box.samples, t : t + box.rows, f : f + box.columns] += 1
+    assert box.samples * box.rows * box.columns <= pixels
+    assert (seen[:N, :T, :F] == 1).all()
+
+
+@triton.jit
+def _quotient_kernel(numbers_ptr, quotients_ptr, multiplier, shift, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    i = tl.arange(0, BLOCK)
+    tl.store(quotients_ptr + i, tiles.quotient(tl.load(numbers_ptr + i), multiplier, shift))
+
+
+@pytest.mark.parametrize("divisor", [1, 2, 3, 7, 64, 129, 46341, 2**30 + 1, 2**31 - 1])
+def test_quotient_is_exact(divisor: int, device: str) -> None:
+    near = torch.cat([torch.arange(1, 11) * divisor, torch.tensor([1, 2**31 // divisor * divisor, 2**31])])
+    numbers = torch.cat([near - 1, near, near + 1, torch.randint(2**31, (25,))]).clamp(0, 2**31 - 1).to(device)
+    quotients = torch.empty(64, dtype=torch.int64, device=device)
+    multiplier, shift = tiles.inverse(divisor)
+    _quotient_kernel[(1,)](numbers, quotients, multiplier, shift, 64)
+    assert torch.equal(quotients, numbers // divisor)
 
 
 def test_rows_outside_a_map_are_zero_for_scales_of_any_sign(device: str) -> None:

@@ -39,7 +39,7 @@ __all__ = ["Norm", "forward"]
 
 CONFIGURATIONS = {
     2: {"BM": 256, "BK": 64, "num_warps": 8, "num_stages": 3},
-    4: {"BM": 128, "BK": BLOCK.value, "num_warps": 8, "num_stages": 3},
+    4: {"BM": 128, "BK": BLOCK.value, "num_warps": 8, "num_stages": 3, "chained_products": 3},
 }
 """Configurations by bytes of an element, for any F and C. Those of three stages fit into the 99 KB of sm_86."""
 
