@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from fastser.experiment.estimate import CostModel, format_duration
+from fastser.experiment.estimate import CostModel, epochs, format_duration
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.predicted_hours import predicted_paces
 from fastser.experiment.tables import TABLES, tables_of
 from fastser.experiment.tasks import TASKS
 from fastser.training.precision import describe
@@ -95,10 +96,10 @@ def cost_lines(
     for name, pace in cost.pace.items():
         cells = "".join(f"{1000 * value:15.2f}" for value in (pace.training, pace.forward, pace.attack))
         lines.append(f"  {name:14}{cells}")
-    epochs, limit = cost.epochs(settings), settings.training.max_epochs
-    ends = "the limit" if epochs == limit else f"assuming that early stopping ends it before the limit of {limit}"
+    number, limit = epochs(settings), settings.training.max_epochs
+    ends = "the limit" if number == limit else f"assuming that early stopping ends it before the limit of {limit}"
     lines += [
-        f"extrapolated from it: {epochs:.0f} epochs a training ({ends}), times the segments of each part; "
+        f"extrapolated from it: {number:.0f} epochs a training ({ends}), times the segments of each part; "
         f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",
         "cost of each table if it is made alone:",
     ]
@@ -109,6 +110,31 @@ def cost_lines(
             lines.append(f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(sum(own))}")
     total, shared = format_duration(sum(seconds.values())), "runs that several tables share counted once"
     lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
+    return lines + (_predicted_lines(experiment, tables, list(seconds), cost) if cost.device == "cpu" else [])
+
+
+def _predicted_lines(
+    experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId], cost: CostModel
+) -> list[str]:
+    """Return the predicted time of each table on GPUs that this machine does not have."""
+    paces = predicted_paces(experiment.settings)
+    models = {run_id.point.model for run_id in runs}
+    if not models or not paces or not all(models <= of_chip.keys() for of_chip in paces.values()):
+        return []
+    seconds = {
+        run_id: [of_chip[run_id.point.model].seconds(cost.counts(experiment, run_id.point)) for of_chip in paces.values()]
+        for run_id in runs
+    }
+    rows = {table: [row for run_id, row in seconds.items() if table in tables_of(run_id.point)] for table in tables}
+    width = max(8, *(len(table) for table in TABLES))
+    lines = [
+        "predicted, not measured: the same on one GPU, trained in bfloat16 (benchmarks/results/predicted.md):",
+        f"  {'':{width}}{''.join(f'{chip:>10}' for chip in paces)}",
+    ]
+    for table, own in [*rows.items(), ("all", [*seconds.values()])]:
+        if own:
+            cells = "".join(f"{format_duration(sum(column)):>10}" for column in zip(*own, strict=True))
+            lines.append(f"  {table:{width}}{cells}")
     return lines
 
 

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import torch
 
 from fastser.attacks import BIM
-from fastser.evaluation.conditions import conditions
+from fastser.evaluation.conditions import Cost, conditions
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
@@ -45,6 +45,25 @@ class Pace:
     forward: float
     attack: float
 
+    def seconds(self, counts: "SegmentCounts") -> float:
+        """Return the time of so many segments."""
+        return counts.training * self.training + counts.forward * self.forward + counts.attack * self.attack
+
+
+@dataclass(frozen=True)
+class SegmentCounts:
+    """Segments that one run passes through its model.
+
+    Attributes:
+        training: Segments of all training steps.
+        forward: Segments of all forward passes of validations and tests.
+        attack: Segments of all steps of attacks.
+    """
+
+    training: float
+    forward: float
+    attack: float
+
 
 @dataclass(frozen=True)
 class CostModel:
@@ -59,6 +78,7 @@ class CostModel:
     pace: dict[str, Pace]
     batch: int
     device: str
+    _counts: dict[GridPoint, SegmentCounts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def measure(cls, models: Iterable[str], experiment: Experiment, device: torch.device) -> "CostModel":
@@ -72,22 +92,36 @@ class CostModel:
         with experiment.kernels():
             return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))
 
-    def epochs(self, settings: Settings) -> float:
-        """Return the number of epochs that a training is assumed to take."""
-        return settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
+    def counts(self, experiment: Experiment, point: GridPoint) -> SegmentCounts:
+        """Return the segments that one run passes through its model. They are the same for every model."""
+        of_any_model = replace(point, model="")
+        if of_any_model not in self._counts:
+            self._counts[of_any_model] = _segment_counts(experiment, point)
+        return self._counts[of_any_model]
 
     def seconds(self, experiment: Experiment, point: GridPoint) -> float:
         """Estimate the wall time of one run with all of its tests."""
-        training, validation, test = (len(part.segments) for part in experiment.subsets(point))
-        settings, pace = experiment.settings, self.pace[point.model]
-        costs = [
-            condition.cost(settings)
-            for condition in conditions(point.task, settings, with_noise=experiment.noise is not None)
-        ]
-        epoch = training * pace.training + validation * pace.forward
-        forward = sum(cost.forward_passes for cost in costs) * pace.forward
-        attack = sum(cost.attack_steps for cost in costs) * pace.attack
-        return self.epochs(settings) * epoch + test * (forward + attack)
+        return self.pace[point.model].seconds(self.counts(experiment, point))
+
+
+def epochs(settings: Settings) -> float:
+    """Return the number of epochs that a training is assumed to take."""
+    return settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
+
+
+def cost_of_tests(task: str, settings: Settings, *, with_noise: bool) -> Cost:
+    """Return the work for each test segment of a task under all of its conditions."""
+    costs = [condition.cost(settings) for condition in conditions(task, settings, with_noise=with_noise)]
+    return Cost(sum(cost.forward_passes for cost in costs), sum(cost.attack_steps for cost in costs))
+
+
+def _segment_counts(experiment: Experiment, point: GridPoint) -> SegmentCounts:
+    training, validation, test = (len(part.segments) for part in experiment.subsets(point))
+    settings = experiment.settings
+    cost = cost_of_tests(point.task, settings, with_noise=experiment.noise is not None)
+    number = epochs(settings)
+    forward = number * validation + test * cost.forward_passes
+    return SegmentCounts(number * training, forward, test * cost.attack_steps)
 
 
 def _pace_or_nothing(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:
