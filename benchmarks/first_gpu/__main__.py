@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.first_gpu.operations import measure_operations
@@ -11,15 +12,20 @@ from fastser.models import MODELS
 from fastser.runtime.device import named_device
 
 
-def main() -> None:
-    """Run one stage."""
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.first_gpu", description=__doc__)
     parser.add_argument("stage", choices=("steps", "operations", "page"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the stage with small models")
     parser.add_argument("--models", default=",".join(MODELS), help="models of the stage 'steps'")
     parser.add_argument("--cases", type=int, help="largest number of cases of the stage 'operations'")
-    options = parser.parse_args()
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one stage. Without arguments, take those of the command line."""
+    options = parser().parse_args(arguments)
     device = named_device(options.device)
     if options.stage == "steps":
         measure_steps(options.out, device, options.models.split(","))

@@ -16,10 +16,13 @@ from benchmarks.predicted.chips import chip_named
 from benchmarks.predicted.record import work_on_device
 from benchmarks.predicted.work import total_seconds
 
-SLOW_PROVIDERS = ("compile-max-autotune", "librosa", "torchaudio")
-"""Providers that take long to start or run on a CPU only."""
+LEFT_OUT_PROVIDERS = {
+    "cuda": ("compile-max-autotune",),
+    "cpu": ("compile", "compile-max-autotune", "librosa", "torchaudio"),
+}
+"""Providers that take too long to start, by type of device."""
 
-LEFT_OUT = ("training step", "BIM", "evaluation", "corpus")
+LEFT_OUT_GROUPS = ("training step", "BIM", "evaluation", "corpus")
 """Beginnings of the groups that are no single operation, or that the stage "steps" measures."""
 
 
@@ -31,7 +34,7 @@ def measure_operations(folder: Path, device: torch.device, limit: int | None) ->
         device: Device of the tensors.
         limit: Largest number of cases, or None for all.
     """
-    cases = [case for case in all_cases() if device.type in case.devices and not case.group.startswith(LEFT_OUT)]
+    cases = [case for case in all_cases() if device.type in case.devices and not case.group.startswith(LEFT_OUT_GROUPS)]
     for case in cases[:limit]:
         title = f"{case.group}, {case.shape}"
         try:
@@ -52,9 +55,9 @@ def _quick(case: Case) -> Case:
     """Return the case without its slow providers."""
 
     def build(device: torch.device) -> Workload:
-        workload = case.build(device)
-        kept = {name: provider for name, provider in workload.providers.items() if name not in SLOW_PROVIDERS}
-        missing = {name: reason for name, reason in workload.missing.items() if name not in SLOW_PROVIDERS}
+        workload, without = case.build(device), LEFT_OUT_PROVIDERS[device.type]
+        kept = {name: provider for name, provider in workload.providers.items() if name not in without}
+        missing = {name: reason for name, reason in workload.missing.items() if name not in without}
         return replace(workload, providers=kept, missing=missing)
 
     return replace(case, build=build)

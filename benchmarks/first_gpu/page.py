@@ -31,8 +31,7 @@ def page(measured: dict[str, Any]) -> str:
     """Return the results as Markdown."""
     machine = ", ".join(f"{name} {value}" for name, value in measured["environment"].items())
     lines = ["# First minutes on a device", "", machine, "", "| stage | outcome | seconds |", "| --- | --- | ---: |"]
-    for stage in measured["stages"]:
-        lines.append(f"| {stage['name']} | {_outcome(stage['status'])} | {stage['seconds']} |")
+    lines += [f"| {stage['name']} | {_outcome(stage['status'])} | {stage['seconds']} |" for stage in measured["stages"]]
     head = "| row | provider | measured | predicted | measured / predicted | x eager | % of limit |"
     lines += ["", head, "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     rows = [Row(**row) for row in measured["rows"]]

@@ -51,9 +51,7 @@ def _model_and_inputs(
     return model, (torch.randn(batch, *size, device=device), *labels, torch.rand(batch, device=device))
 
 
-def _training(
-    device: torch.device, settings: Settings, batch: int, name: str
-) -> Iterator[tuple[Provider, Run]]:
+def _training(device: torch.device, settings: Settings, batch: int, name: str) -> Iterator[tuple[Provider, Run]]:
     model, inputs = _model_and_inputs(device, settings, batch, name)
     models: dict[Provider, nn.Module] = {"fastser": model, "eager": eager_model(model)}
     for provider, of in models.items():
@@ -86,9 +84,7 @@ def _attack_rows(folder: Path, device: torch.device, settings: Settings, batch: 
             _row(folder, device, step, batch, steps, calls[provider])
 
 
-def _row(
-    folder: Path, device: torch.device, step: Step, batch: int, steps: int, run: Run, suffix: str = ""
-) -> None:
+def _row(folder: Path, device: torch.device, step: Step, batch: int, steps: int, run: Run, suffix: str = "") -> None:
     """Time a run and append its row. A run that fails leaves the others running."""
     title = _title(step, batch, steps) + suffix
     try:

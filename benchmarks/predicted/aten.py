@@ -15,11 +15,13 @@ FREE = ("empty", "detach", "lazy_clone", "unsafe_view")
 
 
 def moved_bytes(func: Any, args: Any, kwargs: Any, result: Any) -> int:
-    """Return the bytes that an operation of ATen reads and writes, 0 for a view or an allocation."""
+    """Return the bytes that an operation of ATen reads and writes, 0 for a view, an allocation or a question."""
     name = func.name()
-    if func.is_view or any(part in name for part in FREE):
+    if func.namespace != "aten" or func.is_view or any(part in name for part in FREE):
         return 0
-    inputs, results = ([leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)] for tree in ((args, kwargs), result))
+    inputs, results = (
+        [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)] for tree in ((args, kwargs), result)
+    )
     again = 0
     if "batch_norm_backward" in name:
         again = 2  # the sums first, then the gradient: both read the gradient and the input
@@ -43,4 +45,3 @@ def aten_work(func: Any, args: Any, kwargs: Any, result: Any) -> Work | None:
         dtype = next(leaf.dtype for leaf in tree_leaves(args) if isinstance(leaf, Tensor))
         products["bf16" if dtype in (torch.bfloat16, torch.float16) else "fp32"] = float(flops)
     return Work(name, float(moved), flops=products, launches=2 if "backward" in name and products else 1)
-

@@ -7,9 +7,10 @@ from benchmarks.predicted.chips import CHIPS, DRAM_SHARE, LAUNCH_SECONDS, TENSOR
 from benchmarks.predicted.paper import CORPORA, hours
 from benchmarks.predicted.steps import KINDS, Kind, Step
 from benchmarks.predicted.work import Work, binding, total_seconds
+from fastser.experiment.estimate import epochs
 from fastser.experiment.tables import TABLES
 from fastser.models import MODELS
-from fastser.settings import SCALES
+from fastser.settings import PAPER, SCALES
 
 HEAD = f"""# Predicted, not measured
 
@@ -21,8 +22,8 @@ launches of each step are recorded on tensors without values, and each kernel ge
 | --- | --- | --- |
 | DRAM | each tensor that a kernel reads or writes, once | {100 * DRAM_SHARE:.0f} % of the data sheet |
 | L2 | the same and all repeated reads | as in the table of chips |
-| tensor | FLOPs of whole tiles; a float32 product of fastser is three tf32 products | {100 * TENSOR_SHARE:.0f} % of the data sheet |
-| issue | instructions of the sm_90 binaries: the longest loop times its iterations, and the rest once | 4 per clock and multiprocessor |
+| tensor | FLOPs of whole tiles; a float32 product is three of tf32 | {100 * TENSOR_SHARE:.0f} % of the data sheet |
+| issue | instructions of sm_90 binaries, those of the longest loop in each iteration | 4 per clock and SM |
 | latency | the instructions of one warp, each waiting for the one before | 1 in 4 clocks |
 
 A kernel is assumed to reach its limit, so real kernels are slower, and the ratios matter more than the times. Eager
@@ -89,15 +90,20 @@ def _step_cell(fused: Step, eager: Step, chip: Chip) -> str:
 
 
 def _paper() -> list[str]:
-    corpora = ", ".join(f"{c.utterances} utterances of {c.speakers} speakers, {c.hours:g} hours" for c in CORPORA.values())
-    names = {table.title: [name for name, other in TABLES.items() if name == table.name or other.part_of == table.name]
-             for table in TABLES.values() if table.part_of is None}
+    corpora = ", ".join(
+        f"{c.utterances} utterances of {c.speakers} speakers, {c.hours:g} hours" for c in CORPORA.values()
+    )
+    names = {
+        table.title: [name for name, other in TABLES.items() if name == table.name or other.part_of == table.name]
+        for table in TABLES.values()
+        if table.part_of is None
+    }
     rows = [[title, *(f"{hours(tables, chip):.1f}" for chip in CHIPS)] for title, tables in names.items()]
     rows.append(["all, shared runs once", *(f"{hours(TABLES, chip):.1f}" for chip in CHIPS)])
     note = (
         f"Hours on one GPU with all folds, repeats and tests at the paper's scale. Corpora: {corpora}; the utterances "
-        "are published, the hours are assumptions. Training ends after 60 of at most 100 epochs. Reading and "
-        "spectrograms are not counted."
+        f"are published, the hours are assumptions. A training is assumed to end after {epochs(PAPER):.0f} of at most "
+        f"{PAPER.training.max_epochs} epochs. Reading and spectrograms are not counted."
     )
     return [note, "", *_table(["", *(chip.name for chip in CHIPS)], rows)]
 
@@ -107,9 +113,9 @@ def _kernels() -> list[str]:
     rows = []
     for kind, model in ((kind, model) for kind in KINDS for model in MODELS):
         rows += _kernel_rows(kind, model)
-    head = ["kernel", "launches", "DRAM MB", "L2 MB", "tensor GFLOP", "M instructions of warps", *(c.name for c in CHIPS)]
+    columns = ["kernel", "launches", "DRAM MB", "L2 MB", "tensor GFLOP", "M instructions of warps"]
     note = "All launches of one step at the paper's scale. Cells: microseconds, and the limit that takes most of them."
-    return [note, "", *_table(head, rows)]
+    return [note, "", *_table([*columns, *(chip.name for chip in CHIPS)], rows)]
 
 
 def _kernel_rows(kind: Kind, model: str) -> list[list[str]]:

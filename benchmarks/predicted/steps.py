@@ -131,7 +131,10 @@ def _batch_work(step: Step, settings: Settings) -> list[Work]:
     if step.provider == "eager":  # indices, one or two windows, normalised and mixed, one operation after another
         moved, operations = (9, 5) if step.kind == "training" else (4, 2)
         return [Work("index and normalise", 4.0 * values * moved / operations) for _ in range(operations)]
-    bank, place = torch.empty(BANK_FRAMES, bins, device="meta"), torch.empty(step.batch, dtype=torch.int64, device="meta")
+    bank, place = (
+        torch.empty(BANK_FRAMES, bins, device="meta"),
+        torch.empty(step.batch, dtype=torch.int64, device="meta"),
+    )
     if step.kind == "training":
         lam = torch.empty(step.batch, device="meta")
         return operation_work("gather_mixup", (bank, *[place] * 4, lam, -40.0, 15.0, None, frames))

@@ -1,8 +1,9 @@
 """The plan as text, printed before anything starts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from fastser.experiment.estimate import CostModel, epochs, format_duration
+from fastser.experiment.estimate import CostModel, epochs, format_duration, segment_counts
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.predicted_hours import predicted_paces
@@ -110,19 +111,21 @@ def cost_lines(
             lines.append(f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(sum(own))}")
     total, shared = format_duration(sum(seconds.values())), "runs that several tables share counted once"
     lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
-    return lines + (_predicted_lines(experiment, tables, list(seconds), cost) if cost.device == "cpu" else [])
+    return lines + (_predicted_lines(experiment, tables, list(seconds)) if cost.device == "cpu" else [])
 
 
-def _predicted_lines(
-    experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId], cost: CostModel
-) -> list[str]:
+def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId]) -> list[str]:
     """Return the predicted time of each table on GPUs that this machine does not have."""
     paces = predicted_paces(experiment.settings)
     models = {run_id.point.model for run_id in runs}
     if not models or not paces or not all(models <= of_chip.keys() for of_chip in paces.values()):
         return []
+    of_any_model = {replace(run_id.point, model=""): run_id.point for run_id in runs}
+    counts = {key: segment_counts(experiment, point) for key, point in of_any_model.items()}
     seconds = {
-        run_id: [of_chip[run_id.point.model].seconds(cost.counts(experiment, run_id.point)) for of_chip in paces.values()]
+        run_id: [
+            of_chip[run_id.point.model].seconds(counts[replace(run_id.point, model="")]) for of_chip in paces.values()
+        ]
         for run_id in runs
     }
     rows = {table: [row for run_id, row in seconds.items() if table in tables_of(run_id.point)] for table in tables}

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from statistics import median
 
 import torch
@@ -78,7 +78,6 @@ class CostModel:
     pace: dict[str, Pace]
     batch: int
     device: str
-    _counts: dict[GridPoint, SegmentCounts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def measure(cls, models: Iterable[str], experiment: Experiment, device: torch.device) -> "CostModel":
@@ -92,16 +91,9 @@ class CostModel:
         with experiment.kernels():
             return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))
 
-    def counts(self, experiment: Experiment, point: GridPoint) -> SegmentCounts:
-        """Return the segments that one run passes through its model. They are the same for every model."""
-        of_any_model = replace(point, model="")
-        if of_any_model not in self._counts:
-            self._counts[of_any_model] = _segment_counts(experiment, point)
-        return self._counts[of_any_model]
-
     def seconds(self, experiment: Experiment, point: GridPoint) -> float:
         """Estimate the wall time of one run with all of its tests."""
-        return self.pace[point.model].seconds(self.counts(experiment, point))
+        return self.pace[point.model].seconds(segment_counts(experiment, point))
 
 
 def epochs(settings: Settings) -> float:
@@ -115,7 +107,8 @@ def cost_of_tests(task: str, settings: Settings, *, with_noise: bool) -> Cost:
     return Cost(sum(cost.forward_passes for cost in costs), sum(cost.attack_steps for cost in costs))
 
 
-def _segment_counts(experiment: Experiment, point: GridPoint) -> SegmentCounts:
+def segment_counts(experiment: Experiment, point: GridPoint) -> SegmentCounts:
+    """Return the segments that one run passes through its model. They are the same for every model."""
     training, validation, test = (len(part.segments) for part in experiment.subsets(point))
     settings = experiment.settings
     cost = cost_of_tests(point.task, settings, with_noise=experiment.noise is not None)

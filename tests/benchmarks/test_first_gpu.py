@@ -8,40 +8,57 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import measurement, timing
+from benchmarks.first_gpu.__main__ import main, parser
 from benchmarks.first_gpu.page import page
 from benchmarks.first_gpu.rows import Row, append, read
+from benchmarks.limits import Limits
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "first_gpu.sh"
 
 
-def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, check=False, env=os.environ)
+def _run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | variables
+    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, check=False, env=environment)
 
 
-def test_the_script_runs_to_its_end_on_a_cpu(tmp_path: Path) -> None:
-    done = _run(tmp_path, "--device", "cpu", "--models", "cnn", "--cases", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    measured = json.loads((tmp_path / "results.json").read_text())
-    assert [(stage["name"], stage["status"]) for stage in measured["stages"]] == [
-        (name, 0) for name in ("tests", "steps", "operations")
-    ]
-    rows = [Row(**row) for row in measured["rows"]]
-    titles = {(row.title.split(",")[0], row.provider) for row in rows if row.stage == "steps"}
-    assert titles == {(what, who) for what in ("training step", "BIM") for who in ("eager", "fastser")}
-    assert all(row.seconds is not None and row.seconds > 0 for row in rows if not row.fault)
-    assert (tmp_path / "page.md").read_text() in done.stdout
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    """Return a folder with a `python` that notes its arguments, and fails in the stage "steps"."""
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncase $* in *steps*) exit 3 ;; esac\n')
+    program.chmod(0o755)
+    return program.parent
 
 
 @pytest.mark.fast
-def test_a_stage_that_fails_leaves_the_others_running(tmp_path: Path) -> None:
-    (tmp_path / "python").write_text("#!/bin/sh\ncase $* in *steps*) exit 3 ;; esac\n")
-    (tmp_path / "python").chmod(0o755)
-    programs = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([SCRIPT, tmp_path / "out", "--device", "cpu"], capture_output=True, text=True, check=False, env=programs)
+def test_a_stage_that_fails_leaves_the_others_running(stub: Path, tmp_path: Path) -> None:
+    done = _run(tmp_path, "--device", "cpu", "--models", "cnn", "--cases", "1", PATH=f"{stub}:{os.environ['PATH']}")
     assert done.returncode == 1
-    stages = [line.split("\t")[:2] for line in (tmp_path / "out" / "stages.tsv").read_text().splitlines()]
-    assert stages == [["tests", "0"], ["steps", "3"], ["operations", "0"], ["page", "0"]]
     assert "steps did not pass (exit status 3)" in done.stdout
+    stages = [line.split("\t")[:2] for line in (tmp_path / "stages.tsv").read_text().splitlines()]
+    assert stages == [["tests", "0"], ["steps", "3"], ["operations", "0"], ["page", "0"]]
+    _, *calls = (tmp_path / "calls").read_text().splitlines()
+    options = [parser().parse_args(call.removeprefix("-m benchmarks.first_gpu ").split()) for call in calls]
+    assert [given.stage for given in options] == ["steps", "operations", "page"]
+    assert {(given.out, given.device) for given in options} == {(tmp_path, "cpu")}
+    assert (options[0].models, options[1].cases) == ("cnn", 1)
+
+
+def test_every_stage_runs_to_its_end_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurement, "limits", lambda *_: Limits(1e10, 1e11))
+    monkeypatch.setattr(timing, "SECONDS_PER_CASE", 0.0)
+    (tmp_path / "stages.tsv").write_text("steps\t0\t9\n")
+    for stage in ("steps", "operations", "page"):
+        main([stage, "--out", str(tmp_path), "--device", "cpu", "--models", "cnn", "--cases", "1"])
+    rows = [Row(**row) for row in json.loads((tmp_path / "results.json").read_text())["rows"]]
+    assert [row for row in rows if row.fault] == []
+    names = [(row.title.split(",")[0], row.provider) for row in rows if row.stage == "steps"]
+    assert sorted(names) == [(what, who) for what in ("BIM", "training step") for who in ("eager", "fastser")]
+    assert {row.provider for row in rows if row.stage == "operations"} == {"eager", "fastser"}
+    assert all(row.seconds is not None and row.seconds > 0 for row in rows)
+    assert f"| {rows[0].title} | eager |" in (tmp_path / "page.md").read_text()
 
 
 @pytest.mark.fast

@@ -19,9 +19,11 @@ from benchmarks.predicted.chips import (
     chip_named,
 )
 from benchmarks.predicted.work import Work, binding, limits, seconds, total_seconds
+from fastser.experiment.estimate import Pace
 from fastser.experiment.predicted_hours import PACES
+from fastser.experiment.tables import TABLES
 from fastser.models import MODELS
-from fastser.settings import SCALES
+from fastser.settings import PAPER, SCALES
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -81,6 +83,18 @@ def test_committed_paces_cover_every_scale_chip_and_model() -> None:
             assert all(len(pace) == 3 and min(pace) > 0 for pace in of_model.values())
 
 
+@pytest.mark.fast
+def test_the_paper_has_its_runs_and_counts_shared_ones_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.predicted import paper
+
+    assert len(paper.points(PAPER, TABLES)) == 2800
+    assert {corpus.utterances for corpus in paper.CORPORA.values()} == {5531, 7798}
+    monkeypatch.setattr(paper, "paces", lambda *_: dict.fromkeys(MODELS, Pace(1.0, 0.0, 0.0)))
+    alone = [paper.hours([name], CHIP) for name in ("table1", "table3", "table4")]
+    assert paper.hours(["table1", "table3"], CHIP) < sum(alone[:2])
+    assert paper.hours(["table1", "table4"], CHIP) == pytest.approx(alone[0] + alone[2])
+
+
 @pytest.mark.skipif(INTERPRETED, reason="a process that interprets kernels cannot compile them")
 class TestRecorded:
     """Counts of recorded launches, in a process that compiles kernels."""
@@ -96,7 +110,8 @@ class TestRecorded:
         forward = operation_work("dense_block_forward", (x, *lists, True, 1e-5))
         statistics = _meta(sizes[-1])
         backward = operation_work("dense_block_backward", (maps, maps, *[statistics] * 2, *lists, True, 1e-5, False))
-        least, fewest = (ideal(n * t * f, channels, growth_rate, layers, *size) for ideal, size in ((ideal_bytes, (2,)), (ideal_flops, ())))
+        least = ideal_bytes(n * t * f, channels, growth_rate, layers, 2)
+        fewest = ideal_flops(n * t * f, channels, growth_rate, layers)
         for works, bytes_, flops in zip((forward, backward), least, fewest, strict=True):
             fused = [work for work in works if work.fused]
             assert all(work.instructions > 0 for work in fused)

@@ -104,7 +104,8 @@ def test_hours_on_gpus_are_predicted_for_the_sizes_of_a_scale(
     assert title.startswith("predicted, not measured: ")
     assert head.split() == ["slow", "fast"]
     point = GridPoint("source", "cnn", "none", "Ses01F", 1)
-    costly = CostModel({"cnn": Pace(1000.0, 100.0, 10.0)}, 8, "cpu").seconds(replace(experiment, settings=settings), point)
+    alike = replace(experiment, settings=settings)
+    costly = CostModel({"cnn": Pace(1000.0, 100.0, 10.0)}, 8, "cpu").seconds(alike, point)
     cells = [estimate.format_duration(costly), estimate.format_duration(costly / 10)]
     assert [" ".join(row.split()) for row in rows] == [f"{name} {' '.join(cells)}" for name in ("table1", "all")]
     assert _only(experiment, settings, device="cuda") == []
