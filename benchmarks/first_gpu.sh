@@ -27,7 +27,7 @@ while [ $# -gt 1 ]; do
     shift 2
 done
 export PYTHONPATH="$PWD:$PWD/kernels${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-rm -f "$out"/{stages.tsv,steps.jsonl,operations.jsonl}
+rm -f "$out"/{stages.tsv,self-tests.jsonl,steps.jsonl,operations.jsonl}
 failed=0
 
 stage() {  # NAME SECONDS COMMAND...
@@ -50,9 +50,10 @@ if [ "$device" = cuda ]; then
 else
     tests=(-m "fast and kernel" tests/kernels/test_linf_step.py)
 fi
-stage tests 100 python -m pytest -q -n 0 -p no:cacheprovider "${tests[@]}"
-stage steps 120 python -m benchmarks.first_gpu steps --out "$out" --device "$device" --models "$models"
-stage operations 90 python -m benchmarks.first_gpu operations --out "$out" --device "$device" ${cases:+--cases "$cases"}
+stage self-tests 45 python -m benchmarks.first_gpu self-tests --out "$out" --device "$device"
+stage tests 85 python -m pytest -q -n 0 -p no:cacheprovider "${tests[@]}"
+stage steps 105 python -m benchmarks.first_gpu steps --out "$out" --device "$device" --models "$models"
+stage operations 85 python -m benchmarks.first_gpu operations --out "$out" --device "$device" ${cases:+--cases "$cases"}
 stage page 20 python -m benchmarks.first_gpu page --out "$out" --device "$device"
 cat "$out/page.md"
 exit $failed

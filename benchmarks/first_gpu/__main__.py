@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.first_gpu.operations import measure_operations
 from benchmarks.first_gpu.page import page, results
+from benchmarks.first_gpu.self_tests import run_self_tests
 from benchmarks.first_gpu.steps import measure_steps
 from fastser.models import MODELS
 from fastser.runtime.device import named_device
@@ -15,7 +17,7 @@ from fastser.runtime.device import named_device
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.first_gpu", description=__doc__)
-    parser.add_argument("stage", choices=("steps", "operations", "page"))
+    parser.add_argument("stage", choices=("self-tests", "steps", "operations", "page"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the stage with small models")
     parser.add_argument("--models", default=",".join(MODELS), help="models of the stage 'steps'")
@@ -27,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one stage. Without arguments, take those of the command line."""
     options = parser().parse_args(arguments)
     device = named_device(options.device)
-    if options.stage == "steps":
+    if options.stage == "self-tests":
+        if not run_self_tests(options.out, device):
+            sys.exit(1)
+    elif options.stage == "steps":
         measure_steps(options.out, device, options.models.split(","))
     elif options.stage == "operations":
         measure_operations(options.out, device, options.cases)

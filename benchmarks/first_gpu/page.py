@@ -8,7 +8,7 @@ from benchmarks.first_gpu.rows import Row, read
 from benchmarks.table import seconds
 from fastser.runtime.provenance import environment
 
-STAGES = "steps", "operations"
+STAGES = "self-tests", "steps", "operations"
 """Stages that measure times."""
 
 

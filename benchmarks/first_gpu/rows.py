@@ -11,7 +11,7 @@ class Row:
     """One measured time.
 
     Attributes:
-        stage: Name of the stage, "steps" or "operations".
+        stage: Name of the stage, "self-tests", "steps" or "operations".
         title: What was computed, at which shape.
         provider: Who computed it, "fastser", "eager" or "compile".
         seconds: Median time, or None if it failed.

@@ -15,6 +15,9 @@ Both were measured on one H200, and are assumed for every chip.
 SCHEDULERS = 4
 """Schedulers of a multiprocessor. Each issues one instruction of one warp per clock."""
 
+RESIDENT = 2
+"""Programs per multiprocessor of a kernel whose programs share the work, as its launcher chooses."""
+
 DEPENDENT_CYCLES = 4
 """Clocks from an instruction to one that needs its result, on Volta and later: the latency of ordinary arithmetic."""
 

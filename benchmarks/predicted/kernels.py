@@ -29,12 +29,15 @@ class Counts:
         dram: Bytes from and to memory. None stands for every tensor argument once.
         again: Bytes that the L2 cache serves beside those from memory.
         follows_chip: Whether the launcher takes as many programs as the chip runs at a time.
+        tf32_products: Products of tf32 for each product of float32 tiles in the source: 1 where the kernel splits its
+            operands itself, so that the source has all three.
     """
 
     iterations: int = 0
     dram: float | None = None
     again: float = 0.0
     follows_chip: bool = False
+    tf32_products: int = 3
 
 
 def launch_work(launch: Launch) -> Work:
@@ -49,7 +52,10 @@ def launch_work(launch: Launch) -> Work:
     code = code_of(specialisation(launch))
     flops: dict[Products, float] = {}
     if code is not None:
-        flops = {kind: programs * counts.iterations * value for kind, value in code.products.items()}
+        times = {"tf32": counts.tf32_products}
+        flops = {
+            kind: programs * counts.iterations * value * times.get(kind, 1) for kind, value in code.products.items()
+        }
     return Work(
         name,
         dram=dram,
@@ -81,18 +87,30 @@ def _ceil(number: int, by: int) -> int:
 def _conv(a: Arguments, grid: Grid) -> Counts:
     """Each layer reads its C maps and writes G. The rows above, at and below a tile come three times from the cache."""
     C, G, itemsize = a["C_units"] * a["UNIT"], a["G_units"] * a["UNIT"], a["maps_ptr"].element_size()
-    pixels, weights = a["rows"] * a["F"], 9 * C * G * itemsize
+    pixels, weights = a["pixels"], a["weight_ptr"].numel() * itemsize
+    again = 2 * pixels * C * itemsize + (math.prod(grid) - 1) * weights / grid[1]
     dram = pixels * (C + G) * itemsize + weights
-    return Counts(3 * _ceil(C, a["BK"]), dram, 2 * pixels * C * itemsize + (math.prod(grid) - 1) * weights / grid[2])
+    return Counts(_ceil(3 * C, a["BK"]), float(dram), again, tf32_products=1)
+
+
+def _input_gradient(a: Arguments, grid: Grid) -> Counts:
+    """Each program of BC channels reads the gradient of GROUP maps nine times, and its share of the weights once."""
+    C, pixels, itemsize = a["C_units"] * a["UNIT"], a["N"] * a["T"] * a["F"], a["maps_ptr"].element_size()
+    blocks, depth = _ceil(C, a["BC"]), a["groups"] * a["DEPTH"]
+    parts = 2 if itemsize == 4 else 1
+    dram = pixels * (3 * C + a["groups"] * a["GROUP"]) * itemsize + a["sums_ptr"].numel() * 4
+    window = pixels * (9 * blocks - 1) * a["groups"] * a["GROUP"] * itemsize
+    weights = math.prod(grid) * a["BC"] * depth * parts * itemsize
+    return Counts(depth // a["BK"], float(dram), float(window + weights), tf32_products=1)
 
 
 def _conv_backward(a: Arguments, grid: Grid) -> Counts:
-    """The gradient of G maps is read nine times by each program of BC channels."""
-    C, G = a["C_units"] * a["UNIT"], min(a["GROUP"], a["G_units"] * a["UNIT"])
-    pixels, itemsize = a["pixels"], a["maps_ptr"].element_size()
-    partial = a["partial_ptr"].numel() * 4 if a["WEIGHTS"] else 0
-    dram = pixels * ((3 if a["INPUT"] else 1) * C + G) * itemsize + partial
-    return Counts(a["steps"], dram, pixels * (9 * grid[1] - 1) * G * itemsize, follows_chip=True)
+    """The gradient of GROUP maps is read nine times by each program of BC channels."""
+    C, G, pixels = a["C_units"] * a["UNIT"], a["GROUP"], a["N"] * a["T"] * a["F"]
+    itemsize = a["maps_ptr"].element_size()
+    dram = pixels * ((3 if a["INPUT"] else 1) * C + G) * itemsize + a["partial_ptr"].numel() * 4
+    again = pixels * (9 * grid[1] - 1) * G * itemsize
+    return Counts(_ceil(a["tiles"], grid[0]), float(dram), float(again), follows_chip=True)
 
 
 def _partials(a: Arguments, _: Grid) -> Counts:
@@ -112,11 +130,9 @@ def _highway(a: Arguments, grid: Grid) -> Counts:
 
 def _recurrence(a: Arguments, grid: Grid) -> Counts:
     """Weights that do not fit into shared memory come from the cache at every step."""
-    steps, H = a["steps"], a["H"]
-    if a["BLOCK_K"] == a["BLOCK_H"]:
-        return Counts(steps)
-    weights = 4 * H * H * a["w_ptr"].element_size()
-    return Counts(steps * _ceil(H, a["BLOCK_K"]), again=float(grid[0] * steps * weights))
+    fit = a["BLOCK_K"] == a["BLOCK_H"]
+    weights = 0 if fit else grid[0] * a["steps"] * 4 * a["H"] ** 2 * a["w_ptr"].element_size()
+    return Counts(a["steps"], again=float(weights))
 
 
 def _gather(a: Arguments, _: Grid) -> Counts:
@@ -127,23 +143,24 @@ def _gather(a: Arguments, _: Grid) -> Counts:
 
 
 def _level(a: Arguments, grid: Grid) -> Counts:
-    """Each tile of frames reads its samples and the whole basis."""
-    pairs = _ceil((a["win"] + 1) // 2, a["TK"])
+    """Each tile of frames reads its samples, and both parts of its tile of the basis."""
+    steps, tiles = _ceil((a["win"] + 1) // 2, a["TK"]), 1 if a["filterbank_ptr"] is None else a["bin_tiles"]
     samples = (a["TM"] - 1) * a["hop"] + a["win"]
     sounds = 1 if a["noise_ptr"] is None else 2
-    segments = len(a["start_ptr"])
     per_segment = ((a["segment_frames"] - 1) * a["hop"] + a["win"]) * sounds * 4
-    out = a["out_ptr"].numel() * 4
-    tiles = 1 if a["filterbank_ptr"] is None else a["bin_tiles"]
-    again = math.prod(grid) * tiles * (sounds * samples + 2 * pairs * a["TK"] * a["TF"]) * 4
-    return Counts(pairs * tiles, float(segments * per_segment + out), float(again))
+    dram = len(a["start_ptr"]) * per_segment + a["out_ptr"].numel() * 4
+    again = math.prod(grid) * tiles * (sounds * samples + 4 * steps * a["TK"] * a["TF"]) * 4
+    return Counts(steps * tiles, float(dram), float(again), tf32_products=1)
 
 
 COUNTS: dict[str, Callable[[Arguments, Grid], Counts]] = {
     "dense_block.forward_kernels.conv_kernel": _conv,
-    "dense_block.backward_kernels.conv_backward_kernel": _conv_backward,
-    "dense_block.backward_kernels.finish_channels_kernel": _partials,
-    "dense_block.backward_kernels.finish_weights_kernel": _partials,
+    "dense_block.operand_kernels.prepare_kernel": lambda *_: Counts(),
+    "dense_block.input_gradient_kernels.pack_kernel": lambda *_: Counts(),
+    "dense_block.input_gradient_kernels.input_gradient_kernel": _input_gradient,
+    "dense_block.weight_gradient_kernels.conv_backward_kernel": _conv_backward,
+    "dense_block.weight_gradient_kernels.finish_weights_kernel": _partials,
+    "dense_block.correction_kernels.finish_channels_kernel": _partials,
     "dense_block.correction_kernels.correct_kernel": lambda a, _: Counts(
         dram=_tensor_bytes(a if a["CORRECT"] else {key: a[key] for key in ("source_ptr", "target_ptr")})
     ),

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from benchmarks.predicted.chips import CHIPS, DRAM_SHARE, LAUNCH_SECONDS, TENSOR_SHARE, Chip
 from benchmarks.predicted.paper import CORPORA, hours
-from benchmarks.predicted.steps import KINDS, Kind, Step
+from benchmarks.predicted.steps import KINDS, Kind, Step, spectrogram_work
 from benchmarks.predicted.work import Work, binding, total_seconds
 from fastser.experiment.estimate import epochs
 from fastser.experiment.tables import TABLES
@@ -29,8 +29,9 @@ launches of each step are recorded on tensors without values, and each kernel ge
 A kernel is assumed to reach its limit, so real kernels are slower, and the ratios matter more than the times. Eager
 PyTorch is predicted in the same way, from the bytes and FLOPs of each of its operations, without issue slots: this
 favours eager PyTorch. Its float32 products run without tf32, which the main job switches off because it is less
-accurate. Outside a CUDA graph a step takes at least the time of the host. Attacks of fastser run in a CUDA graph.
-Operations around fastser's kernels count as eager ones, although `torch.compile` fuses some of them in training.
+accurate. Outside a CUDA graph a step takes at least the time of the host. Training steps and attacks of fastser are
+replayed from a CUDA graph. Operations around fastser's kernels count as eager ones, although `torch.compile` fuses some
+of them in training.
 """
 
 
@@ -112,19 +113,23 @@ def _kernels() -> list[str]:
     """Return a table of fastser's kernels in the steps at the paper's scale, all launches of a step together."""
     rows = []
     for kind, model in ((kind, model) for kind in KINDS for model in MODELS):
-        rows += _kernel_rows(kind, model)
+        works = Step("paper", model, kind, "fastser").works()
+        rows += _kernel_rows(f"{MODELS[model].title}, {kind}", works)
+    for noisy, title in ((False, "64 segments from waveforms"), (True, "64 segments from waveforms and noise")):
+        rows += _kernel_rows(title, spectrogram_work(64, noisy=noisy))
     columns = ["kernel", "launches", "DRAM MB", "L2 MB", "tensor GFLOP", "M instructions of warps"]
-    note = "All launches of one step at the paper's scale. Cells: microseconds, and the limit that takes most of them."
+    note = "All launches of a step or batch at the paper's scale. Cells: microseconds, and the limit with most of them."
     return [note, "", *_table([*columns, *(chip.name for chip in CHIPS)], rows)]
 
 
-def _kernel_rows(kind: Kind, model: str) -> list[list[str]]:
-    works = sorted((w for w in Step("paper", model, kind, "fastser").works() if w.fused), key=lambda work: work.name)
+def _kernel_rows(title: str, works: Iterable[Work]) -> list[list[str]]:
+    """Return a row for each of fastser's kernels."""
+    fused = sorted((work for work in works if work.fused), key=lambda work: work.name)
     rows = []
-    for name, group in groupby(works, key=lambda work: work.name):
+    for name, group in groupby(fused, key=lambda work: work.name):
         same = list(group)
         cells = [f"{1e6 * total_seconds(same, chip, in_graph=True):.1f} {binding(same, chip)}" for chip in CHIPS]
-        rows.append([f"{MODELS[model].title}, {kind}: {name.split('.')[-1]}", *_counts(same), *cells])
+        rows.append([f"{title}: {name.split('.')[-1]}", *_counts(same), *cells])
     return rows
 
 

@@ -29,7 +29,7 @@ KINDS: dict[Kind, str] = {
 }
 """Kinds of steps, with their titles."""
 
-GRAPHED: frozenset[Kind] = frozenset({"attack"})
+GRAPHED: frozenset[Kind] = frozenset({"training", "attack"})
 """Kinds of steps that fastser replays from a CUDA graph, so that the host does not hold them up."""
 
 Provider = Literal["fastser", "eager"]
@@ -139,6 +139,17 @@ def _batch_work(step: Step, settings: Settings) -> list[Work]:
         lam = torch.empty(step.batch, device="meta")
         return operation_work("gather_mixup", (bank, *[place] * 4, lam, -40.0, 15.0, None, frames))
     return operation_work("gather_segments", (bank, place, place, -40.0, 15.0, None, frames))
+
+
+def spectrogram_work(batch: int, *, noisy: bool) -> list[Work]:
+    """Return the work of making a batch of segments from waveforms at the paper's scale, as tests in noise do."""
+    settings = SCALES["paper"].spectrogram
+    samples = batch * settings.segment_frames * settings.hop_length
+    waveforms, window = torch.empty(samples, device="meta"), torch.empty(settings.win_length, device="meta")
+    place = torch.empty(batch, dtype=torch.int64, device="meta")
+    noise = (waveforms, place, torch.empty(batch, device="meta")) if noisy else (None, None, None)
+    sizes = settings.hop_length, settings.n_fft, settings.num_bins, settings.segment_frames, settings.power_floor
+    return operation_work("log_spectrogram", (waveforms, place, place, window, None, *noise, *sizes, -40.0, 15.0))
 
 
 def _adam_work(model: nn.Module) -> list[Work]:

@@ -10,6 +10,7 @@ from benchmarks.predicted.chips import (
     DRAM_SHARE,
     FUSED_HOST_SECONDS,
     LAUNCH_SECONDS,
+    RESIDENT,
     SCHEDULERS,
     TENSOR_SHARE,
     Chip,
@@ -29,7 +30,7 @@ class Work:
         instructions: Instructions of one warp, 0 if unknown.
         programs: Number of programs (blocks), 0 if unknown.
         warps: Warps of one program.
-        follows_chip: Whether the number of programs follows the number of multiprocessors, so that all are busy.
+        follows_chip: Whether the launcher takes `RESIDENT` programs per multiprocessor, which share the work.
         launches: Number of kernels.
         fused: Whether it is a kernel of fastser.
     """
@@ -59,6 +60,7 @@ def limits(work: Work, chip: Chip) -> dict[str, float]:
     """
     even = work.programs / chip.multiprocessors
     per_multiprocessor = even if work.follows_chip else math.ceil(even)
+    of_a_warp = work.instructions * (even / RESIDENT if work.follows_chip else 1.0)
     unevenness = per_multiprocessor / even if even else 1.0
     products = sum(flops / chip.flops[kind] for kind, flops in work.flops.items())
     return {
@@ -66,7 +68,7 @@ def limits(work: Work, chip: Chip) -> dict[str, float]:
         "L2": work.l2 / chip.l2 if chip.l2 else 0.0,
         "tensor": unevenness * products / TENSOR_SHARE,
         "issue": per_multiprocessor * work.warps * work.instructions / (SCHEDULERS * chip.clock),
-        "latency": work.instructions * DEPENDENT_CYCLES / chip.clock,
+        "latency": of_a_warp * DEPENDENT_CYCLES / chip.clock,
     }
 
 

@@ -114,6 +114,16 @@ def cost_lines(
     return lines + (_predicted_lines(experiment, tables, list(seconds)) if cost.device == "cpu" else [])
 
 
+def _factor(noun: str, values: Sequence[str]) -> str:
+    names = list(dict.fromkeys(values))
+    listed = ", ".join(names if len(names) <= 5 else [*names[:2], "...", names[-1]])
+    return f"{_count(len(names), noun)} ({listed})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId]) -> list[str]:
     """Return the predicted time of each table on GPUs that this machine does not have."""
     paces = predicted_paces(experiment.settings)
@@ -139,13 +149,3 @@ def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequen
             cells = "".join(f"{format_duration(sum(column)):>10}" for column in zip(*own, strict=True))
             lines.append(f"  {table:{width}}{cells}")
     return lines
-
-
-def _factor(noun: str, values: Sequence[str]) -> str:
-    names = list(dict.fromkeys(values))
-    listed = ", ".join(names if len(names) <= 5 else [*names[:2], "...", names[-1]])
-    return f"{_count(len(names), noun)} ({listed})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -57,10 +57,9 @@ def launch_options(num_warps: int, num_stages: int, on_amd: bool = ON_AMD) -> di
 
 @dataclass(frozen=True)
 class Launch:
-    """One recorded launch: kernel, grid, arguments by name (tensors on any device), and configuration."""
+    """One recorded launch: the kernel, its arguments by name (tensors on any device), and its configuration."""
 
     kernel: Any
-    grid: tuple[int, ...]
     arguments: dict[str, Any]
     num_warps: int
     num_stages: int
@@ -99,7 +98,7 @@ def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_sta
         return
     if _record is not None:
         in_order = {name: arguments[name] for name in kernel.arg_names}
-        _record.append(Launch(kernel, grid, in_order, num_warps, num_stages))
+        _record.append(Launch(kernel, in_order, num_warps, num_stages))
         return
     first = next(value for value in arguments.values() if isinstance(value, Tensor))
     with torch.cuda.device_of(first):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import measurement, timing
+from benchmarks.first_gpu import self_tests
 from benchmarks.first_gpu.__main__ import main, parser
 from benchmarks.first_gpu.page import page
 from benchmarks.first_gpu.rows import Row, append, read
@@ -38,19 +39,20 @@ def test_a_stage_that_fails_leaves_the_others_running(stub: Path, tmp_path: Path
     assert done.returncode == 1
     assert "steps did not pass (exit status 3)" in done.stdout
     stages = [line.split("\t")[:2] for line in (tmp_path / "stages.tsv").read_text().splitlines()]
-    assert stages == [["tests", "0"], ["steps", "3"], ["operations", "0"], ["page", "0"]]
-    _, *calls = (tmp_path / "calls").read_text().splitlines()
+    assert stages == [["self-tests", "0"], ["tests", "0"], ["steps", "3"], ["operations", "0"], ["page", "0"]]
+    calls = [call for call in (tmp_path / "calls").read_text().splitlines() if "benchmarks.first_gpu" in call]
     options = [parser().parse_args(call.removeprefix("-m benchmarks.first_gpu ").split()) for call in calls]
-    assert [given.stage for given in options] == ["steps", "operations", "page"]
+    assert [given.stage for given in options] == ["self-tests", "steps", "operations", "page"]
     assert {(given.out, given.device) for given in options} == {(tmp_path, "cpu")}
-    assert (options[0].models, options[1].cases) == ("cnn", 1)
+    assert (options[1].models, options[2].cases) == ("cnn", 1)
 
 
 def test_every_stage_runs_to_its_end_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "limits", lambda *_: Limits(1e10, 1e11))
     monkeypatch.setattr(timing, "SECONDS_PER_CASE", 0.0)
+    monkeypatch.setattr(self_tests, "FAMILIES", ("gather",))
     (tmp_path / "stages.tsv").write_text("steps\t0\t9\n")
-    for stage in ("steps", "operations", "page"):
+    for stage in ("self-tests", "steps", "operations", "page"):
         main([stage, "--out", str(tmp_path), "--device", "cpu", "--models", "cnn", "--cases", "1"])
     rows = [Row(**row) for row in json.loads((tmp_path / "results.json").read_text())["rows"]]
     assert [row for row in rows if row.fault] == []

@@ -51,9 +51,12 @@ def test_each_limit_follows_from_its_count() -> None:
 @pytest.mark.fast
 def test_programs_that_follow_the_chip_leave_no_multiprocessor_idle() -> None:
     fixed, following = (
-        Work("kernel", 0.0, flops={"bf16": 1e11}, programs=15, follows_chip=follows) for follows in (False, True)
+        Work("kernel", 0.0, flops={"bf16": 1e11}, instructions=1000.0, programs=15, follows_chip=follows)
+        for follows in (False, True)
     )
     assert limits(fixed, CHIP)["tensor"] == pytest.approx(limits(following, CHIP)["tensor"] * 2 / 1.5)
+    assert limits(fixed, CHIP)["latency"] == pytest.approx(1000 * 4 / 1e9)
+    assert limits(following, CHIP)["latency"] == pytest.approx(1000 * 4 / 1e9 * 15 / 20)  # of 20 programs, not of 15
 
 
 @pytest.mark.fast
@@ -115,11 +118,13 @@ class TestRecorded:
         for works, bytes_, flops in zip((forward, backward), least, fewest, strict=True):
             fused = [work for work in works if work.fused]
             assert all(work.instructions > 0 for work in fused)
-            assert bytes_ <= sum(work.dram for work in fused) <= 1.15 * bytes_
+            assert (
+                bytes_ <= sum(work.dram for work in fused) <= 1.2 * bytes_
+            )  # partial sums, and the gradient of a layer's own maps once more
             assert flops <= sum(work.flops.get("bf16", 0.0) for work in fused) <= 1.8 * flops
 
-    @pytest.mark.parametrize("name", ["cnn-lstm", "proposed"])
-    def test_committed_numbers_are_current(self, name: str) -> None:
+    @pytest.mark.parametrize(("scale", "name"), [("paper", "cnn"), ("quick", "proposed")])
+    def test_committed_numbers_are_current(self, scale: str, name: str) -> None:
         from benchmarks.predicted.__main__ import rounded
         from benchmarks.predicted.page import step_row
         from benchmarks.predicted.paper import pace
@@ -128,9 +133,9 @@ class TestRecorded:
         committed, printed = json.loads(PACES.read_text()), (RESULTS / "predicted.md").read_text()
         for chip in CHIPS:
             hint = "the kernels have changed: run python -m benchmarks.predicted --write and look at the difference"
-            assert committed["paper"][chip.name][name] == rounded(pace(name, "paper", chip)), hint
+            assert committed[scale][chip.name][name] == rounded(pace(name, scale, chip)), hint
         for kind in KINDS:
-            assert f"| {' | '.join(step_row('paper', name, kind))} |" in printed
+            assert f"| {' | '.join(step_row(scale, name, kind))} |" in printed
 
 
 def _meta(*shape: int) -> torch.Tensor:
