@@ -26,6 +26,7 @@ def run_self_tests(folder: Path, device: torch.device) -> bool:
         Whether all kernels are right.
     """
     size = real_size(device) if device.type == "cuda" else SMALL
+    device = torch.empty(0, device=device).device  # with the number of the GPU
     right = True
     for family in FAMILIES:
         for dtype in (torch.float32, torch.bfloat16):
