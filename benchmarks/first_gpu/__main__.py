@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.first_gpu.operations import measure_operations
 from benchmarks.first_gpu.page import page, results
+from benchmarks.first_gpu.rows import read
 from benchmarks.first_gpu.self_tests import run_self_tests
 from benchmarks.first_gpu.steps import measure_steps
 from fastser.models import MODELS
@@ -26,12 +27,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one stage. Without arguments, take those of the command line."""
+    """Run one stage. Without arguments, take those of the command line.
+
+    Raises:
+        SystemExit: With status 1, if something has no time because it is wrong or failed.
+    """
     options = parser().parse_args(arguments)
     device = named_device(options.device)
     if options.stage == "self-tests":
-        if not run_self_tests(options.out, device):
-            sys.exit(1)
+        run_self_tests(options.out, device)
     elif options.stage == "steps":
         measure_steps(options.out, device, options.models.split(","))
     elif options.stage == "operations":
@@ -41,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (options.out / "results.json").write_text(json.dumps(measured, indent=1) + "\n")
         (options.out / "page.md").write_text(page(measured))
         print(page(measured))
+    if any(row.fault for row in read(options.out, (options.stage,))):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

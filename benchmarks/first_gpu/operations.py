@@ -11,6 +11,7 @@ import torch
 from benchmarks.case import Case, Workload
 from benchmarks.cases import all_cases
 from benchmarks.first_gpu.rows import Row, append
+from benchmarks.gate import WrongResultError
 from benchmarks.measurement import Measurement, measure
 from benchmarks.predicted.chips import chip_named
 from benchmarks.predicted.record import work_on_device
@@ -44,8 +45,9 @@ def measure_operations(folder: Path, device: torch.device, limit: int | None) ->
             append(folder, Row("operations", title, "all", None, fault=f"{type(error).__name__}: {error}"))
             continue
         for provider, row in rows.items():
-            if not isinstance(row, Measurement):
+            if isinstance(row, WrongResultError):
                 append(folder, Row("operations", title, provider, None, fault=str(row)))
+            if not isinstance(row, Measurement):
                 continue
             share = row.extra_info.get("percent_of_limit")
             append(folder, Row("operations", title, provider, median(row.seconds), predicted.get(provider), share))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import measurement, timing
-from benchmarks.first_gpu import self_tests
+from benchmarks.first_gpu import self_tests, steps
 from benchmarks.first_gpu.__main__ import main, parser
 from benchmarks.first_gpu.page import page
 from benchmarks.first_gpu.rows import Row, append, read
@@ -87,3 +87,17 @@ def test_the_page_has_measured_beside_predicted(tmp_path: Path, capsys: pytest.C
     assert "| training step, CNN | fastser | 2 ms | 1 ms | 2.00 | 2.00 | 42 |" in text
     assert "| transition | fastser | WrongResultError: far off | | | | |" in text
     assert [text.count(outcome) for outcome in ("| passed |", "| cut off at", "| failed, exit status 1")] == [1, 1, 1]
+
+
+def test_a_model_that_fails_leaves_the_others_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "_attack_rows", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        main(["steps", "--out", str(tmp_path), "--device", "cpu", "--models", "no-such-model,cnn"])
+    assert end.value.code == 1
+    rows = read(tmp_path, ("steps",))
+    assert [(row.provider, row.seconds is not None) for row in rows] == [
+        ("all", False),
+        ("fastser", True),
+        ("eager", True),
+    ]
+    assert "no-such-model" in rows[0].fault
