@@ -45,15 +45,15 @@ stage() {  # NAME SECONDS COMMAND...
 }
 
 if [ "$device" = cuda ]; then
-    stage driver 10 nvidia-smi
+    stage driver 5 nvidia-smi
     tests=(-m gpu tests/kernels)
 else
     tests=(-m "fast and kernel" tests/kernels/test_linf_step.py)
 fi
 stage self-tests 45 python -m benchmarks.first_gpu self-tests --out "$out" --device "$device"
-stage tests 85 python -m pytest -q -n 0 -p no:cacheprovider "${tests[@]}"
+stage tests 75 python -m pytest -q -n 0 -p no:cacheprovider "${tests[@]}"
 stage steps 105 python -m benchmarks.first_gpu steps --out "$out" --device "$device" --models "$models"
 stage operations 85 python -m benchmarks.first_gpu operations --out "$out" --device "$device" ${cases:+--cases "$cases"}
-stage page 20 python -m benchmarks.first_gpu page --out "$out" --device "$device"
+stage page 40 python -m benchmarks.first_gpu page --out "$out" --device "$device"
 cat "$out/page.md"
 exit $failed
