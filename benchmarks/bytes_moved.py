@@ -26,7 +26,8 @@ from torch import Tensor
 from torch._inductor.graph import GraphLowering
 from torch._inductor.virtualized import V
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves
+
+from benchmarks.predicted.aten import moved_bytes
 
 CHANNELS, GROWTH_RATE, LAYERS = 48, 24, 6
 SMALL, LARGE = (1, CHANNELS, 8, 16), (1, CHANNELS, 16, 16)
@@ -45,16 +46,7 @@ class AtenBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = func.name()
-        if not func.is_view and "empty" not in name and "detach" not in name:
-            inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-            again = 0
-            if "batch_norm_backward" in name:
-                again = 2  # the sums first, then the gradient: both read the gradient and the input
-            elif "batch_norm" in name or "convolution_backward" in name:
-                again = 1  # statistics before normalising; the gradient for inputs and for weights
-            self.total += sum(leaf.nbytes for leaf in [*inputs, *results, *inputs[:again]])
+        self.total += moved_bytes(func, args, kwargs, result)
         return result
 
 

@@ -1,4 +1,4 @@
-"""The basic iterative method (BIM) on the proposed model: a plain loop, foolbox and fastser.
+"""The basic iterative method (BIM) on a model, by default the proposed one: a plain loop, foolbox and fastser.
 
 "eager" and "foolbox" attack the same weights in plain PyTorch modules. All weights are frozen, so that no provider
 computes weight gradients.
@@ -35,10 +35,12 @@ def _check(provider: str, results: Sequence[Tensor], eager: Sequence[Tensor], ex
         raise WrongResultError(f"{provider}: {sentence}")
 
 
-def workload(device: torch.device, batch: int, steps: int, settings: Settings = PAPER) -> Workload:
+def workload(
+    device: torch.device, batch: int, steps: int, settings: Settings = PAPER, name: str = "proposed"
+) -> Workload:
     shape = batch, settings.spectrogram.segment_frames, settings.spectrogram.num_bins
     torch.manual_seed(0)
-    model = build_model("proposed", settings=settings.model, segment_frames=shape[1], num_bins=shape[2]).to(device)
+    model = build_model(name, settings=settings.model, segment_frames=shape[1], num_bins=shape[2]).to(device)
     with torch.no_grad():
         for _ in range(3):
             model(torch.randn(shape, device=device))

@@ -1,12 +1,14 @@
 """The plan as text, printed before anything starts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from fastser.experiment.estimate import CostModel, format_duration
+from fastser.experiment.estimate import CostModel, epochs, format_duration, segment_counts
 from fastser.experiment.executors import Placement
 from fastser.experiment.executors.order import makespan
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.predicted_hours import predicted_paces
 from fastser.experiment.tables import TABLES, tables_of
 from fastser.experiment.tasks import TASKS
 from fastser.training.precision import describe
@@ -114,10 +116,10 @@ def cost_lines(
     for name, pace in cost.pace.items():
         cells = "".join(f"{1000 * value:15.2f}" for value in (pace.training, pace.forward, pace.attack))
         lines.append(f"  {name:14}{cells}")
-    epochs, limit = cost.epochs(settings), settings.training.max_epochs
-    ends = "the limit" if epochs == limit else f"assuming that early stopping ends it before the limit of {limit}"
+    number, limit = epochs(settings), settings.training.max_epochs
+    ends = "the limit" if number == limit else f"assuming that early stopping ends it before the limit of {limit}"
     lines += [
-        f"extrapolated from it: {epochs:.0f} epochs a training ({ends}), times the segments of each part; "
+        f"extrapolated from it: {number:.0f} epochs a training ({ends}), times the segments of each part; "
         f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",
         "cost of each table if it is made alone:",
     ]
@@ -131,7 +133,7 @@ def cost_lines(
     total = format_duration(makespan(seconds.values(), at_a_time))
     shared = "runs that several tables share counted once"
     lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
-    return lines
+    return lines + (_predicted_lines(experiment, tables, list(seconds)) if cost.device == "cpu" else [])
 
 
 def _factor(noun: str, values: Sequence[str]) -> str:
@@ -142,3 +144,30 @@ def _factor(noun: str, values: Sequence[str]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId]) -> list[str]:
+    """Return the predicted time of each table on GPUs that this machine does not have."""
+    paces = predicted_paces(experiment.settings)
+    models = {run_id.point.model for run_id in runs}
+    if not models or not paces or not all(models <= of_chip.keys() for of_chip in paces.values()):
+        return []
+    of_any_model = {replace(run_id.point, model=""): run_id.point for run_id in runs}
+    counts = {key: segment_counts(experiment, point) for key, point in of_any_model.items()}
+    seconds = {
+        run_id: [
+            of_chip[run_id.point.model].seconds(counts[replace(run_id.point, model="")]) for of_chip in paces.values()
+        ]
+        for run_id in runs
+    }
+    rows = {table: [row for run_id, row in seconds.items() if table in tables_of(run_id.point)] for table in tables}
+    width = max(8, *(len(table) for table in TABLES))
+    lines = [
+        "predicted, not measured: the same on one GPU, trained in bfloat16 (benchmarks/results/predicted.md):",
+        f"  {'':{width}}{''.join(f'{chip:>10}' for chip in paces)}",
+    ]
+    for table, own in [*rows.items(), ("all", [*seconds.values()])]:
+        if own:
+            cells = "".join(f"{format_duration(sum(column)):>10}" for column in zip(*own, strict=True))
+            lines.append(f"  {table:{width}}{cells}")
+    return lines

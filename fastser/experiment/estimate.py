@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from fastser.attacks import BIM
+from fastser.evaluation.condition import Cost
 from fastser.evaluation.conditions import conditions
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
@@ -40,6 +41,25 @@ class Pace:
         training: Training step.
         forward: Forward pass of a test.
         attack: One step of an attack.
+    """
+
+    training: float
+    forward: float
+    attack: float
+
+    def seconds(self, counts: "SegmentCounts") -> float:
+        """Return the time of so many segments."""
+        return counts.training * self.training + counts.forward * self.forward + counts.attack * self.attack
+
+
+@dataclass(frozen=True)
+class SegmentCounts:
+    """Segments that one run passes through its model.
+
+    Attributes:
+        training: Segments of all training steps.
+        forward: Segments of all forward passes of validations and tests.
+        attack: Segments of all steps of attacks.
     """
 
     training: float
@@ -82,22 +102,30 @@ class CostModel:
         with experiment.kernels(), _on_threads(threads or torch.get_num_threads()):
             return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))
 
-    def epochs(self, settings: Settings) -> float:
-        """Return the number of epochs that a training is assumed to take."""
-        return settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
-
     def seconds(self, experiment: Experiment, point: GridPoint) -> float:
         """Estimate the wall time of one run with all of its tests."""
-        training, validation, test = (len(part.segments) for part in experiment.subsets(point))
-        settings, pace = experiment.settings, self.pace[point.model]
-        costs = [
-            condition.cost(settings)
-            for condition in conditions(point.task, settings, with_noise=experiment.noise is not None)
-        ]
-        epoch = training * pace.training + validation * pace.forward
-        forward = sum(cost.forward_passes for cost in costs) * pace.forward
-        attack = sum(cost.attack_steps for cost in costs) * pace.attack
-        return self.epochs(settings) * epoch + test * (forward + attack)
+        return self.pace[point.model].seconds(segment_counts(experiment, point))
+
+
+def epochs(settings: Settings) -> float:
+    """Return the number of epochs that a training is assumed to take."""
+    return settings.training.max_epochs * (1.0 if settings.scale == "quick" else EXPECTED_SHARE_OF_EPOCHS)
+
+
+def cost_of_tests(task: str, settings: Settings, *, with_noise: bool) -> Cost:
+    """Return the work for each test segment of a task under all of its conditions."""
+    costs = [condition.cost(settings) for condition in conditions(task, settings, with_noise=with_noise)]
+    return Cost(sum(cost.forward_passes for cost in costs), sum(cost.attack_steps for cost in costs))
+
+
+def segment_counts(experiment: Experiment, point: GridPoint) -> SegmentCounts:
+    """Return the segments that one run passes through its model. They are the same for every model."""
+    training, validation, test = (len(part.segments) for part in experiment.subsets(point))
+    settings = experiment.settings
+    cost = cost_of_tests(point.task, settings, with_noise=experiment.noise is not None)
+    number = epochs(settings)
+    forward = number * validation + test * cost.forward_passes
+    return SegmentCounts(number * training, forward, test * cost.attack_steps)
 
 
 @contextmanager

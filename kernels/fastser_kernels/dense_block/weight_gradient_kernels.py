@@ -17,7 +17,7 @@ from fastser_kernels.dense_block.conversions import as_fp32
 from fastser_kernels.dense_block.forward_kernels import Norm
 from fastser_kernels.dense_block.target import multiplying_unit
 from fastser_kernels.dense_block.tiles import TILE, Tiling, first_pixel, lies_inside, pixels_of_tile, tiling
-from fastser_kernels.launch import dot, fp32_precision, launch
+from fastser_kernels.launch import INTERPRETED, dot, fp32_precision, launch
 from fastser_kernels.moments_kernels import common_unit
 
 CONFIGURATIONS = {
@@ -55,7 +55,10 @@ def conv_backward_kernel(
     C_units and the strides count UNITs. The weights are `[G, 3, 3, C]` in memory. A column is a tap and one of the
     GROUP maps from first_map on.
     """
-    MULTIPLIER: tl.constexpr = multiplying_unit()
+    if INTERPRETED:
+        MULTIPLIER: tl.constexpr = "warp"
+    else:
+        MULTIPLIER: tl.constexpr = multiplying_unit()  # type: ignore[no-redef]
     # named stages also move the loads that no product reads; AMD's registers do not hold two tiles
     STAGES: tl.constexpr = 1 if MULTIPLIER == "wavefront" else 2 if INPUT else None
     C = C_units * UNIT

@@ -63,7 +63,7 @@ def _self_test(
 ) -> Verdict | None:
     verdict = Verdict(family, str(dtype).removeprefix("torch."), str(size))
     calls = importlib.import_module(f"fastser_kernels.{family}.self_test").calls
-    if device.type == "cuda":
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # of this thread
     try:
         for name, tested in {"small": SMALL, "odd": ODD}.items():
