@@ -52,8 +52,7 @@ class Operands(NamedTuple):
 @triton.jit
 def row_of(k, C):
     """Return the row of each value of K: -1, 0 or 1, or NOWHERE behind the end. Its channel is k - (row + 1) * C."""
-    row = (k >= C).to(tl.int32) + (k >= 2 * C).to(tl.int32) - 1
-    return tl.where(k < 3 * C, row, NOWHERE)
+    return tl.where(k < C, -1, tl.where(k < 2 * C, 0, tl.where(k < 3 * C, 1, NOWHERE)))
 
 
 @triton.jit
