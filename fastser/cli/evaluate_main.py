@@ -1,7 +1,5 @@
 """The way from the options of `python -m fastser.evaluate` to a printed table."""
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +8,13 @@ from fastser.cli.options import UsageError
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.adapter import ModelError
+from fastser.experiment.own_models import OwnModelError, imported
 from fastser.robustness import evaluate
 from fastser.runtime.device import DeviceError, named_device
 from fastser.runtime.files import expanded_output
 from fastser.settings import PAPER, SettingsError
 
-USER_ERRORS = (UsageError, ModelError, CorpusError, NoiseError, SettingsError, DeviceError)
+USER_ERRORS = (UsageError, OwnModelError, ModelError, CorpusError, NoiseError, SettingsError, DeviceError)
 """Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 
@@ -57,25 +56,13 @@ def made(target: str) -> Any:
     """Import `package.module:make_model`, call it and return its result.
 
     Raises:
-        UsageError: If there is no such module or function, or it fails.
+        OwnModelError: If there is no such module or function, or it fails.
     """
-    module_name, colon, name = target.partition(":")
-    if not colon or not name:
-        raise UsageError(f"--model {target}: expected MODULE:NAME, such as my_package.models:make_model")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        make = getattr(importlib.import_module(module_name), name)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--model {target}: there is no module '{error.name}'") from None
-    except AttributeError:
-        raise UsageError(f"--model {target}: the module has no '{name}'") from None
-    if not callable(make):
-        raise UsageError(f"--model {target}: '{name}' cannot be called; give a function that returns the model")
+    make = imported(target, Path.cwd())
     try:
         return make()
     except Exception as error:  # other people's code can fail in any way
-        raise UsageError(f"--model {target}: {name}() fails: {type(error).__name__}: {error}") from error
+        raise OwnModelError(f"--model {target}: the function fails: {type(error).__name__}: {error}") from error
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -26,6 +26,7 @@ from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
+from fastser.experiment.own_models import OwnModelError, check_own_models, register_own_models
 from fastser.experiment.roles import RoleError, read_roles
 from fastser.experiment.store import ResultsError, ResultStore
 from fastser.experiment.tables import TABLES, wanted_by
@@ -40,6 +41,7 @@ from fastser.settings import SettingsError
 
 USER_ERRORS = (
     UsageError,
+    OwnModelError,
     DeviceError,
     NativeError,
     LostDeviceError,
@@ -72,6 +74,7 @@ def run(options: CliOptions, command: str) -> int:
     remove_stale_parts(cache_dir())
     tables = options.tables()
     executor = _executor(options)
+    register_own_models(options.model, Path.cwd())
     models = chosen("--models", options.models, MODELS)
     augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
     settings, kernel_mode = options.settings(), options.kernel_mode()
@@ -87,6 +90,8 @@ def run(options: CliOptions, command: str) -> int:
     present = roles.present()
     for corpus in present.values():
         say(console, corpus.summary, *(f"warning: {warning}" for warning in corpus.warnings))
+    corpora = [corpus for corpus in (roles.source, roles.target) if corpus is not None]
+    check_own_models(options.model, settings, len(corpora[0].classes))
     missing = roles.missing(tables)
     possible = [name for name in tables if TABLES[name].can_be_filled(present)]
     kernels, lines = choose_kernels(kernel_mode, models, settings, device, here=executor.in_this_process)

@@ -8,7 +8,7 @@ from fastser.runtime.options import OptionInfo, flag_of, option
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Options that say how runs are executed. They change no result."""
+    """Options that say how runs are executed, and which models of the user workers import."""
 
     device: str = option("auto", "cpu, cuda or cuda:1. auto takes a GPU if there is one.", metavar="NAME")
     out: Path = option(Path("results"), "Folder for tables, figure, report and finished runs.", metavar="DIR")
@@ -17,6 +17,11 @@ class RunOptions:
     retrain: bool = option(False, "With --keep-models: make finished runs again whose weights were not kept.")
     retry_failed: bool = option(False, "Try failed runs of earlier calls again. Otherwise they are only listed.")
     checkpoint_minutes: float = option(3.0, "Shortest time between two checkpoints of a run.", metavar="MIN", minimum=0)
+    model: tuple[str, ...] = option(
+        (),
+        "A model of yours beside the five: a function of num_classes, segment_frames and num_bins. May be repeated.",
+        metavar="MODULE:NAME",
+    )
     executor: str = option(
         "auto",
         "processes: several runs at a time, each in a process of this machine. serial: one run after another in this "

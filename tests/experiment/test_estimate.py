@@ -88,7 +88,7 @@ def _only(experiment: Experiment, settings: Settings, device: str = "cpu") -> li
     """Return the predicted lines for one run of the CNN with other settings."""
     cost = CostModel({"cnn": Pace(0.002, 0.001, 0.0015)}, 8, device)
     run_id = experiment.identify(GridPoint("source", "cnn", "none", "Ses01F", 1))
-    said = cost_lines(replace(experiment, settings=settings), ["table1"], {run_id: 40.0}, cost)
+    said = cost_lines(replace(experiment, settings=settings), ["table1"], {run_id: 40.0}, cost, 1)
     return said[next((i for i, line in enumerate(said) if line.startswith("predicted")), len(said)) :]
 
 

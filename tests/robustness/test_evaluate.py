@@ -267,7 +267,7 @@ def test_command_line(
         ("no_such_module:make", "there is no module 'no_such_module'"),
         ("small_models:nothing", "the module has no 'nothing'"),
         ("small_models:CLASSES", "cannot be called"),
-        ("small_models:loudness", "loudness() fails: TypeError"),
+        ("small_models:loudness", "the function fails: TypeError"),
     ):
         status, printed, error = run("--model", model, *usual)
         assert (status, printed) == (2, "")

@@ -61,6 +61,6 @@ class ProcessExecutor:
     def run(self, work: Work) -> Iterator[Outcome]:
         """Run every run of the plan."""
         options = work.options
-        config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run).write()
+        config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run, options.model).write()
         with ProcessWorkers(config, options.cpus_per_run, work.at_a_time) as workers:
             yield from Pool(workers, work).run()

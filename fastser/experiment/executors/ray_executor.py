@@ -54,7 +54,7 @@ class RayExecutor:
     def run(self, work: Work) -> Iterator[Outcome]:
         """Run every run of the plan on the cluster."""
         options = work.options
-        config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run).write()
+        config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run, options.model).write()
         on_gpu = work.runner.experiment.device.type == "cuda"
         gpus = float(on_gpu) if options.gpus_per_run is None else options.gpus_per_run
         with _connected(options.ray_address, options.ray_dashboard) as ray:

@@ -63,7 +63,7 @@ def run_as_jobs(work: Work) -> Iterator[Outcome]:
         ExecutorError: If nothing can be submitted.
     """
     store, options = work.runner.store, work.options
-    config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run).write()
+    config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run, options.model).write()
     folder = options.out.resolve() / "slurm"
     folder.mkdir(mode=0o700, exist_ok=True)  # submitit loads pickles from it
     executor = submitter(folder, options)

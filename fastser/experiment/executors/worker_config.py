@@ -21,6 +21,7 @@ from fastser.data.segments import build_bank
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.kernel_choice import KernelChoice
+from fastser.experiment.own_models import OwnModelError, register_own_models
 from fastser.experiment.store import ResultStore
 from fastser.runtime.device import named_device
 from fastser.runtime.digests import digest
@@ -105,6 +106,8 @@ class WorkerConfig:
         device: Device of the models, "cpu" or "cuda".
         threads: Threads of one run on the CPU.
         kernel_choice: As in `Experiment`.
+        own_models: Models of the user, `package.module:function` each.
+        folder: Folder of the command, in which their modules are looked for.
         cache: Cache folder, on storage that every worker sees.
         out: Results folder, on storage that every worker sees.
         keep_models: As in `Runner`.
@@ -121,6 +124,8 @@ class WorkerConfig:
     device: str
     threads: int
     kernel_choice: KernelChoice
+    own_models: tuple[str, ...]
+    folder: Path
     cache: Path
     out: Path
     keep_models: bool
@@ -132,7 +137,7 @@ class WorkerConfig:
     noise: MappedNoise | None
 
     @classmethod
-    def of(cls, runner: Runner, out: Path, threads: int) -> "WorkerConfig":
+    def of(cls, runner: Runner, out: Path, threads: int, own_models: tuple[str, ...] = ()) -> "WorkerConfig":
         """Describe a runner whose data lie in the cache and whose results go to `out`."""
         experiment = runner.experiment
         return cls(
@@ -141,6 +146,8 @@ class WorkerConfig:
             device=str(experiment.device),
             threads=threads,
             kernel_choice=experiment.kernel_choice,
+            own_models=own_models,
+            folder=Path.cwd(),
             cache=cache_dir().resolve(),
             out=out.resolve(),
             keep_models=runner.keep_models,
@@ -172,6 +179,10 @@ class WorkerConfig:
                 precision that the writer chose.
             DeviceError: If the device is not there.
         """
+        try:
+            register_own_models(self.own_models, self.folder)
+        except OwnModelError as error:
+            raise WorkerConfigError(str(error)) from None
         torch.set_num_threads(self.threads)
         device = named_device(self.device)
         if "bfloat16" in (self.settings.training.precision, self.settings.evaluation.precision):
