@@ -34,8 +34,8 @@ from fastser_kernels.moments_kernels import copy_maps
 MAX_MAPS = 24
 """Largest number of maps of one group: nine taps of 24 maps fit into 256 columns."""
 
-PROGRAMS = 264
-"""Programs of `conv_backward_kernel`: two per multiprocessor of a GPU with 132."""
+PROGRAMS = 132
+"""Programs of `conv_backward_kernel`: one per multiprocessor of a GPU with 132, because one fills the registers."""
 
 
 def backward(
