@@ -72,11 +72,6 @@ def chip_of(device: torch.device) -> Chip:
     return (_gpu(device) if device.type == "cuda" else None) or _assumed
 
 
-def resident_programs(device: torch.device) -> int:
-    """Return how many programs of a persistent kernel fill a GPU: two per multiprocessor."""
-    return 2 * chip_of(device).multiprocessors
-
-
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def runs_kernels(device: torch.device) -> bool:
     """Return whether the Triton kernels run on a GPU. For one that is too old, warn once per process.

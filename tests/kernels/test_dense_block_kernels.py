@@ -1,9 +1,12 @@
 """Properties of the DenseBlock's Triton kernels alone: tiles, groups, neighbouring slices, moments."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from accuracy import relative_error
 from cases import LAYOUTS
+from fastser_kernels.chips import WITHOUT_GPU
 from fastser_kernels.dense_block import reference
 from fastser_kernels.registration import INTERPRETED
 from torch import Tensor
@@ -86,7 +89,7 @@ def test_tiles_and_groups(
 
     In 16-bit types there is one layer, because the rounding of its maps changes the signs that a second ReLU gets.
     """
-    monkeypatch.setattr(backward_kernels, "resident_programs", lambda _: 2)
+    monkeypatch.setattr(backward_kernels, "chip_of", lambda _: replace(WITHOUT_GPU, multiprocessors=2))
     x = torch.randn(shape).to(device, dtype)
     lists = _lists(shape[1], growth_rate, layers if dtype == torch.float32 else 1, device)
     lists[4] = [kernel.to(dtype).float() for kernel in lists[4]]

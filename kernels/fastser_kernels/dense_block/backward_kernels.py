@@ -25,7 +25,7 @@ import torch
 import triton
 from torch import Tensor
 
-from fastser_kernels.chips import resident_programs
+from fastser_kernels.chips import chip_of
 from fastser_kernels.dense_block.correction_kernels import finish_channels, write_corrected
 from fastser_kernels.dense_block.forward_kernels import Norm
 from fastser_kernels.dense_block.input_gradient_kernels import add_input_gradient, input_tiling
@@ -137,7 +137,7 @@ def _layer(
     if grad_weight is None:
         return add_input_gradient(maps, source, target, dy, weight, norm, eps, sums=sums)
     packed = weight.to(maps.dtype).contiguous(memory_format=torch.channels_last)
-    programs = resident_programs(maps.device)
+    programs = chip_of(maps.device).multiprocessors  # one fills the registers
     arguments = maps, source, target, dy, packed, norm, eps, grad_weight, programs
     if maps.element_size() == 2:
         return write_weight_gradient(*arguments, of_input=True, sums=sums)

@@ -24,13 +24,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastser_kernels.dense_block.conversions import as_fp32, split_tf32
 from fastser_kernels.dense_block.operand_kernels import (
     BLOCK,
     Norm,
     padded_depth,
     prepare,
     row_of,
-    split_tf32,
 )
 from fastser_kernels.launch import dot, fp32_precision, launch, relu
 from fastser_kernels.moments_kernels import common_unit, copy_maps, finish_moments
@@ -42,14 +42,6 @@ CONFIGURATIONS = {
     4: {"BM": 128, "BK": BLOCK.value, "num_warps": 8, "num_stages": 3, "chained_products": 3},
 }
 """Configurations by bytes of an element, for any F and C. Those of three stages fit into the 99 KB of sm_86."""
-
-
-@triton.jit
-def as_fp32(x):
-    """Return the values in fp32. A shift widens two bf16 values in two instructions, a cast in three."""
-    if x.dtype == tl.bfloat16:
-        return (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
-    return x.to(tl.float32)
 
 
 @triton.jit

@@ -36,6 +36,7 @@ CONFIGURATIONS = {
 """Configurations of `input_gradient_kernel` by bytes of an element."""
 
 PACKED = {"BK": 64, "BC": 16}
+"""Columns and channels of a tile of `pack_kernel`."""
 
 SIZES = (
     "N", "T", "F", "C_units", "maps_f", "source_n", "source_t", "source_f", "target_f", "groups", "position_units",
@@ -169,7 +170,7 @@ def input_tiling(maps: Tensor) -> Tiling:
 def _pack(
     weight: Tensor, norm: Norm, eps: float, like: Tensor, groups: int, group: int, depth: int, channels: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the kernel as `[parts, channels, groups * depth]` in the dtype of `like`, and four vectors of BN."""
+    """Return the kernel as `[parts, channels, groups * depth]` in the dtype of `like`, and BN's `[4, channels]`."""
     G, C = weight.shape[:2]
     split_in_two = like.dtype == float32 and fp32_precision() == "tf32x3"
     packed = empty(1 + split_in_two, channels, groups * depth, dtype=like.dtype, device=like.device)

@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastser_kernels.dense_block.conversions import split_tf32
 from fastser_kernels.launch import fp32_precision, launch
 
 BLOCK = tl.constexpr(32)
@@ -59,13 +60,6 @@ def row_of(k, C):
 def padded_depth(C):
     """Return the length of K with its padding."""
     return tl.cdiv(3 * C, ALIGNMENT) * ALIGNMENT
-
-
-@triton.jit
-def split_tf32(x):
-    """Return the part of fp32 values that tf32 represents, and the remainder."""
-    high = (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-    return high, x - high
 
 
 @triton.jit(do_not_specialize=("C", "G", "weight_g", "weight_c", "weight_t", "weight_f"))

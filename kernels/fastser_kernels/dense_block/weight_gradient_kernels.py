@@ -6,7 +6,9 @@ layer's maps, because that has G maps and not C. `window` `[BP, 9 G]` is read on
 gradient of the activation; W stays in shared memory) and `window^T @ relu(z)` (the gradient of the weights, which stays
 in registers). Their order of addition is fixed.
 
-Loads are issued one tile ahead. The sums over pixels stay in registers, one for each element of a tile, until the end.
+The kernel runs out of instruction issue, so its loop has no division, no mask for the pixels of the window and no sum
+over pixels. Such a sum stays in registers, one for each pair of rows of a tile, until the end. Loads are issued one
+tile ahead. On sm_90, a tile of 64 channels takes 33 instructions per thread and element.
 """
 
 import triton
@@ -27,6 +29,7 @@ CONFIGURATIONS = {
 """Configurations of `conv_backward_kernel` by bytes of an element."""
 
 ADDED_WEIGHTS = {"BP": 32, "BE": 128}
+"""Programs and weights of a tile of `finish_weights_kernel`."""
 
 SIZES = (
     "tiles", "N", "T", "F", "C_units", "G", "maps_f", "source_n", "source_t", "source_f", "target_f", "first_map",
