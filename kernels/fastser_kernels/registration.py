@@ -174,7 +174,7 @@ def has_kernel(x: Tensor) -> bool:
         return x.dtype in KERNEL_DTYPES if INTERPRETED else _native_loaded()
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
-    return _triton_installed()
+    return _has_triton()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -188,6 +188,12 @@ def cpu_eager(x: Tensor) -> bool:
     return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _has_triton() -> bool:
+    # A constant for torch.compile, which warns when it traces a cached function.
+    return _triton_installed()
+
+
 @cache
 def _triton_installed() -> bool:
     if find_spec("triton") is not None:
@@ -196,6 +202,6 @@ def _triton_installed() -> bool:
         warnings.warn(
             "Triton is not installed: fastser's operations run as plain PyTorch on this GPU. To use the fused kernels, "
             "install the package triton.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return False

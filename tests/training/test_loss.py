@@ -5,8 +5,10 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import on_gpu
+from cases import on_gpu, require_kernel
+from functorch.compile import make_boxed_func
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
 
 from fastser.layers import LSTM, DenseBlock, Highway, Transition
 from fastser.models import MODELS, build_model
@@ -57,7 +59,28 @@ def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
             torch.testing.assert_close(*losses)
             torch.testing.assert_close(*gradients)
             torch.testing.assert_close(*states, msg=lambda text, name=name: f"{name}: {text}")
+    model, (x, own, *_) = _model("proposed"), _batch(6)
+    for size in (6, 3, 2, 1):  # without mixup
+        torch.testing.assert_close(run(model, x[:size], own[:size], None, None), batch_loss(model, x[:size], own[:size], None, None))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(MODELS)
+
+
+def test_gradients_reach_dense_blocks_in_channels_last() -> None:
+    """A gradient in another layout would be copied by the operation, outside of the fused kernels."""
+    layouts: list[bool] = []
+
+    def note(graph: torch.fx.GraphModule, _: object) -> object:
+        for node in graph.graph.nodes:
+            if str(node.target) == "fastser_kernels.dense_block_backward.default":
+                layouts.append(node.args[0].meta["val"].is_contiguous(memory_format=torch.channels_last))
+        return make_boxed_func(graph.forward)
+
+    torch._dynamo.reset()
+    model, (x, own, *_) = _model("proposed"), _batch(3)
+    require_kernel(x)
+    backend = aot_autograd(fw_compiler=note, bw_compiler=note)
+    torch.compile(batch_loss, fullgraph=True, backend=backend)(model, x, own, None, None).backward()
+    assert layouts == [True, True]
 
 
 def test_is_eager_on_a_cpu() -> None:
