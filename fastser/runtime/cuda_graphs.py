@@ -1,4 +1,4 @@
-"""Capture of CUDA graphs, and the graphs of an iterative attack: captured at the first batch of a kind, then replayed."""
+"""Capture of CUDA graphs, and the graphs of an iterative attack, one for each kind of batch."""
 
 import warnings
 from collections.abc import Callable, Iterator

@@ -57,7 +57,11 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch) -> type[_Recorder]:
     return _Recorder
 
 
-def _train(device: str, *, graph: bool, mixup: bool = True) -> tuple[list[Tensor], dict[str, Tensor]]:
+Trained = tuple[list[Tensor], dict[str, Tensor]]
+"""Losses of a training, and the weights at its end."""
+
+
+def _train(device: str, *, graph: bool, mixup: bool = True) -> Trained:
     """Take eight steps with dropout, the last two at half the learning rate; return losses and weights."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).to(device)
@@ -80,7 +84,7 @@ def _train(device: str, *, graph: bool, mixup: bool = True) -> tuple[list[Tensor
     return losses, model.state_dict()
 
 
-def _assert_equal_bits(one: tuple[list[Tensor], dict[str, Tensor]], other: tuple[list[Tensor], dict[str, Tensor]]) -> None:
+def _assert_equal_bits(one: Trained, other: Trained) -> None:
     assert torch.equal(torch.stack(one[0]), torch.stack(other[0]))
     assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
 

@@ -6,9 +6,9 @@ odd about c, so both products run over pairs of samples, n < ceil(win / 2) and m
     re[f] = sum_n (w[n] v[n] + w[m] v[m]) cos(2 pi f (n - c) / n_fft)
     im[f] = sum_n (w[n] v[n] - w[m] v[m]) sin(2 pi f (n - c) / n_fft)
 
-Tensor cores multiply with the 11 significant bits of tf32. So each factor is the sum of a large and a small tf32 number,
-and all products but that of two small numbers are added: 22 bits. The cosines and sines depend on sizes alone. They are
-split once and cached, tile by tile in the order in which the kernel reads them. The window is applied to the samples
+Tensor cores multiply tf32 numbers, which have 11 significant bits. So each factor is the sum of a large and a small
+tf32 number, and all products but that of two small numbers are added: 22 bits. The cosines and sines depend on sizes
+alone. They are split once and cached, in the order in which the kernel reads them. The window is applied to the samples
 when they are read. In one launch, each program computes a tile of frames by bins, or by filterbank bands, from samples
 to normalised decibels.
 """
@@ -26,10 +26,14 @@ from torch import Tensor
 
 from fastser_kernels.launch import dot, fp32_precision, launch
 
-LINEAR = {"TM": 128, "TF": 128, "TK": 16, "num_warps": 8, "num_stages": 2}
-"""Tile without a filterbank: TM frames, TF DFT bins, and TK pairs of samples that are multiplied at a time."""
-BANDS = {"TM": 64, "TF": 64, "TK": 16, "num_warps": 4, "num_stages": 2}
-"""Tile with a filterbank, whose bands take registers beside the bins."""
+LINEAR = {"TM": 128, "TF": 64, "TK": 16, "num_warps": 8, "num_stages": 1}
+"""Tile without a filterbank: TM frames, TF DFT bins, and TK pairs of samples that are multiplied at a time.
+
+64 rows would read the basis twice as often, and 128 bins would need more than the 255 registers of a thread on sm_80.
+With this tile two programs fit on a multiprocessor of sm_90, so that one computes while the other one waits for memory.
+"""
+BANDS = {"TM": 64, "TF": 32, "TK": 16, "num_warps": 8, "num_stages": 1}
+"""Tile with a filterbank, whose bands take registers, or tensor memory on sm_100, beside the bins."""
 MAX_BANDS = 128
 """Largest number of filterbank bands of a tile."""
 
@@ -84,14 +88,19 @@ def _mixed(sounds, offset):
 
 
 @triton.jit
-def _add_product(total, x, basis_ptr, TF: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr):
-    """Return `total + x @ (large + small)`, with the two parts of a tile of the basis, [TF, TK] each."""
-    at = basis_ptr + tl.arange(0, TF)[None, :] * TK + tl.arange(0, TK)[:, None]
-    large, small = tl.load(at), tl.load(at + TF * TK)
+def parts(x):
+    """Return the nearest number that tf32 holds, and the rest."""
+    large = ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return large, x - large
+
+
+@triton.jit
+def add_product(total, x, large, small, PRECISION: tl.constexpr):
+    """Return `total + x @ (large + small)`, with fp32 accuracy."""
     if PRECISION == "ieee":
         return dot(x, large + small, total, PRECISION)
-    x_large = ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
-    total = dot(x - x_large, large, total, "tf32")
+    x_large, x_small = parts(x)
+    total = dot(x_small, large, total, "tf32")
     total = dot(x_large, small, total, "tf32")
     return dot(x_large, large, total, "tf32")
 
@@ -107,7 +116,7 @@ def spectrum(
     im = tl.zeros((TM, TF), tl.float32)
     middle = (win - 1) // 2
     steps = middle // TK + 1
-    basis_ptr += tile * steps * (4 * TF * TK)
+    at = basis_ptr + tile * steps * (4 * TF * TK) + tl.arange(0, TF)[None, :] * TK + tl.arange(0, TK)[:, None]
     for step in tl.range(0, tl.where(live > 0, steps, 0)):
         pair = step * TK + tl.arange(0, TK)
         left = tl.minimum(pair, middle)  # pairs beyond the middle have the weight 0, and read a sample of their frame
@@ -116,9 +125,9 @@ def spectrum(
         right_weight = tl.load(window_ptr + right, mask=pair < win - 1 - pair, other=0.0).to(tl.float32)
         a = _mixed(sounds, rows + left[None, :]) * left_weight[None, :]
         b = _mixed(sounds, rows + right[None, :]) * right_weight[None, :]
-        re = _add_product(re, a + b, basis_ptr, TF, TK, PRECISION)
-        im = _add_product(im, a - b, basis_ptr + 2 * TF * TK, TF, TK, PRECISION)
-        basis_ptr += 4 * TF * TK
+        re = add_product(re, a + b, tl.load(at), tl.load(at + TF * TK), PRECISION)
+        im = add_product(im, a - b, tl.load(at + 2 * TF * TK), tl.load(at + 3 * TF * TK), PRECISION)
+        at += 4 * TF * TK
     return re, im
 
 
@@ -145,7 +154,8 @@ def level_kernel(
             f = tile * TF + tl.arange(0, TF)
             inside = (f < dft_bins)[:, None] & (column < columns)[None, :]
             weights = tl.load(filterbank_ptr + f[:, None] * columns + column[None, :], mask=inside, other=0.0)
-            level = dot(re * re + im * im, weights.to(tl.float32), level, PRECISION)
+            large, small = parts(weights.to(tl.float32))
+            level = add_product(level, re * re + im * im, large, small, PRECISION)
     rows = tl.arange(0, TM)
     at = (segment * segment_frames + first + rows)[:, None] * columns + column[None, :]
     inside = (first + rows < segment_frames)[:, None] & (column < columns)[None, :]
@@ -246,7 +256,8 @@ def _contiguous(tensor: Tensor | None) -> Tensor | None:
 def packed_basis(n_fft: int, win_length: int, bin_tiles: int, TF: int, TK: int, device: torch.device) -> Tensor:
     """Return large and small parts of cosines and sines, fp32 `[bin_tiles, pair_tiles, 2, 2, TF, TK]`.
 
-    Both parts are tf32 numbers. Their sum is the float64 value to 24 bits. Pairs beyond the window are 0.
+    Both parts are tf32 numbers. Their sum is the float64 value to 24 bits. Pairs beyond the window are 0. The tensors
+    stay alive, because CUDA graphs read them.
     """
     waves = F.pad(_waves(n_fft, win_length, bin_tiles * TF), (0, 0, 0, -((win_length + 1) // 2) % TK))
     large = _nearest_tf32(waves)
