@@ -27,7 +27,7 @@ def _model(name: str) -> nn.Module:
 def _batch(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(size)
     x = torch.randn(size, 32, 32, generator=generator)
-    own, other = torch.randint(4, (2, size), generator=generator)
+    own, other = (labels.clone() for labels in torch.randint(4, (2, size), generator=generator))
     return x, own, other, torch.rand(size, generator=generator)
 
 
