@@ -144,7 +144,7 @@ class Recorder:
             raise CannotCapture(waits[0], result)
         return result
 
-    def capture(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    def capture(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
         """Capture a step without running it.
 
         Raises:

@@ -10,11 +10,8 @@ from fastser.runtime.cuda_graphs import WARM_UP_STEPS, CannotCapture, Recorder
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-"""Updates the weights with a batch: segments, labels and, with mixup, the partners' labels and the weights.
-
-It returns the loss of the batch, detached.
-"""
+Step = Callable[..., Tensor]
+"""Updates the weights with the tensors of a batch, some of which may be None, and returns its loss, detached."""
 
 
 class StepGraph:
@@ -60,25 +57,26 @@ class StepGraph:
                 return self._recorder.warm_up(self._advance)
             if self._batches == WARM_UP_STEPS:
                 return self._recorder.watch(self._advance)
-            if self._graph is None or learning_rate != self._learning_rate:
-                self._capture(learning_rate)
+            if learning_rate != self._learning_rate:
+                self._graph = None  # frees its memory before the next capture
+            graph = self._graph or self._capture(learning_rate)
         except CannotCapture as reason:
             log.warning("The training runs without a CUDA graph, since its step cannot be captured: %s", reason)
             self._capturable, self._graph = False, None
             return self._step(*inputs) if reason.result is None else reason.result
-        self._graph.replay()
+        graph.replay()
         return self._loss
 
     def _advance(self) -> Tensor:
         self._loss = self._step(*self._inputs)
         return self._loss
 
-    def _capture(self, learning_rate: float) -> None:
-        self._graph = None
-        if not has_room(self._device):
+    def _capture(self, learning_rate: float) -> torch.cuda.CUDAGraph:
+        first = self._batches == WARM_UP_STEPS + 1
+        if first and not has_room(self._device):
             raise CannotCapture("the graph needs as much memory again, and the GPU does not have it")
-        self._graph = self._recorder.capture(self._advance)
-        self._learning_rate = learning_rate
+        self._graph, self._learning_rate = self._recorder.capture(self._advance), learning_rate
+        return self._graph
 
 
 def has_room(device: torch.device) -> bool:

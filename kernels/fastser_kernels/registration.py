@@ -174,7 +174,8 @@ def has_kernel(x: Tensor) -> bool:
         return x.dtype in KERNEL_DTYPES if INTERPRETED else _native_loaded()
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
-    return _has_triton()
+    found: bool = _has_triton()
+    return found
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

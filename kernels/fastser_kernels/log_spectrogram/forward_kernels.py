@@ -197,7 +197,8 @@ class Spectra:
     @property
     def bin_tiles(self) -> int:
         """Number of tiles of DFT bins."""
-        return triton.cdiv(self.dft_bins, self.tile["TF"])
+        tiles: int = triton.cdiv(self.dft_bins, self.tile["TF"])
+        return tiles
 
     def levels(self, grad: Tensor | None, scale: float, shift: float) -> Tensor:
         """Return the normalised decibels of the bins or bands; or, given their gradient, the gradient of the power."""
@@ -262,7 +263,7 @@ def packed_basis(n_fft: int, win_length: int, bin_tiles: int, TF: int, TK: int, 
     waves = F.pad(_waves(n_fft, win_length, bin_tiles * TF), (0, 0, 0, -((win_length + 1) // 2) % TK))
     large = _nearest_tf32(waves)
     parts = torch.stack([large, _nearest_tf32(waves - large)], dim=1)  # [2, 2, pairs, bins]
-    tiles = parts.unflatten(3, (bin_tiles, TF)).unflatten(2, (-1, TK))
+    tiles: Tensor = parts.unflatten(3, (bin_tiles, TF)).unflatten(2, (-1, TK))
     return tiles.permute(4, 2, 0, 1, 5, 3).contiguous().to(device)
 
 
