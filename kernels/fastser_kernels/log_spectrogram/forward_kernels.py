@@ -98,11 +98,13 @@ def parts(x):
 def add_product(total, x, large, small, PRECISION: tl.constexpr):
     """Return `total + x @ (large + small)`, with fp32 accuracy."""
     if PRECISION == "ieee":
-        return dot(x, large + small, total, PRECISION)
-    x_large, x_small = parts(x)
-    total = dot(x_small, large, total, "tf32")
-    total = dot(x_large, small, total, "tf32")
-    return dot(x_large, large, total, "tf32")
+        total = dot(x, large + small, total, PRECISION)
+    else:
+        x_large, x_small = parts(x)
+        total = dot(x_small, large, total, "tf32")
+        total = dot(x_large, small, total, "tf32")
+        total = dot(x_large, large, total, "tf32")
+    return total
 
 
 @triton.jit
