@@ -1,8 +1,11 @@
 """Attacks: equality with foolbox, an unchanged model, and the CUDA graphs that they keep."""
 
 import copy
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import MagicMock
 
 import foolbox
 import pytest
@@ -204,6 +207,64 @@ def test_a_model_that_cannot_be_captured_is_attacked_step_by_step(
         assert torch.equal(attack(x, y), _loop(attack, x, y))
     assert caught[0].filename == __file__
     assert torch.equal(attack(x[:2], y[:2]), _loop(attack, x[:2], y[:2]))
+
+
+class _Waiting(nn.Linear):
+    """Model that waits for the GPU by name, which PyTorch's debug mode does not notice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.cuda.synchronize()
+        return super().forward(x.flatten(1))
+
+
+class _Invalid(nn.Linear):
+    """Model that fails during a capture."""
+
+    capturing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _Invalid.capturing:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return super().forward(x.flatten(1))
+
+
+@contextmanager
+def _capture_that_ends_with_an_error(*_: object, **__: object) -> Iterator[None]:
+    _Invalid.capturing = True
+    try:
+        yield
+    finally:
+        _Invalid.capturing = False
+    raise RuntimeError("operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"), [(_Waiting, "it calls torch.cuda.synchronize"), (_Invalid, "not permitted when stream is")]
+)
+def test_a_model_that_would_make_a_capture_invalid_is_attacked_step_by_step(
+    model: type[nn.Linear], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder runs with stand-ins for streams and captures."""
+    for name, stand_in in {
+        "synchronize": lambda: None,
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": lambda _: None,
+        "current_stream": MagicMock(),
+        "stream": lambda _: nullcontext(),
+        "graph_pool_handle": lambda: None,
+        "CUDAGraph": object,
+        "graph": _capture_that_ends_with_an_error,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(attacks, "replayable", lambda x: True)
+    monkeypatch.setattr(cuda_graphs, "side_stream", MagicMock())
+    attack, (x, y) = BIM(model(32 * 32, 4), EPS, ALPHA, 4), _batch()
+    with pytest.warns(UserWarning, match=f"cannot be captured: .*{reason}"):
+        adversarial = attack(x, y)
+    assert torch.equal(adversarial, _loop(attack, x, y))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(attack(x, y), adversarial)
 
 
 class _Branch(nn.Module):

@@ -1,10 +1,12 @@
-"""CUDA graphs for the step of an iterative attack, captured at the first batch of a kind and then replayed."""
+"""Capture of CUDA graphs, and the graphs of an iterative attack, one for each kind of batch."""
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import chain
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +14,25 @@ from torch import Tensor, nn
 Step = Callable[[Tensor, Tensor, Tensor], None]
 """Function of adversarial inputs, clean inputs and labels that updates the adversarial inputs in place."""
 
+Result = TypeVar("Result")
+
 WARM_UP_STEPS = 2
-"""Steps of an attack that run before its graph is captured."""
+"""Steps that run before a graph is captured. The first one compiles and loads kernels, the second one is watched."""
 
 MAX_GRAPHS = 8
 """Number of graphs that an attack keeps. The least recently used one is dropped first."""
 
 
 class CannotCapture(Exception):  # noqa: N818 - a signal to the caller, like StopIteration
-    """A step that cannot be captured in a CUDA graph. The message is the reason."""
+    """A step that cannot be captured in a CUDA graph. The message is the reason.
+
+    Attributes:
+        result: Result of the step if it has run.
+    """
+
+    def __init__(self, reason: str, result: Any = None) -> None:
+        super().__init__(reason)
+        self.result = result
 
 
 class StepGraphs:
@@ -101,31 +113,43 @@ class Recorder:
     def record(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
         """Run `WARM_UP_STEPS` steps, then capture one step without running it.
 
-        A step that makes the host wait for the GPU is detected before the capture, because waiting
-        would invalidate the capture.
-
         Raises:
             CannotCapture: If the step waits or cannot be captured. The warm-up steps have run nevertheless.
         """
+        self.warm_up(step)
+        self.watch(step)
+        return self.capture(step)
+
+    def warm_up(self, step: Callable[[], Result]) -> Result:
+        """Run a step on the stream of the captures."""
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
-        refusal = None
-        with torch.cuda.stream(self._stream):
-            step()
-            try:
-                with waiting_is_an_error():
-                    step()
-            except RuntimeError as error:
-                if "synchronizing" not in str(error):
-                    raise
-                refusal = error
-                step()
-        current.wait_stream(self._stream)
-        if refusal is not None:
-            raise CannotCapture(str(refusal)) from refusal
-        return self._capture(step)
+        try:
+            with torch.cuda.stream(self._stream):
+                return step()
+        finally:
+            current.wait_stream(self._stream)
 
-    def _capture(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    def watch(self, step: Callable[[], Result]) -> Result:
+        """Run a step as `warm_up` does, and detect whether it makes the host wait for the GPU.
+
+        Waiting would invalidate a capture, and an invalid capture leaves memory behind.
+
+        Raises:
+            CannotCapture: If the step waits. It has run nevertheless.
+        """
+        with noted_waits() as waits:
+            result = self.warm_up(step)
+        if waits:
+            raise CannotCapture(waits[0], result)
+        return result
+
+    def capture(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
+        """Capture a step without running it.
+
+        Raises:
+            CannotCapture: If the step cannot be captured.
+        """
         graph, failure = torch.cuda.CUDAGraph(), None
         try:
             with torch.cuda.stream(self._stream), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
@@ -133,9 +157,8 @@ class Recorder:
                     step()
                 except RuntimeError as error:
                     failure = error
-        except RuntimeError as error:
-            error.add_note("while fastser.attacks.BIM captured the model's step in a CUDA graph")
-            raise error from failure
+        except RuntimeError as error:  # the end of a capture fails too if the step has made it invalid
+            raise CannotCapture(str(failure or error)) from (failure or error)
         if failure is not None:
             raise CannotCapture(str(failure)) from failure
         return graph
@@ -151,14 +174,43 @@ def side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 @contextmanager
-def waiting_is_an_error() -> Iterator[None]:
-    """Raise RuntimeError if the host waits for the GPU within a `with` block."""
+def noted_waits() -> Iterator[list[str]]:
+    """List the calls in a `with` block that make the host wait for the GPU.
+
+    PyTorch's debug mode warns of all of them but `torch.cuda.synchronize` and `torch.cuda.Event.synchronize`.
+    """
+    waits: list[str] = []
     mode = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("warn")
     try:
-        yield
+        with (
+            patch.object(torch.cuda, "synchronize", _noting("torch.cuda.synchronize", torch.cuda.synchronize, waits)),
+            patch.object(
+                torch.cuda.Event,
+                "synchronize",
+                _noting("torch.cuda.Event.synchronize", torch.cuda.Event.synchronize, waits),
+            ),
+            warnings.catch_warnings(record=True) as caught,
+        ):
+            warnings.simplefilter("always")
+            yield waits
     finally:
         torch.cuda.set_sync_debug_mode(mode)
+    for warning in caught:
+        if "synchronizing CUDA operation" in str(warning.message):
+            waits.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _noting(name: str, wait: Callable[..., None], waits: list[str]) -> Callable[..., None]:
+    """Return a function that calls `wait` and adds a sentence with its name to the list."""
+
+    def noted(*args: Any, **kwargs: Any) -> None:
+        waits.append(f"it calls {name}")
+        wait(*args, **kwargs)
+
+    return noted
 
 
 def replayable(x: Tensor) -> bool:

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
 from fastser.augmentation import Augmentation, draw_mixup
 from fastser.data.dataset import Subset
 from fastser.data.normalisation import Normalisation
+from fastser.runtime.cuda_graphs import replayable
 from fastser.runtime.nvtx_ranges import stage
 from fastser.runtime.random import seeded
 from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
-from fastser.training.loss import loss_function
+from fastser.training.loss import LossFunction, loss_function
 from fastser.training.precision import training_precision
 from fastser.training.state import Epoch, TrainingState
+from fastser.training.step_graph import StepGraph
 
 Validate = Callable[[nn.Module, Normalisation, Callable[[], None]], float]
 """Returns the validation score of a model, a fraction. Calls its third argument after each batch."""
@@ -52,6 +55,9 @@ def train(
     Batches are gathered on the device from the training set's segment bank. The host waits for the device only at the
     end of an epoch and at a checkpoint. Torch's global random generators are as before when the function returns.
 
+    On a GPU the step of a full batch is captured in a CUDA graph, which is replayed for the other full batches
+    (`fastser.training.step_graph`).
+
     Args:
         model: `[batch, frames, bins] -> [batch, classes]`, on the bank's device.
         training: Training set. It holds the speed-perturbed versions if the augmentation asks for them.
@@ -80,13 +86,18 @@ def train(
         if checkpoint is not None:
             checkpoint.begin(state)
         at_boundary = _no_checkpoint if checkpoint is None else checkpoint.at_boundary
+        step = partial(_step, state, compute_loss)
+        graphed = replayable(segments) and precision != "float16"  # a loss scale may skip a step, which a graph cannot
+        graph = StepGraph(step, device) if graphed else None
         while not state.over:
             for batch in state.batches():
                 with stage("gather batch"):
                     inputs = _inputs(training, batch, normalisation, augmentation, settings, state)
-                with stage("forward"):
-                    loss = compute_loss(model, *inputs)
-                state.step(loss, batch)
+                if graph is not None and len(batch) == settings.training.batch_size:
+                    loss = graph(*inputs, learning_rate=state.learning_rate)
+                else:
+                    loss = step(*inputs)
+                state.count(loss, batch)
                 at_boundary()
             with stage("validation"):
                 score = validate(model, normalisation, at_boundary)
@@ -94,6 +105,21 @@ def train(
             at_boundary()
         state.end()
     return History(tuple(state.epochs), state.best_epoch, state.seconds, normalisation)
+
+
+def _step(
+    state: TrainingState,
+    compute_loss: LossFunction,
+    x: Tensor,
+    own: Tensor,
+    other: Tensor | None,
+    lam: Tensor | None,
+) -> Tensor:
+    """Update the weights with a batch and return its loss, detached."""
+    with stage("forward"):
+        loss = compute_loss(state.model, x, own, other, lam)
+    state.update(loss)
+    return loss.detach()
 
 
 def _inputs(

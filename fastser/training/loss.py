@@ -13,7 +13,7 @@ LossFunction = Callable[[nn.Module, Tensor, Tensor, Tensor | None, Tensor | None
 """Signature of `batch_loss` in a fixed precision."""
 
 _MAX_GRAPHS = 64
-"""Limit of compiled variants: three times the 20 of five models, with and without mixup, at two batch sizes."""
+"""Limit of compiled variants: many times the five of the five models, since users can register further models."""
 
 
 def batch_loss(
@@ -48,7 +48,9 @@ def loss_function(device: torch.device, precision: Precision) -> LossFunction:
     """Return `batch_loss` in a precision, in its fastest form for a device: compiled on a GPU, eager on a CPU.
 
     On a CPU, compiling would take longer than a short run. On a GPU, one compiled function serves all runs of a
-    process: a new model of the same architecture or another batch size does not compile again.
+    process: a new model of the same architecture or another batch size does not compile again. A batch without mixup
+    is compiled as one that is mixed with itself. A batch of one segment would need a second compilation, so it runs
+    without.
     """
     return _compiled("inductor", precision) if device.type == "cuda" else partial(batch_loss, precision=precision)
 
@@ -58,9 +60,12 @@ def _compiled(backend: str, precision: Precision) -> LossFunction:
     compiled = torch.compile(batch_loss, fullgraph=True, backend=backend)
 
     def run(model: nn.Module, x: Tensor, own: Tensor, other: Tensor | None, lam: Tensor | None) -> Tensor:
+        if len(x) == 1:
+            return batch_loss(model, x, own, other, lam, precision)
+        if other is None or lam is None:
+            other, lam = own.clone(), torch.ones(len(own), device=own.device)
         for tensor in (x, own, other, lam):
-            if tensor is not None:
-                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
         with torch._dynamo.config.patch(recompile_limit=_MAX_GRAPHS):
             return compiled(model, x, own, other, lam, precision)
 

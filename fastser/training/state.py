@@ -90,6 +90,12 @@ class TrainingState:
         return next((epoch.number for epoch in reversed(self.epochs) if epoch.improved), 0)
 
     @property
+    def learning_rate(self) -> float:
+        """Return the current learning rate."""
+        rate: float = self._optimizer.param_groups[0]["lr"]
+        return rate
+
+    @property
     def over(self) -> bool:
         """Return whether the epoch limit or the number of epochs without improvement is reached."""
         done = len(self.epochs)
@@ -111,15 +117,20 @@ class TrainingState:
             self._loss = torch.zeros((), device=self._device)
         return iter(self._order.split(self._options.batch_size)[self._batches :])
 
-    def step(self, loss: Tensor, batch: Tensor) -> None:
+    def update(self, loss: Tensor) -> None:
         """Update the weights with the mean loss of a batch."""
         with stage("backward"):
             self._optimizer.zero_grad(set_to_none=True)
             self._scaler.scale(loss).backward()
         with stage("optimizer"):
+            if self._device.type == "cuda":  # outside of a capture, PyTorch warns of the flag that a capture needs
+                self._optimizer.param_groups[0]["capturable"] = torch.cuda.is_current_stream_capturing()
             self._scaler.step(self._optimizer)
             self._scaler.update()
-        self._loss += loss.detach() * len(batch)
+
+    def count(self, loss: Tensor, batch: Tensor) -> None:
+        """Add the mean loss of a batch, detached, to that of the epoch."""
+        self._loss += loss * len(batch)
         self._batches += 1
 
     def end_epoch(self, score: float) -> Epoch:
@@ -135,7 +146,7 @@ class TrainingState:
         improved = all(score > epoch.score for epoch in self.epochs)
         if improved:
             self._best = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.epochs.append(Epoch(number, loss, score, self._optimizer.param_groups[0]["lr"], improved))
+        self.epochs.append(Epoch(number, loss, score, self.learning_rate, improved))
         self._schedule.step(score)
         self._order, self._batches = self._order[:0], 0
         return self.epochs[-1]

@@ -144,9 +144,7 @@ def has_kernel(family: str, x: Tensor) -> bool:
             return x.dtype in KERNEL_DTYPES
         if not _native_loaded():
             return False
-    elif (
-        x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES or not _triton_installed() or not runs_kernels(x.device)
-    ):
+    elif x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES or not _has_triton() or not runs_kernels(x.device):
         return False
     compiling = torch.compiler.is_compiling()
     if (family, x.dtype, compiling) in choice.by_reference:
@@ -165,6 +163,12 @@ def cpu_eager(x: Tensor) -> bool:
     return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _has_triton() -> bool:
+    # A constant for torch.compile, which warns when it traces a cached function.
+    return _triton_installed()
+
+
 @cache
 def _triton_installed() -> bool:
     if find_spec("triton") is not None:
@@ -173,6 +177,6 @@ def _triton_installed() -> bool:
         warnings.warn(
             "Triton is not installed: fastser's operations run as plain PyTorch on this GPU. To use the fused kernels, "
             "install the package triton.",
-            stacklevel=4,
+            stacklevel=5,
         )
     return False

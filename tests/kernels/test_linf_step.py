@@ -62,6 +62,19 @@ def test_not_a_number_stays_visible(device: str) -> None:
     assert adversarial.isnan().nonzero().tolist() == [[1, 2], [2, 3]]
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_a_gradient_that_is_not_a_number_stays_visible(
+    bounds: tuple[float, float] | None, dtype: torch.dtype, device: str
+) -> None:
+    adversarial, clean, gradient = _tensors((3, 40), dtype, device)
+    gradient[:, ::3] = torch.nan
+    expected = reference.linf_step(adversarial, clean, gradient, *STEP, bounds)
+    linf_step(adversarial, clean, gradient, *STEP, bounds)
+    assert torch.equal(adversarial.isnan(), gradient.isnan())
+    torch.testing.assert_close(adversarial, expected, equal_nan=True)
+
+
 @pytest.mark.fast
 @pytest.mark.kernel
 def test_an_empty_batch_is_no_error(device: str) -> None:

@@ -4,11 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile as sf
 import torch
 import torch.nn.functional as F
 from fastser_kernels import log_spectrogram
+from fastser_kernels.registration import INTERPRETED
 from torch import Tensor
 
 RATE, WINDOW, HOP, N_FFT = 16_000, 400, 160, 512
@@ -49,6 +51,28 @@ def vowel(frames: int) -> Tensor:
 @pytest.mark.kernel
 def test_decibels_of_a_vowel(device: str) -> None:
     assert_within_a_hundredth_of_a_decibel(vowel(40).to(device))
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not INTERPRETED, reason="only the interpreter can stand in for tensor cores")
+def test_decibels_of_a_vowel_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensor cores ignore the last 13 bits of float32 operands."""
+    interpreter = pytest.importorskip("triton.runtime.interpreter")
+    exact = interpreter.InterpreterBuilder.create_dot
+
+    def truncated(operand: Any) -> Any:
+        assert operand.data.dtype == np.float32
+        bits = np.ascontiguousarray(operand.data).view(np.int32) & -0x2000
+        return interpreter.TensorHandle(bits.view(np.float32), operand.dtype)
+
+    def multiply(builder: Any, a: Any, b: Any, *rest: Any) -> Any:
+        products.append(a.data.shape)
+        return exact(builder, truncated(a), truncated(b), *rest)
+
+    products: list[tuple[int, ...]] = []
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", multiply)
+    assert_within_a_hundredth_of_a_decibel(vowel(40))
+    assert products
 
 
 @pytest.mark.kernel

@@ -135,6 +135,19 @@ def test_a_gpu_without_triton_gets_the_reference_and_one_warning(monkeypatch: py
         registration._triton_installed.cache_clear()
 
 
+def test_the_search_for_triton_is_compiled_without_a_warning() -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.warn_once_cache.clear()
+
+    def shifted(x: Tensor) -> Tensor:
+        return x + 1 if registration._has_triton() else x - 1
+
+    x = torch.zeros(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(torch.compile(shifted, fullgraph=True, backend="eager")(x), shifted(x))
+
+
 @pytest.mark.skipif(registration.INTERPRETED, reason="this process interprets kernels on CPU tensors")
 def test_which_tensors_the_operations_take() -> None:
     with FakeTensorMode():

@@ -16,6 +16,7 @@ from fastser.evaluation.inference import validation_score
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
 from fastser.settings import QUICK
+from fastser.training import loop
 from fastser.training.loop import History, train
 from fastser.training.state import TrainingError
 
@@ -67,6 +68,29 @@ def test_same_seed_same_bits(dataset: Dataset, augmentation: str) -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
     assert [e.loss for e in histories[0].epochs] == [e.loss for e in histories[1].epochs]
+
+
+def test_only_full_batches_are_steps_of_a_graph(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last batch of an epoch is smaller."""
+    in_graph: list[tuple[int, float]] = []
+
+    class Steps:
+        def __init__(self, step: Any, device: torch.device) -> None:
+            self._step = step
+
+        def __call__(self, *inputs: Tensor, learning_rate: float) -> Tensor:
+            in_graph.append((len(inputs[0]), learning_rate))
+            loss: Tensor = self._step(*inputs)
+            return loss
+
+    expected = train_on(dataset, fresh())
+    monkeypatch.setattr(loop, "replayable", lambda _: True)
+    monkeypatch.setattr(loop, "StepGraph", Steps)
+    history = train_on(dataset, fresh())
+    full, rest = divmod(len(first_fold(dataset)[0].segments), SETTINGS.training.batch_size)
+    assert rest
+    assert in_graph == [(SETTINGS.training.batch_size, 1e-3)] * full * len(history.epochs)
+    assert history.epochs == expected.epochs
 
 
 def test_speed_triples_the_training_set_and_nothing_else(dataset: Dataset) -> None:

@@ -5,8 +5,10 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import on_gpu
+from cases import on_gpu, require_kernel
+from functorch.compile import make_boxed_func
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
 
 from fastser.layers import LSTM, DenseBlock, Highway, Transition
 from fastser.models import MODELS, build_model
@@ -25,7 +27,7 @@ def _model(name: str) -> nn.Module:
 def _batch(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(size)
     x = torch.randn(size, 32, 32, generator=generator)
-    own, other = torch.randint(4, (2, size), generator=generator)
+    own, other = (labels.clone() for labels in torch.randint(4, (2, size), generator=generator))
     return x, own, other, torch.rand(size, generator=generator)
 
 
@@ -57,7 +59,32 @@ def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
             torch.testing.assert_close(*losses)
             torch.testing.assert_close(*gradients)
             torch.testing.assert_close(*states, msg=lambda text, name=name: f"{name}: {text}")
+    x, own, *_ = _batch(6)
+    for size in (6, 3, 2, 1):
+        losses = []
+        for function in (batch_loss, run):
+            torch.manual_seed(1)
+            losses.append(function(model, x[:size], own[:size], None, None))
+        torch.testing.assert_close(*losses)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(MODELS)
+
+
+def test_gradients_reach_dense_blocks_in_channels_last() -> None:
+    """A gradient in another layout would be copied by the operation, outside of the fused kernels."""
+    layouts: list[bool] = []
+
+    def note(graph: torch.fx.GraphModule, _: object) -> object:
+        blocks = [node for node in graph.graph.nodes if "dense_block_backward" in str(node.target)]
+        gradients = [block.args[0].meta["val"] for block in blocks]
+        layouts.extend(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in gradients)
+        return make_boxed_func(graph.forward)
+
+    torch._dynamo.reset()
+    model, (x, own, *_) = _model("proposed"), _batch(3)
+    require_kernel(x)
+    backend = aot_autograd(fw_compiler=note, bw_compiler=note)
+    torch.compile(batch_loss, fullgraph=True, backend=backend)(model, x, own, None, None).backward()
+    assert layouts == [True, True]
 
 
 def test_is_eager_on_a_cpu() -> None:

@@ -125,6 +125,8 @@ class _DenseBlock(torch.autograd.Function):
             wanted = [x_wanted, *tensors_wanted]
             grad_x, *gradients = reference_gradients(reference_block, [x, *tensors], wanted, grad_maps)
             return grad_x, None, None, *gradients
+        # Inside a compiled graph, the copy is fused into the operation that makes the gradient.
+        grad_maps = grad_maps.contiguous(memory_format=torch.channels_last)
         input_only = not any(tensors_wanted)
         parameters = _Parameters.unpacked(tensors, ctx.training)
         grad_x, bn_weight, bn_bias, conv_weight = _backward(

@@ -31,7 +31,7 @@ def step_kernel(
     adv = tl.load(adv_ptr + i, mask=inside, other=0.0).to(tl.float32)
     clean = tl.load(clean_ptr + i, mask=inside, other=0.0).to(tl.float32)
     grad = tl.load(grad_ptr + i, mask=inside, other=0.0).to(tl.float32)
-    sign = (grad > 0).to(tl.float32) - (grad < 0).to(tl.float32)
+    sign = tl.where(grad == grad, (grad > 0).to(tl.float32) - (grad < 0).to(tl.float32), grad)
     change = _clamp(adv + alpha * sign - clean, -eps, eps)
     moved = _clamp(clean + change, low, high)
     tl.store(adv_ptr + i, moved.to(adv_ptr.dtype.element_ty), mask=inside)

@@ -2,7 +2,8 @@
 
     x_adv <- clamp(x0 + clip(x_adv + alpha * sign(grad) - x0, -eps, eps), bounds)
 
-All tensors have the same shape, in any layout. Source: Kurakin et al. 2017 (basic iterative method).
+All tensors have the same shape, in any layout. The sign of NaN is NaN, so that a failed gradient stays visible.
+Source: Kurakin et al. 2017 (basic iterative method).
 """
 
 import math

@@ -7,5 +7,6 @@ def linf_step(
     x_adv: Tensor, x0: Tensor, grad: Tensor, alpha: float, eps: float, bounds: tuple[float, float] | None
 ) -> Tensor:
     """Return the value of `x_adv` after `fastser_kernels.linf_step`, as a new tensor."""
-    moved = x0 + (x_adv + alpha * grad.sign() - x0).clamp(-eps, eps)
+    sign = grad.sign().where(~grad.isnan(), grad)
+    moved = x0 + (x_adv + alpha * sign - x0).clamp(-eps, eps)
     return moved if bounds is None else moved.clamp(*bounds)

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastser_kernels.launch import dot, fp32_precision, launch
-from fastser_kernels.log_spectrogram.forward_kernels import Spectra, spectrum, tile_of_frames
+from fastser_kernels.log_spectrogram.forward_kernels import Spectra, basis, spectrum, tile_of_frames
 
 BAND_DEPTH = 32
 """Number of filterbank bands that are multiplied at a time."""
@@ -41,7 +41,7 @@ def pull_kernel(
     )  # fmt: skip
     f = tl.program_id(1) * TF + tl.arange(0, TF)
     stride = bin_tiles * TF
-    re, im = spectrum(sounds, window_ptr, basis_ptr, f, stride, live, hop, win, TM, TF, TK, PRECISION)
+    re, im = spectrum(sounds, window_ptr, basis_ptr, tl.program_id(1), live, hop, win, TM, TF, TK, PRECISION)
     rows = tl.arange(0, TM)
     row = segment * segment_frames + first + rows
     if filterbank_ptr is None:
@@ -160,11 +160,11 @@ def backward(
     slope, scale = grad.contiguous(), 10.0 / (math.log(10.0) * std)
     if filterbank is not None:
         slope = spectra.levels(slope, scale, 0.0)
-    _, _, bins = spectra.basis.shape
+    bins = spectra.bin_tiles * spectra.tile["TF"]
     pulled = waveforms.new_empty(start.shape[0], segment_frames, 2, bins)
     spectra.launch(
         pull_kernel,
-        bins // spectra.tile["TF"],
+        spectra.bin_tiles,
         slope_ptr=slope,  # [segments, segment_frames, columns]
         out_ptr=pulled,  # [segments, segment_frames, 2, bins]
         scale=scale,
@@ -203,7 +203,8 @@ def _add_frames(spectra: Spectra, pulled: Tensor) -> tuple[Tensor, Tensor]:
     hops = spectra.segment_frames + overlaps - 1
     grid = (segments * triton.cdiv(hops, OVERLAP["TM"]), triton.cdiv(hop_length, OVERLAP["TN"]))
     span, edges = pulled.new_empty(segments, hops * hop_length), pulled.new_empty(*grid, 2)
-    _, pairs, bins = spectra.basis.shape
+    waves = basis(spectra.n_fft, win_length, pulled.shape[3], pulled.device)
+    _, pairs, bins = waves.shape
     launch(
         overlap_kernel,
         grid,
@@ -211,7 +212,7 @@ def _add_frames(spectra: Spectra, pulled: Tensor) -> tuple[Tensor, Tensor]:
         start_ptr=spectra.start.contiguous(),  # [segments]
         frames_ptr=spectra.num_frames.contiguous(),  # [segments]
         window_ptr=spectra.window.contiguous(),  # [win]
-        basis_ptr=spectra.basis,  # [2, pairs, bins]
+        basis_ptr=waves,  # [2, pairs, bins]
         span_ptr=span,  # [segments, hops * hop]
         edge_ptr=edges,  # [programs, 2]
         wave_size=spectra.waveforms.shape[0],  # samples

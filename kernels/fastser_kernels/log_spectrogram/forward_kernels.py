@@ -6,8 +6,11 @@ odd about c, so both products run over pairs of samples, n < ceil(win / 2) and m
     re[f] = sum_n (w[n] v[n] + w[m] v[m]) cos(2 pi f (n - c) / n_fft)
     im[f] = sum_n (w[n] v[n] - w[m] v[m]) sin(2 pi f (n - c) / n_fft)
 
-The cosines and sines depend on sizes alone and are cached. The window is applied to the samples when they are read. In
-one launch, each program computes a tile of frames by bins, or by filterbank bands, from samples to normalised decibels.
+Tensor cores multiply tf32 numbers, which have 11 significant bits. So each factor is the sum of a large and a small
+tf32 number, and all products but that of two small numbers are added: 22 bits. The cosines and sines depend on sizes
+alone. They are split once and cached, in the order in which the kernel reads them. The window is applied to the samples
+when they are read. In one launch, each program computes a tile of frames by bins, or by filterbank bands, from samples
+to normalised decibels.
 """
 
 import math
@@ -23,10 +26,14 @@ from torch import Tensor
 
 from fastser_kernels.launch import dot, fp32_precision, launch
 
-LINEAR = {"TM": 64, "TF": 64, "TK": 16, "num_warps": 4, "num_stages": 1}
-"""Tile without a filterbank: TM frames, TF DFT bins, and TK pairs of samples that are multiplied at a time."""
-BANDS = {"TM": 64, "TF": 32, "TK": 16, "num_warps": 4, "num_stages": 1}
-"""Tile with a filterbank, whose bands take registers beside the bins."""
+LINEAR = {"TM": 128, "TF": 64, "TK": 16, "num_warps": 8, "num_stages": 1}
+"""Tile without a filterbank: TM frames, TF DFT bins, and TK pairs of samples that are multiplied at a time.
+
+64 rows would read the basis twice as often, and 128 bins would need more than the 255 registers of a thread on sm_80.
+With this tile two programs fit on a multiprocessor of sm_90, so that one computes while the other one waits for memory.
+"""
+BANDS = {"TM": 64, "TF": 32, "TK": 16, "num_warps": 8, "num_stages": 1}
+"""Tile with a filterbank, whose bands take registers, or tensor memory on sm_100, beside the bins."""
 MAX_BANDS = 128
 """Largest number of filterbank bands of a tile."""
 
@@ -56,49 +63,73 @@ def tile_of_frames(
 
 @triton.jit
 def _place(signal_ptr, samples, start_ptr, segment, first, hop, reach):
-    """Return pointer and samples of a signal, the first sample of a tile (maybe outside), and its number of samples."""
-    return signal_ptr, samples, tl.load(start_ptr + segment) + first.to(tl.int64) * hop, reach
-
-
-@triton.jit
-def _read(signal, offset, inside):
-    """Return the samples at `offset` from the first one of a tile, in fp32; places outside the signal are clamped."""
-    ptr, samples, begin, reach = signal
+    """Return the place of a tile in a signal, and the smallest and largest offset from it inside the signal."""
+    begin = tl.load(start_ptr + segment) + first.to(tl.int64) * hop
     begin = tl.minimum(tl.maximum(begin, -reach), samples - 1)
     low = tl.maximum(-begin, 0).to(tl.int32)
     high = tl.minimum(samples - 1 - begin, reach).to(tl.int32)
-    offset = tl.minimum(tl.maximum(offset, low), high)
-    return tl.load(ptr + begin + offset, mask=inside, other=0.0).to(tl.float32)
+    return signal_ptr + begin, low, high
 
 
 @triton.jit
-def _windowed(sounds, window_ptr, n, kept, rows, hop):
-    """Return the windowed samples `n` of each frame, fp32 [frames, samples], 0 if not `kept`."""
-    offset = rows[:, None] * hop + n[None, :]
-    value = _read(sounds[0], offset, kept[None, :])
+def _read(place, offset):
+    """Return the samples at `offset` from the place of a tile, in fp32; offsets outside the signal are clamped."""
+    ptr, low, high = place
+    return tl.load(ptr + tl.minimum(tl.maximum(offset, low), high)).to(tl.float32)
+
+
+@triton.jit
+def _mixed(sounds, offset):
+    """Return the samples of the waveform with its noise, fp32."""
+    value = _read(sounds[0], offset)
     if len(sounds) > 1:
-        value += sounds[2] * _read(sounds[1], offset, kept[None, :])
-    return value * tl.load(window_ptr + n, mask=kept, other=0.0).to(tl.float32)[None, :]
+        value += sounds[2] * _read(sounds[1], offset)
+    return value
+
+
+@triton.jit
+def parts(x):
+    """Return the nearest number that tf32 holds, and the rest."""
+    large = ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return large, x - large
+
+
+@triton.jit
+def add_product(total, x, large, small, PRECISION: tl.constexpr):
+    """Return `total + x @ (large + small)`, with fp32 accuracy."""
+    if PRECISION == "ieee":
+        total = dot(x, large + small, total, PRECISION)
+    else:
+        x_large, x_small = parts(x)
+        total = dot(x_small, large, total, "tf32")
+        total = dot(x_large, small, total, "tf32")
+        total = dot(x_large, large, total, "tf32")
+    return total
 
 
 @triton.jit
 def spectrum(
-    sounds, window_ptr, basis_ptr, f, stride, live, hop, win,
+    sounds, window_ptr, basis_ptr, tile, live, hop, win,
     TM: tl.constexpr, TF: tl.constexpr, TK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Return re and im of bins `f`, fp32 [TM, TF] each. The basis is [2, pairs, stride], zero-padded to whole tiles."""
-    rows = tl.arange(0, TM)
+    """Return re and im of a tile of bins, fp32 [TM, TF] each. `basis` is a `packed_basis`."""
+    rows = tl.arange(0, TM)[:, None] * hop
     re = tl.zeros((TM, TF), tl.float32)
     im = tl.zeros((TM, TF), tl.float32)
-    pairs = tl.cdiv((win + 1) // 2, TK) * TK
-    for k in tl.range(0, tl.where(live > 0, pairs, 0), TK):
-        left = k + tl.arange(0, TK)
+    middle = (win - 1) // 2
+    steps = middle // TK + 1
+    at = basis_ptr + tile * steps * (4 * TF * TK) + tl.arange(0, TF)[None, :] * TK + tl.arange(0, TK)[:, None]
+    for step in tl.range(0, tl.where(live > 0, steps, 0)):
+        pair = step * TK + tl.arange(0, TK)
+        left = tl.minimum(pair, middle)  # pairs beyond the middle have the weight 0, and read a sample of their frame
         right = win - 1 - left
-        a = _windowed(sounds, window_ptr, left, left <= right, rows, hop)
-        b = _windowed(sounds, window_ptr, right, left < right, rows, hop)
-        at = basis_ptr + left[:, None] * stride + f[None, :]
-        re = dot(a + b, tl.load(at), re, PRECISION)
-        im = dot(a - b, tl.load(at + pairs * stride), im, PRECISION)
+        left_weight = tl.load(window_ptr + left, mask=pair <= middle, other=0.0).to(tl.float32)
+        right_weight = tl.load(window_ptr + right, mask=pair < win - 1 - pair, other=0.0).to(tl.float32)
+        a = _mixed(sounds, rows + left[None, :]) * left_weight[None, :]
+        b = _mixed(sounds, rows + right[None, :]) * right_weight[None, :]
+        re = add_product(re, a + b, tl.load(at), tl.load(at + TF * TK), PRECISION)
+        im = add_product(im, a - b, tl.load(at + 2 * TF * TK), tl.load(at + 3 * TF * TK), PRECISION)
+        at += 4 * TF * TK
     return re, im
 
 
@@ -116,16 +147,17 @@ def level_kernel(
     )  # fmt: skip
     column = tl.program_id(1) * TC + tl.arange(0, TC)
     if filterbank_ptr is None:
-        re, im = spectrum(sounds, window_ptr, basis_ptr, column, bin_tiles * TF, live, hop, win, TM, TF, TK, PRECISION)
+        re, im = spectrum(sounds, window_ptr, basis_ptr, tl.program_id(1), live, hop, win, TM, TF, TK, PRECISION)
         level = re * re + im * im
     else:
         level = tl.zeros((TM, TC), tl.float32)
         for tile in tl.range(0, bin_tiles):
+            re, im = spectrum(sounds, window_ptr, basis_ptr, tile, live, hop, win, TM, TF, TK, PRECISION)
             f = tile * TF + tl.arange(0, TF)
-            re, im = spectrum(sounds, window_ptr, basis_ptr, f, bin_tiles * TF, live, hop, win, TM, TF, TK, PRECISION)
             inside = (f < dft_bins)[:, None] & (column < columns)[None, :]
             weights = tl.load(filterbank_ptr + f[:, None] * columns + column[None, :], mask=inside, other=0.0)
-            level = dot(re * re + im * im, weights.to(tl.float32), level, PRECISION)
+            large, small = parts(weights.to(tl.float32))
+            level = add_product(level, re * re + im * im, large, small, PRECISION)
     rows = tl.arange(0, TM)
     at = (segment * segment_frames + first + rows)[:, None] * columns + column[None, :]
     inside = (first + rows < segment_frames)[:, None] & (column < columns)[None, :]
@@ -165,10 +197,10 @@ class Spectra:
         return self.num_bins if self.filterbank is None else self.n_fft // 2 + 1
 
     @property
-    def basis(self) -> Tensor:
-        """Cosines and sines, fp32 `[2, pairs, bins]`, padded to whole tiles along pairs and bins."""
-        bins = triton.cdiv(self.dft_bins, self.tile["TF"]) * self.tile["TF"]
-        return basis(self.n_fft, self.window.shape[0], bins, self.window.device)
+    def bin_tiles(self) -> int:
+        """Number of tiles of DFT bins."""
+        tiles: int = triton.cdiv(self.dft_bins, self.tile["TF"])
+        return tiles
 
     def levels(self, grad: Tensor | None, scale: float, shift: float) -> Tensor:
         """Return the normalised decibels of the bins or bands; or, given their gradient, the gradient of the power."""
@@ -189,7 +221,7 @@ class Spectra:
 
     def launch(self, kernel: Any, column_tiles: int, *, TC: int, scale: float, **own: Any) -> None:
         """Run `kernel` on every tile of frames and `column_tiles` tiles of columns, with arguments of its `own`."""
-        _, _, basis_bins = self.basis.shape
+        TF, TK = self.tile["TF"], self.tile["TK"]
         launch(
             kernel,
             (self.start.shape[0] * triton.cdiv(self.segment_frames, self.tile["TM"]), column_tiles),
@@ -201,7 +233,7 @@ class Spectra:
             noise_ptr=_contiguous(self.noise),  # [noise samples]
             noise_start_ptr=_contiguous(self.noise_start),  # [segments]
             gain_ptr=_contiguous(self.noise_gain),  # [segments]
-            basis_ptr=self.basis,  # [2, pairs, bin_tiles * TF]
+            basis_ptr=packed_basis(self.n_fft, self.window.shape[0], self.bin_tiles, TF, TK, self.window.device),
             wave_size=self.waveforms.shape[0],  # samples
             noise_size=0 if self.noise is None else self.noise.shape[0],  # samples
             hop=self.hop_length,  # samples
@@ -209,7 +241,7 @@ class Spectra:
             segment_frames=self.segment_frames,
             columns=self.num_bins,
             dft_bins=self.dft_bins,
-            bin_tiles=basis_bins // self.tile["TF"],
+            bin_tiles=self.bin_tiles,
             power_floor=self.power_floor,
             scale=scale,
             **own,
@@ -224,14 +256,36 @@ def _contiguous(tensor: Tensor | None) -> Tensor | None:
 
 
 @cache
+def packed_basis(n_fft: int, win_length: int, bin_tiles: int, TF: int, TK: int, device: torch.device) -> Tensor:
+    """Return large and small parts of cosines and sines, fp32 `[bin_tiles, pair_tiles, 2, 2, TF, TK]`.
+
+    Both parts are tf32 numbers. Their sum is the float64 value to 24 bits. Pairs beyond the window are 0. The tensors
+    stay alive, because CUDA graphs read them.
+    """
+    waves = F.pad(_waves(n_fft, win_length, bin_tiles * TF), (0, 0, 0, -((win_length + 1) // 2) % TK))
+    large = _nearest_tf32(waves)
+    parts = torch.stack([large, _nearest_tf32(waves - large)], dim=1)  # [2, 2, pairs, bins]
+    tiles: Tensor = parts.unflatten(3, (bin_tiles, TF)).unflatten(2, (-1, TK))
+    return tiles.permute(4, 2, 0, 1, 5, 3).contiguous().to(device)
+
+
+@cache
 def basis(n_fft: int, win_length: int, bins: int, device: torch.device) -> Tensor:
-    """Return cosines and sines `[2, pairs, bins]`, zero beyond the window; CUDA graphs need them kept alive."""
-    pairs = (win_length + 1) // 2
-    n = torch.arange(pairs, device="cpu").unsqueeze(1)
+    """Return cosines and sines, fp32 `[2, pairs, bins]`."""
+    return _waves(n_fft, win_length, bins).float().to(device)
+
+
+def _waves(n_fft: int, win_length: int, bins: int) -> Tensor:
+    """Return cosines and sines, float64 `[2, pairs, bins]`."""
+    n = torch.arange((win_length + 1) // 2, device="cpu").unsqueeze(1)
     turns = (2 * n - (win_length - 1)) * torch.arange(bins, device="cpu") % (2 * n_fft)
     angle = turns.double() * (math.pi / n_fft)
-    padding = (0, 0, 0, -pairs % LINEAR["TK"])
-    return F.pad(torch.stack([angle.cos(), angle.sin()]), padding).float().to(device)
+    return torch.stack([angle.cos(), angle.sin()])
+
+
+def _nearest_tf32(x: Tensor) -> Tensor:
+    """Return the nearest numbers of 11 significant bits, in fp32."""
+    return ((x.float().view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)
 
 
 def forward(
