@@ -256,7 +256,7 @@ def test_a_model_that_would_make_a_capture_invalid_is_attacked_step_by_step(
         "graph": _capture_that_ends_with_an_error,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    monkeypatch.setattr(attacks, "replayable", lambda x: True)
+    monkeypatch.setattr(bim, "replayable", lambda x: True)
     monkeypatch.setattr(cuda_graphs, "side_stream", MagicMock())
     attack, (x, y) = BIM(model(32 * 32, 4), EPS, ALPHA, 4), _batch()
     with pytest.warns(UserWarning, match=f"cannot be captured: .*{reason}"):

@@ -14,15 +14,11 @@ from fastser_kernels.launch import Launch
 ELEMENTS: dict[str, Callable[[dict[str, Any]], int]] = {
     "conv_kernel": lambda c: c["BM"] * c["BK"],
     "conv_backward_kernel": lambda c: c["BP"] * c["BC"],
+    "input_gradient_kernel": lambda c: c["BP"] * c["BC"] * c["BK"] // c["DEPTH"],
     "maps_kernel": lambda c: c["BP"] * c["BC"],
     "sums_kernel": lambda c: c["BF"] * c["BC"] * c["SIDE"] ** 2,
 }
 """Elements of the maps that an iteration of a kernel's longest loop reads, by its constants."""
-
-TILES: dict[str, Callable[[dict[str, Any]], tuple[int, int]]] = {
-    "input_gradient_kernel": lambda c: (c["DEPTH"] // c["BK"], c["BP"] * c["BC"]),
-}
-"""Iterations of the longest loop and elements of a program, for kernels whose programs do much outside of the loop."""
 
 ITERATIONS: dict[str, Callable[[dict[str, Any]], int]] = {
     "level_kernel": lambda a: triton.cdiv(triton.cdiv(a["win"], 2), a["TK"]),
@@ -33,26 +29,18 @@ SLOTS_PER_NANOSECOND = 132 * 4 * 1.7
 """Issue slots of an H100: multiprocessors, slots per clock, clocks per nanosecond."""
 
 
-def per_element(kernel: str, constants: dict[str, Any], threads: int, instructions: int, loop: int) -> float | None:
-    """Return the instructions for each element of the maps, or None for an unlisted kernel.
-
-    They are those of the longest loop, or for the kernels in `TILES` all of a program.
+def per_element(kernel: str, constants: dict[str, Any], threads: int, loop: int) -> float | None:
+    """Return the instructions of the longest loop for each element of the maps, or None for an unlisted kernel.
 
     Args:
         kernel: Name of the kernel.
         constants: Its constants.
         threads: Threads of a program.
-        instructions: Instructions of the kernel.
         loop: Instructions of the longest loop.
     """
-    if kernel in TILES:
-        iterations, elements = TILES[kernel](constants)
-        loop = instructions + (iterations - 1) * loop
-    elif kernel in ELEMENTS:
-        elements = ELEMENTS[kernel](constants)
-    else:
+    if kernel not in ELEMENTS:
         return None
-    return round(threads * loop / elements, 1)
+    return round(threads * loop / ELEMENTS[kernel](constants), 1)
 
 
 def nanoseconds(launches: Sequence[tuple[Launch, int, int]]) -> float:

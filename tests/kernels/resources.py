@@ -105,7 +105,7 @@ def _nvidia(binary: Binary, footprint: Footprint, code: MachineCode) -> Resource
         mfma=0,
         instructions=code.instructions,
         loop_instructions=loop,
-        slots=per_element(binary.kernel, binary.constants, binary.threads, code.instructions, loop),
+        slots=per_element(binary.kernel, binary.constants, binary.threads, loop),
         serialised=serialised(binary.ptxas_log),
     )
 
