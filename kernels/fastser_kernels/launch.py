@@ -1,6 +1,6 @@
 """Launches of Triton kernels, and the device functions that several kernels share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,26 +57,41 @@ def launch_options(num_warps: int, num_stages: int, on_amd: bool = ON_AMD) -> di
 
 @dataclass(frozen=True)
 class Launch:
-    """One recorded launch: the kernel, its arguments by name (tensors on any device), and its configuration."""
+    """One launch: kernel, grid, arguments by name (tensors on any device), and configuration."""
 
     kernel: Any
+    grid: tuple[int, ...]
     arguments: dict[str, Any]
     num_warps: int
     num_stages: int
 
 
-_record: list[Launch] | None = None
+_executor: Callable[[Launch], None] | None = None
+
+
+@contextmanager
+def _replaced(executor: Callable[[Launch], None]) -> Iterator[None]:
+    global _executor
+    outer, _executor = _executor, executor
+    try:
+        yield
+    finally:
+        _executor = outer
 
 
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
     """List the launches inside the block instead of running them; launchers then also take meta tensors."""
-    global _record
-    outer, _record = _record, []
-    try:
-        yield _record
-    finally:
-        _record = outer
+    record: list[Launch] = []
+    with _replaced(record.append):
+        yield record
+
+
+@contextmanager
+def launched_by(executor: Callable[[Launch], None]) -> Iterator[None]:
+    """Pass every launch inside the block to `executor` instead of a GPU; operations on CPU tensors then launch too."""
+    with registration.cpu_tensors_launched(), _replaced(executor):
+        yield
 
 
 def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_stages: int = 2, **arguments: Any) -> None:
@@ -96,9 +111,9 @@ def launch(kernel: Any, grid: tuple[int, ...], /, *, num_warps: int = 4, num_sta
         _refuse(kernel, arguments)
     if 0 in grid:
         return
-    if _record is not None:
+    if _executor is not None:
         in_order = {name: arguments[name] for name in kernel.arg_names}
-        _record.append(Launch(kernel, in_order, num_warps, num_stages))
+        _executor(Launch(kernel, grid, in_order, num_warps, num_stages))
         return
     first = next(value for value in arguments.values() if isinstance(value, Tensor))
     with torch.cuda.device_of(first):

@@ -89,12 +89,35 @@ def operation(
         schema = torch.library.infer_schema(fake, mutates_args=mutates, op_name=name)
         _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
         _LIBRARY.impl(name, _without_autocast(registered.launch, "cuda"), "CUDA")
-        _LIBRARY.impl(name, _without_autocast(registered.launch if INTERPRETED else cpu, "cpu"), "CPU")
+        _LIBRARY.impl(name, _without_autocast(_on_cpu(registered.launch, cpu), "cpu"), "CPU")
         torch.library.register_fake(f"fastser_kernels::{name}", fake, lib=_LIBRARY)
         overload: Callable[Arguments, Result] = getattr(torch.ops.fastser_kernels, name).default
         return overload
 
     return register
+
+
+def _on_cpu(launcher: Callable[..., Any], cpu: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: (launcher if _launched_on_cpu else cpu)(*args)
+
+
+_launched_on_cpu = INTERPRETED
+
+
+def launched_on_cpu() -> bool:
+    """Return whether CPU tensors go to the Triton launchers."""
+    return _launched_on_cpu
+
+
+@contextmanager
+def cpu_tensors_launched() -> Iterator[None]:
+    """Send CPU tensors to the Triton launchers inside the block; `launch.launched_by` tells who runs the kernels."""
+    global _launched_on_cpu
+    before, _launched_on_cpu = _launched_on_cpu, True
+    try:
+        yield
+    finally:
+        _launched_on_cpu = before
 
 
 def check_signature(what: str, function: Callable[..., Any], signature: inspect.Signature) -> None:
@@ -171,7 +194,7 @@ def has_kernel(x: Tensor) -> bool:
     if _choice.reference or needs_aten() or type(x) not in _CLASSES:
         return False
     if x.device.type == "cpu":
-        return x.dtype in KERNEL_DTYPES if INTERPRETED else _native_loaded()
+        return x.dtype in KERNEL_DTYPES if _launched_on_cpu else _native_loaded()
     if x.device.type != "cuda" or x.dtype not in KERNEL_DTYPES:
         return False
     return _triton_installed()
@@ -184,8 +207,8 @@ def _native_loaded() -> bool:
 
 
 def cpu_eager(x: Tensor) -> bool:
-    """Return whether `x` is computed on a CPU right now: not interpreted, and not traced by torch.compile."""
-    return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
+    """Return whether `x` is computed by CPU code right now: not by a Triton kernel, and not traced by torch.compile."""
+    return x.device.type == "cpu" and not _launched_on_cpu and not torch.compiler.is_compiling()
 
 
 @cache
