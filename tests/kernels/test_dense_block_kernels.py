@@ -5,7 +5,7 @@ import torch
 from accuracy import relative_error
 from cases import LAYOUTS
 from fastser_kernels.dense_block import reference
-from fastser_kernels.registration import INTERPRETED
+from fastser_kernels.registration import launched_on_cpu
 from torch import Tensor
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(autouse=True)
 def only_where_kernels_run(device: str) -> None:
-    """Skip where launchers cannot run: they take CPU tensors in Triton's interpreter only."""
-    if device == "cpu" and not INTERPRETED:
-        pytest.skip("kernels run on a GPU or in Triton's interpreter")
+    """Skip where launchers cannot run: CPU tensors need the interpreter or the PTX machine."""
+    if device == "cpu" and not launched_on_cpu():
+        pytest.skip("kernels run on a GPU, in Triton's interpreter or in the PTX machine")
 
 
 def _lists(channels: int, growth_rate: int, layers: int, device: str) -> list[list[Tensor]]:

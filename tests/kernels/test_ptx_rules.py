@@ -48,7 +48,7 @@ BROKEN = {
     "behind shared memory": ("st.shared.b32 [%r2+1000], %r0;", "outside of the 1024 bytes"),
     "two values at one address": ("st.global.b32 [%rd0], %r0;", "different values at one address"),
     "two values at one shared address": ("st.shared.b32 [%r1], %r0;", "different values at one address"),
-    "an unwritten register": ("add.s32 %r4, %r20, 1;", "register %r20 is read before it is written"),
+    "an unwritten register": ("add.s32 %r4, %r20, 1; mov.b32 %r20, 1;", "register %r20 is read before it is written"),
     "uninitialised shared memory": (LOAD, "read of uninitialised shared memory"),
     "a read without barrier": (STORE + LOAD, "race: read of what another thread wrote"),
     "a write after a read": (STORE + "bar.sync 0;\n" + LOAD + STORE, "race: write after a read of another thread"),

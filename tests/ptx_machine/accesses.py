@@ -93,7 +93,8 @@ def copy(instruction: Instruction, registers: Registers) -> Step:
 
     def step(threads: Threads) -> None:
         amount, mask = threads.values[given], threads.mask
-        if ((amount != 0) & (amount != size)).any():
+        partial = (amount != 0) & (amount != size)
+        if (partial if mask is None else partial & mask).any():
             raise Fault(f"cp.async of {size} bytes with a source of another size than 0 or {size} is not implemented")
         reading = amount != 0
         lanes = reading if mask is None else reading & mask

@@ -66,16 +66,18 @@ def load_matrices(instruction: Instruction, registers: Registers) -> Step:
     targets = [registers.target(name) for name in instruction.operands[0].strip("{} ").replace(" ", "").split(",")]
     place, offset = registers.address(instruction.operands[1])
 
+    def first_lanes(value: Array, threads: Threads) -> Array:
+        by_lane = np.broadcast_to(value, (len(value), threads.count)).reshape(len(value), -1, WARP)
+        return by_lane[:, :, : 8 * count].reshape(len(value), -1)
+
     def step(threads: Threads) -> None:
         threads.check_whole_warps()
-        if threads.mask is not None:
-            raise Fault("ldmatrix in a part of the warps is not implemented")
         address = threads.values[place]
-        address = np.broadcast_to(address, (len(address), threads.count)).reshape(len(address), -1, WARP)
-        rows = (address[:, :, : 8 * count] + address.dtype.type(offset)).reshape(len(address), -1)
+        rows = first_lanes(address, threads) + address.dtype.type(offset)
+        mask = None if threads.mask is None else first_lanes(threads.mask, threads)
         first = np.repeat(np.arange(threads.count // WARP) * WARP, 8 * count)
         lane = (np.arange(rows.shape[1]) % 8)[:, None] * 4 + np.arange(4)
-        matrices = threads.shared.read_rows(rows, first[:, None] + lane)
+        matrices = threads.shared.read_rows(rows, mask, first[:, None] + lane)
         matrices = matrices.reshape(threads.rows, threads.count // WARP, count, 8, 4)
         if transposed:
             by_value = matrices.view(np.uint16).swapaxes(3, 4)

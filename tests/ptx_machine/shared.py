@@ -55,21 +55,22 @@ class SharedMemory:
                 rule = "two threads of one instruction store different values at one address"
                 raise Fault(f"shared memory: {rule}", 0 if row is None else int(row[lane]), int(thread[lane]))
 
-    def read_rows(self, address: Array, readers: Array) -> Array:
+    def read_rows(self, address: Array, mask: Array | None, readers: Array) -> Array:
         """Return the four words of 16-byte rows at each address, read by four threads each.
 
         Args:
             address: Addresses `[blocks or 1, rows]`.
+            mask: Flags of the rows that are read `[blocks or 1, rows]`, or None for all.
             readers: Threads `[rows, 4]`.
         """
-        place = self._checked(address, None, 16)
-        first = place[:, :, None] // self.cell + np.arange(16 // self.cell)
-        readers = np.repeat(readers, 4 // self.cell, axis=1)
-        if len(place) > 1:
+        place = self._checked(address, mask, 16)
+        if len(place) > 1 or (mask is not None and len(mask) > 1):
             self.order.expand(self.rows)
-        base = np.arange(self.order.rows)[:, None, None] * self.order.cells
-        cells, threads = np.broadcast_arrays(first + base, readers)
-        self.order.read(cells.reshape(-1), threads.reshape(-1))
+        cells = place[:, :, None] // self.cell + np.arange(16 // self.cell)
+        cells = cells + np.arange(self.order.rows)[:, None, None] * self.order.cells
+        threads = np.broadcast_to(np.repeat(readers, 4 // self.cell, axis=1), cells.shape)
+        read = np.broadcast_to(np.True_ if mask is None else mask[:, :, None], cells.shape)
+        self.order.read(cells[read], threads[read])
         return np.stack(self.gather(place // 4, 32, 4), axis=-1)
 
     def _checked(self, address: Array, mask: Array | None, size: int) -> Array:

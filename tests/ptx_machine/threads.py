@@ -26,12 +26,14 @@ class Registers:
         self.program = program
         self.initial: list[Array | None] = []
         self.places: dict[tuple[str, int], int] = {}
+        self.written: set[str] = set()
 
     def target(self, name: str) -> int:
         """Return the place of a register that an instruction writes; `_` is a place that nothing reads."""
         width = self.program.width(name)
         if not width and name != "_":
             raise NotImplementedError(f"target {name}")
+        self.written.add(name)
         return self._place(name, width, None)
 
     def source(self, text: str, width: int) -> int:
@@ -46,6 +48,10 @@ class Registers:
         """Return the place and the offset of an address such as `[%r1+16]`."""
         base, _, offset = text.strip("[] ").replace(" ", "").partition("+")
         return self.source(base, 32), int(offset or "0", 0)
+
+    def undefined(self) -> dict[str, int]:
+        """Return the widths of registers that no instruction writes: the compiler does not care for their value."""
+        return {name: width for name, width in self.places if width > 1 and name not in self.written}
 
     def _place(self, name: str, width: int, value: Array | None) -> int:
         key = (name, width)
@@ -80,9 +86,11 @@ class Threads:
             numbers = np.array([[block[axis]] for block in blocks], np.uint32)
             special[f"%ctaid.{name}"] = numbers[:1] if (numbers == numbers[0]).all() else numbers
             special[f"%nctaid.{name}"] = np.array([[grid[axis]]], np.uint32)
+        given = {name: POISON[np.dtype(UNSIGNED[width])].reshape(1, 1) for name, width in registers.undefined().items()}
+        given |= parameters | special
         for (name, _), place in registers.places.items():
             if self.values[place] is None:
-                self.values[place] = parameters.get(name, special.get(name))
+                self.values[place] = given.get(name)
 
     def write(self, place: int, value: Array) -> None:
         """Write a register in the threads that run."""
