@@ -1,8 +1,8 @@
 """Registration of the operations with PyTorch: schema, CPU implementation, Triton launcher and fake.
 
 The operations are opaque to torch.compile and have no autograd formula. The `op.py` of each family wraps them in an
-autograd.Function. Triton is imported at the first call with a CUDA tensor. With TRITON_INTERPRET=1, CPU tensors go to
-the Triton launchers too, so the same tests cover both.
+autograd.Function. Triton is imported at the first call with a CUDA tensor. With TRITON_INTERPRET=1, and inside a
+`launch.launched_by` block, CPU tensors go to the Triton launchers too, so the same tests cover both.
 """
 
 import importlib
@@ -102,6 +102,7 @@ def _on_cpu(launcher: Callable[..., Any], cpu: Callable[..., Any]) -> Callable[.
 
 
 _launched_on_cpu = INTERPRETED
+"""Whether CPU tensors go to the Triton launchers."""
 
 
 def launched_on_cpu() -> bool:
@@ -111,7 +112,7 @@ def launched_on_cpu() -> bool:
 
 @contextmanager
 def cpu_tensors_launched() -> Iterator[None]:
-    """Send CPU tensors to the Triton launchers inside the block; `launch.launched_by` tells who runs the kernels."""
+    """Send CPU tensors to the Triton launchers inside the block; see `launch.launched_by`."""
     global _launched_on_cpu
     before, _launched_on_cpu = _launched_on_cpu, True
     try:

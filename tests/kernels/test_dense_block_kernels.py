@@ -126,13 +126,12 @@ def test_moments_and_copy_of_any_layout(
     assert torch.equal(out[:, 8:48], x)
     assert out[:, :8].isnan().all()
     assert out[:, 48:].isnan().all()
-    mean, var = torch.empty(2, 40, device=device)
-    moments_kernels.finish_moments(partial, mean, var)
+    copied = torch.empty(2, 40, device=device)
+    moments_kernels.finish_moments(partial, *copied)
     exact_var, exact_mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)
-    assert (mean - exact_mean).abs().max() < 1e-6
-    assert relative_error(var, exact_var) < 1e-6
-    for ours, first in zip(moments_kernels.channel_moments(x), (mean, var), strict=True):
-        assert torch.equal(ours, first)
+    for mean, var in (copied, moments_kernels.channel_moments(x)):  # two binaries, which may add in different orders
+        assert (mean - exact_mean).abs().max() < 1e-6
+        assert relative_error(var, exact_var) < 1e-6
 
 
 def test_moments_are_safe_far_from_zero(device: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from fastser_kernels import linf_step
 from fastser_kernels.registration import INTERPRETED, OPERATIONS
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
@@ -24,7 +25,7 @@ pytestmark = [
 if not INTERPRETED:
     import triton.language as tl
     from ahead_of_time import specialisations, specialise
-    from fastser_kernels.launch import Launch, recorded
+    from fastser_kernels.launch import Launch, launched_by, recorded
     from ptx_machine import Counts, Machine, PtxError
     from ptx_machine.launches import compile_to_ptx, compiled, execute
     from triton.compiler import ASTSource
@@ -59,6 +60,17 @@ def test_kernel_cases_pass_from_their_ptx(full_tier: bool) -> None:
     )
     assert tier.returncode == 0, tier.stdout[-7000:]
     assert int(re.findall(r"(\d+) passed", tier.stdout)[-1]) > 20
+
+
+def test_operations_on_cpu_tensors_launch_inside_the_block_only() -> None:
+    launches: list[Launch] = []
+    adversarial, clean, gradient = torch.rand(3, 2, 4)
+    with launched_by(launches.append):
+        linf_step(adversarial, clean, gradient, 0.1, 0.2, None)
+    before = adversarial.clone()
+    linf_step(adversarial, clean, gradient, 0.1, 0.2, None)
+    assert [(launch.kernel.fn.__name__, launch.grid) for launch in launches] == [("step_kernel", (1,))]
+    assert not torch.equal(adversarial, before)
 
 
 def test_every_opcode_of_every_launch_is_known(full_tier: bool) -> None:
@@ -99,14 +111,14 @@ def test_a_missing_wait_is_reported(launch: "Launch") -> None:
     broken = _without(ptx, "cp.async.wait_group")
     assert len(broken) > 1
     for text in broken:
-        with pytest.raises(PtxError, match="before its wait_group|a cp.async is on its way"):
+        with pytest.raises(PtxError, match=r"before its wait_group|a cp\.async is on its way"):
             execute(launch, text)
 
 
 @pytest.mark.parametrize("size", ["N", "U"])
 def test_a_mask_that_is_too_wide_leaves_the_tensors(launch: "Launch", size: str) -> None:
     wrong = replace(launch, arguments=launch.arguments | {size: launch.arguments[size] + 1})
-    with pytest.raises(PtxError, match="global memory: access .* outside of a tensor"):
+    with pytest.raises(PtxError, match=r"global memory: access .* outside of a tensor"):
         execute(wrong)
 
 
@@ -114,7 +126,7 @@ def test_a_missing_guard_leaves_the_tensors(launch: "Launch") -> None:
     ptx, _ = compiled(specialise(launch))
     unguarded = re.sub(r"@%p\d+ (st\.global)", r"\1", ptx, count=1)
     assert unguarded != ptx
-    with pytest.raises(PtxError, match="st.global.* outside of a tensor"):
+    with pytest.raises(PtxError, match=r"st\.global.* outside of a tensor"):
         execute(launch, unguarded)
 
 
@@ -165,7 +177,7 @@ def test_a_flattened_convolution_is_right_with_any_number_of_warps(num_warps: in
     constants = {"KERNEL": 3, "BM": 64, "BN": 64, "BK": 32}
     sizes = [*x.shape, *y.shape[1:]]
     names = flattened_kernel.arg_names
-    signature = {name: "*fp32" for name in names[:3]} | {name: "i32" for name in names[3:10]}
+    signature = dict.fromkeys(names[:3], "*fp32") | dict.fromkeys(names[3:10], "i32")
     source = ASTSource(
         fn=flattened_kernel,
         signature=signature | dict.fromkeys(constants, "constexpr"),

@@ -1,4 +1,4 @@
-"""Matrix products and matrix loads of the PTX machine, with the layouts of the PTX manual written element by element."""
+"""Matrix products and loads of the PTX machine, with the layouts of the PTX manual written element by element."""
 
 import struct
 

@@ -24,8 +24,8 @@ INTEGERS: list[tuple[str, str, str, Callable[..., int]]] = [
           "min": min, "max": max, "div": truncated, "rem": lambda a, b: a - truncated(a, b) * (b or 1),
       }.items()
       for kind in ("s16", "u16", "s32", "u32", "s64", "u64")),
-    *((f"mul.hi.{kind} %o0, %i0, %i1;", f"{kind} {kind}", kind, lambda a, b, w=width(kind): a * b >> w)
-      for kind in ("s16", "u16", "s32", "u32", "s64", "u64")),
+    *((f"mul.hi.{kind} %o0, %i0, %i1;", f"{kind} {kind}", kind, lambda a, b, n=n: a * b >> n)
+      for kind, n in (("s16", 16), ("u16", 16), ("s32", 32), ("u32", 32), ("s64", 64), ("u64", 64))),
     *((f"mul.wide.{kind} %o0, %i0, %i1;", f"{kind} {kind}", wide, lambda a, b: a * b)
       for kind, wide in {"s16": "s32", "u16": "u32", "s32": "s64", "u32": "u64"}.items()),
     *((f"mad.wide.{kind} %o0, %i0, %i1, %i2;", f"{kind} {kind} {wide}", wide, lambda a, b, c: a * b + c)
@@ -41,14 +41,17 @@ INTEGERS: list[tuple[str, str, str, Callable[..., int]]] = [
     ("not.pred %o0, %i0;", "pred", "pred", lambda a: 1 - a),
     *((f"neg.{kind} %o0, %i0;", kind, kind, lambda a: -a) for kind in ("s16", "s32", "s64")),
     *((f"abs.{kind} %o0, %i0;", kind, kind, abs) for kind in ("s16", "s32", "s64")),
-    *((f"shl.b{w} %o0, %i0, {n};", f"u{w}", f"u{w}", lambda a, n=n: a << n) for w, n in ((16, 3), (32, 5), (64, 40), (32, 32))),
+    *((f"shl.b{w} %o0, %i0, {n};", f"u{w}", f"u{w}", lambda a, n=n: a << n)
+      for w, n in ((16, 3), (32, 5), (64, 40), (32, 32))),
     *((f"shr.{kind} %o0, %i0, {n};", kind, kind, lambda a, n=n: a >> n)
-      for kind, n in (("u16", 3), ("s16", 15), ("u32", 31), ("s32", 9), ("s32", 40), ("u64", 33), ("s64", 60), ("u32", 32))),
+      for kind, n in (("u16", 3), ("s16", 15), ("u32", 31), ("s32", 9), ("s32", 40),
+                      ("u64", 33), ("s64", 60), ("u32", 32))),
     ("shl.b32 %o0, %i0, %i1;", "u32 u32", "u32", lambda a, n: a << n if n < 32 else 0),
     ("shr.s32 %o0, %i0, %i1;", "s32 u32", "s32", lambda a, n: a >> min(n, 31)),
     ("shf.l.wrap.b32 %o0, %i0, %i1, 7;", "u32 u32", "u32", lambda low, high: (high << 7) | (low >> 25)),
     ("shf.r.clamp.b32 %o0, %i0, %i1, 9;", "u32 u32", "u32", lambda low, high: (low >> 9) | (high << 23)),
-    *((f"bfe.u32 %o0, %i0, {p}, {n};", "u32", "u32", lambda a, p=p, n=n: a >> p & ((1 << n) - 1)) for p, n in ((3, 5), (0, 32), (28, 9), (5, 0))),
+    *((f"bfe.u32 %o0, %i0, {p}, {n};", "u32", "u32", lambda a, p=p, n=n: a >> p & ((1 << n) - 1))
+      for p, n in ((3, 5), (0, 32), (28, 9), (5, 0))),
     ("bfe.s32 %o0, %i0, 3, 1;", "u32", "s32", lambda a: -(a >> 3 & 1)),
     ("bfe.s32 %o0, %i0, 4, 8;", "u32", "s32", lambda a: ((a >> 4 & 0xFF) ^ 0x80) - 0x80),
     ("bfe.u64 %o0, %i0, 30, 20;", "u64", "u64", lambda a: a >> 30 & 0xFFFFF),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ptx_machine import Counts, Machine, PtxError
+from ptx_machine.snippets import kernel_text
 
 pytestmark = [pytest.mark.ptx, pytest.mark.fast]
 
@@ -24,12 +25,8 @@ START = """
 
 def _run(body: str, threads: int = 64, blocks: int = 2, counts: Counts | None = None) -> torch.Tensor:
     """Run a body on a tensor of one int32 value for each thread, and return the tensor."""
-    ptx = (
-        ".version 8.7\n.target sm_80\n.extern .shared .align 16 .b8 global_smem[];\n"
-        ".visible .entry kernel(\n\t.param .u64 .ptr .global .align 1 kernel_param_0\n)\n"
-        f".reqntid {threads}\n{{\n\t.reg .pred %p<9>;\n\t.reg .b16 %rs<9>;\n\t.reg .b32 %r<30>;\n\t.reg .b64 %rd<9>;\n"
-        f"{START}\n{body}\n\tret;\n}}\n"
-    )
+    registers = {"pred": "%p<9>", "b16": "%rs<9>", "b32": "%r<30>", "b64": "%rd<9>"}
+    ptx = kernel_text("kernel", 1, threads, registers, START + body)
     values = torch.arange(threads, dtype=torch.int32)
     Machine(ptx, 1024).run((blocks,), [values], counts)
     return values
@@ -39,8 +36,12 @@ STORE, LOAD = "st.shared.b32 [%r2], %r0;\n", "ld.shared.b32 %r4, [%r3];\n"
 COPY = "cp.async.ca.shared.global [ %r2 + 0 ], [ %rd1 + 0 ], 0x4, 4;\ncp.async.commit_group;\n"
 
 BROKEN = {
-    "behind the tensor": ("ld.global.b32 %r4, [%rd1+4];", r"thread 63 of block \(0, 0, 0\): global memory: access 4 bytes outside"),
-    "before the tensor": ("ld.global.b32 %r4, [%rd1+-4];", r"thread 0 of .* address -4 bytes from the start of storage 1"),
+    "behind the tensor": (
+        "ld.global.b32 %r4, [%rd1+4];", r"thread 63 of block \(0, 0, 0\): global memory: access 4 bytes outside",
+    ),
+    "before the tensor": (
+        "ld.global.b32 %r4, [%rd1+-4];", r"thread 0 of .* address -4 bytes from the start of storage 1",
+    ),
     "a null pointer": ("mov.b64 %rd1, 0; ld.global.b32 %r4, [%rd1];", "access of no tensor"),
     "misaligned": ("ld.global.b32 %r4, [%rd1+2];", "thread 0 of .* misaligned access of 4 bytes"),
     "misaligned vector": ("ld.global.v2.b32 {%r4, %r5}, [%rd1];", "thread 1 of .* misaligned access of 8 bytes"),
@@ -59,7 +60,8 @@ BROKEN = {
     "a copy without wait": (COPY + "bar.sync 0;\n" + LOAD, "read of a cp.async before its wait_group"),
     "a copy that is not the last group": (
         COPY + "cp.async.ca.shared.global [ %r2 + 256 ], [ %rd1 + 0 ], 0x4, 4;\ncp.async.commit_group;\n"
-        "cp.async.wait_group 1;\nbar.sync 0;\nld.shared.b32 %r4, [%r3+256];", "read of a cp.async before its wait_group",
+        "cp.async.wait_group 1;\nbar.sync 0;\nld.shared.b32 %r4, [%r3+256];",
+        "read of a cp.async before its wait_group",
     ),
     "a copy that is not committed": (
         "cp.async.ca.shared.global [ %r2 + 0 ], [ %rd1 + 0 ], 0x4, 4;\ncp.async.wait_group 0;\nbar.sync 0;\n" + LOAD,
@@ -72,7 +74,9 @@ BROKEN = {
     ),
     "a barrier in one branch": ("@%p1 bra $L__BB0_1;\nbar.sync 0;\n$L__BB0_1:", "never reach this barrier"),
     "a part of a warp at a barrier": ("@%p0 bra $L__BB0_1;\nbar.sync 0;\n$L__BB0_1:", "thread 5 of .* whole warp"),
-    "a part of a warp in a shuffle": ("@%p0 bra $L__BB0_1;\nshfl.sync.bfly.b32 %r4, %r0, 1, 31, -1;\n$L__BB0_1:", "whole warp"),
+    "a part of a warp in a shuffle": (
+        "@%p0 bra $L__BB0_1;\nshfl.sync.bfly.b32 %r4, %r0, 1, 31, -1;\n$L__BB0_1:", "whole warp",
+    ),
     "an error in one block": ("@%p2 ld.global.b32 %r4, [%rd1+4];", r"thread 63 of block \(1, 0, 0\)"),
 }  # fmt: skip
 
@@ -93,7 +97,8 @@ KEPT = {
     "bar.sync 0; ld.shared.b16 %rs1, [%r5]; st.shared.b16 [%r5], %rs0;",
     "a copy of a masked thread": "mov.b64 %rd1, 0; selp.b32 %r4, 4, 0, %p1; mov.b32 %r4, 0;"
     "cp.async.ca.shared.global [ %r2 + 0 ], [ %rd1 + 0 ], 0x4, %r4; cp.async.wait_all; bar.sync 0;\n" + LOAD,
-    "a copy that has arrived": COPY + COPY.replace("%r2 + 0", "%r2 + 256") + "cp.async.wait_group 1;\nbar.sync 0;\n" + LOAD,
+    "a copy that has arrived": COPY + COPY.replace("%r2 + 0", "%r2 + 256")
+    + "cp.async.wait_group 1;\nbar.sync 0;\n" + LOAD,
     "a barrier of each half": "@%p1 bra $L__BB0_1;\nbar.sync 1, 32;\nbra.uni $L__BB0_2;\n$L__BB0_1:\n"
     "bar.sync 2, 32;\n$L__BB0_2:\nbar.sync 0;",
     "a barrier that halves reach apart": "@%p1 bra $L__BB0_1;\nbar.sync 0;\nbra.uni $L__BB0_2;\n$L__BB0_1:\n"

@@ -1,8 +1,9 @@
 """Loads, stores and asynchronous copies."""
 
 import numpy as np
+
 from ptx_machine.program import Instruction
-from ptx_machine.report import Fault
+from ptx_machine.report import RuleError
 from ptx_machine.threads import Decoder, Registers, Step, Threads
 from ptx_machine.values import Array, as_integer, bits, extended, resized
 
@@ -95,7 +96,9 @@ def copy(instruction: Instruction, registers: Registers) -> Step:
         amount, mask = threads.values[given], threads.mask
         partial = (amount != 0) & (amount != size)
         if (partial if mask is None else partial & mask).any():
-            raise Fault(f"cp.async of {size} bytes with a source of another size than 0 or {size} is not implemented")
+            raise RuleError(
+                f"cp.async of {size} bytes with a source of another size than 0 or {size} is not implemented"
+            )
         reading = amount != 0
         lanes = reading if mask is None else reading & mask
         words = threads.memory.load(_moved(threads.values[of], of_offset), lanes, 32, size // 4)

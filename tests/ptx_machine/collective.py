@@ -1,8 +1,9 @@
 """Instructions of a whole warp: exchanges between lanes, matrices from shared memory, and matrix products."""
 
 import numpy as np
+
 from ptx_machine.program import Instruction
-from ptx_machine.report import Fault
+from ptx_machine.report import RuleError
 from ptx_machine.threads import WARP, Decoder, Registers, Step, Threads
 from ptx_machine.values import TO_FLOAT, Array
 
@@ -53,7 +54,7 @@ def _by_lane(value: Array) -> Array:
 def _check_members(threads: Threads, members: int) -> None:
     threads.check_whole_warps()
     if (threads.values[members] != np.uint32(0xFFFFFFFF)).any():
-        raise Fault("only instructions of all lanes of a warp are implemented (member mask -1)")
+        raise RuleError("only instructions of all lanes of a warp are implemented (member mask -1)")
 
 
 def load_matrices(instruction: Instruction, registers: Registers) -> Step:
@@ -92,8 +93,8 @@ def multiply_matrices(instruction: Instruction, registers: Registers) -> Step:
     """Decode `mma` with 16 rows and 8 columns: a product of 16-bit or tf32 matrices, and a float32 sum.
 
     The lane `4 * g + q` holds row `g` (and `g + 8`) of the first factor, column `g` of the second one, and of both the
-    elements at 32-bit place `q` (and `q + 4`) along the depth. It holds elements `2 * q` and `2 * q + 1` of rows `g` and
-    `g + 8` of the sum.
+    elements at 32-bit place `q` (and `q + 4`) along the depth. It holds elements `2 * q` and `2 * q + 1` of rows `g`
+    and `g + 8` of the sum.
     """
     rules = [rule for rule in instruction.modifiers if rule not in ("sync", "aligned", "row", "col")]
     shape, result, kind, other, added = rules

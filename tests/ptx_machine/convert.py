@@ -1,6 +1,7 @@
 """Conversions between types, and moves between registers."""
 
 import numpy as np
+
 from ptx_machine.floats import flushed
 from ptx_machine.program import Instruction
 from ptx_machine.threads import Decoder, Registers, Step, Threads, computed

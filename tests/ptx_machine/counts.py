@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+
 from ptx_machine.values import Array
 
 WARP = 32

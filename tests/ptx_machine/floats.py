@@ -7,6 +7,7 @@ is computed in float64, of float64 in extended precision: it differs from the ex
 from collections.abc import Callable
 
 import numpy as np
+
 from ptx_machine.integers import arithmetic, multiply
 from ptx_machine.program import Instruction
 from ptx_machine.threads import Decoder, Registers, Step, Threads, computed

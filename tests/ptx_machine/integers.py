@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from ptx_machine.program import Instruction
 from ptx_machine.threads import Decoder, Registers, Step, computed
 from ptx_machine.values import SIGNED, UNSIGNED, Array, as_integer, bits, constant

@@ -7,11 +7,12 @@ from typing import Any
 import triton
 from ahead_of_time import Specialisation, specialise
 from fastser_kernels.launch import Launch
-from ptx_machine.counts import Counts
-from ptx_machine.machine import Machine
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+
+from ptx_machine.counts import Counts
+from ptx_machine.machine import Machine
 
 SM_80 = GPUTarget("cuda", 80, 32)
 

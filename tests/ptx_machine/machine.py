@@ -5,11 +5,11 @@ the lowest place run first, so that they meet again behind the branch.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, product
 
 import numpy as np
 import torch
+
 from ptx_machine.accesses import ACCESSES
 from ptx_machine.collective import COLLECTIVES
 from ptx_machine.convert import CONVERSIONS
@@ -18,7 +18,7 @@ from ptx_machine.floats import FLOATS
 from ptx_machine.integers import INTEGERS
 from ptx_machine.memory import GlobalMemory
 from ptx_machine.program import Instruction, Program, parse
-from ptx_machine.report import Fault, PtxError
+from ptx_machine.report import PtxError, RuleError
 from ptx_machine.shared import SharedMemory
 from ptx_machine.threads import WARP, Decoder, Registers, Step, Threads
 from ptx_machine.values import UNSIGNED, Array, bits
@@ -34,13 +34,6 @@ EXITED = 1 << 40
 
 Place = int | Array
 """Basic block that the threads are at: one for all, or one for each thread."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """The value of a kernel's parameter that is no tensor: bits of an integer or a number."""
-
-    value: int | float
 
 
 class Machine:
@@ -59,7 +52,7 @@ class Machine:
         self.shared = shared
         self.registers = Registers(self.program)
         self.steps = [[self._decode(i) for i in block if not i.ends_block()] for block in self.program.blocks]
-        self.exits = [self._decode_exit(block) for block in self.program.blocks]
+        self.exits = [block[-1] if block and block[-1].ends_block() else None for block in self.program.blocks]
         widths = [
             bits(i.kind) // 8 for i in self.program.instructions() if i.name in ("ld", "st") and "shared" in i.opcode
         ]
@@ -119,7 +112,7 @@ class Machine:
             ) from error
         if not instruction.guard:
             return step
-        negated, place = self._guard(instruction)
+        negated, place = self.guard(instruction)
 
         def guarded(threads: Threads) -> None:
             outer = threads.mask
@@ -134,11 +127,9 @@ class Machine:
 
         return guarded
 
-    def _guard(self, instruction: Instruction) -> tuple[bool, int]:
+    def guard(self, instruction: Instruction) -> tuple[bool, int]:
+        """Return whether the guard of an instruction is negated, and the place of its predicate."""
         return instruction.guard.startswith("!"), self.registers.source(instruction.guard.lstrip("!"), 1)
-
-    def _decode_exit(self, block: tuple[Instruction, ...]) -> Instruction | None:
-        return block[-1] if block and block[-1].ends_block() else None
 
 
 class _Run:
@@ -155,18 +146,16 @@ class _Run:
         """Run until every thread has exited."""
         while (at := self._next()) < EXITED:
             instructions = self.machine.program.blocks[at]
-            current = 0
+            done = 0
             try:
-                for current, step in enumerate(self.machine.steps[at]):
+                for step in self.machine.steps[at]:
                     step(self.threads)
+                    done += 1
                 if self.counts is not None:
                     self._count(instructions)
-                current = len(instructions) - 1
                 self._leave(at, self.machine.exits[at])
-            except NotImplementedError:
-                raise
             except Exception as error:
-                self._report(instructions[current], error)
+                self._report(instructions[min(done, len(instructions) - 1)], error)
 
     def _next(self) -> int:
         """Return the basic block to run and set the mask of the threads that are there."""
@@ -177,7 +166,7 @@ class _Run:
         if WAITING <= at < EXITED:
             row, thread = divmod(int(self.place.argmin()), self.threads.count)
             instruction = self.machine.program.blocks[at - WAITING - 1][-1]
-            self._report(instruction, Fault("the other threads of the block never reach this barrier", row, thread))
+            self._report(instruction, RuleError("the other threads of the block never reach this barrier", row, thread))
         mask = self.place == at
         self.threads.mask = None if mask.all() else mask
         return at
@@ -196,7 +185,7 @@ class _Run:
         """Return the target where the guard of a jump holds."""
         if not end.guard:
             return target
-        negated, place = self.machine._guard(end)
+        negated, place = self.machine.guard(end)
         taken = self.threads.values[place] ^ negated
         mask = self.threads.mask
         if not (taken if mask is None else taken & mask).any():
@@ -251,12 +240,11 @@ class _Run:
         name = self.machine.program.name
         source = f" ({instruction.source})" if instruction.source else ""
         where = f"{name}, PTX line {instruction.line}{source}: {instruction.opcode} {', '.join(instruction.operands)}"
-        if isinstance(error, Fault):
+        if isinstance(error, RuleError):
             thread = "" if error.row is None else f" by thread {error.thread} of block {self.blocks[error.row]}"
             raise PtxError(f"{where}{thread}: {error.rule}") from error
-        unwritten = [text for text in self._unwritten(instruction)]
-        if unwritten:
-            raise PtxError(f"{where}: register {unwritten[0]} is read before it is written") from error
+        if unwritten := next(self._unwritten(instruction), None):
+            raise PtxError(f"{where}: register {unwritten} is read before it is written") from error
         raise PtxError(f"{where}: {type(error).__name__}: {error}") from error
 
     def _unwritten(self, instruction: Instruction) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+
 from ptx_machine.counts import Counts
-from ptx_machine.report import Fault
+from ptx_machine.report import RuleError
 from ptx_machine.values import UNSIGNED, Array
 
 SHIFT = 40
@@ -49,7 +50,9 @@ class GlobalMemory:
                 allocation[place] = stored
                 if (wrong := allocation[place] != stored).any():
                     lost = wrong if lanes is None else _spread(wrong, chosen)
-                    raise Fault("two threads of one instruction store different values at one address", *_first(lost))
+                    raise RuleError(
+                        "two threads of one instruction store different values at one address", *_first(lost)
+                    )
 
     def _accesses(
         self, address: Array, mask: Array | None, size: int, width: int
@@ -94,7 +97,7 @@ class GlobalMemory:
     def _refuse(self, rule: str, address: Array, bad: Array) -> None:
         row, column = divmod(int(bad.argmax()), bad.shape[1])
         where = int(address[min(row, address.shape[0] - 1), min(column, address.shape[1] - 1)])
-        raise Fault(f"global memory: {rule}: address {_named(where)}", row, column)
+        raise RuleError(f"global memory: {rule}: address {_named(where)}", row, column)
 
 
 def _named(address: int) -> str:

@@ -6,7 +6,8 @@ of cells stands for all blocks while they behave alike.
 """
 
 import numpy as np
-from ptx_machine.report import Fault
+
+from ptx_machine.report import RuleError
 from ptx_machine.values import Array
 
 WARP = 32
@@ -144,4 +145,4 @@ class Order:
         if bad.any():
             first = int(bad.argmax())
             by = f" (thread {other[first]})" if other is not None and other[first] >= 0 else ""
-            raise Fault(f"shared memory: {rule}{by}", int(cells[first]) // self.cells, int(threads[first]))
+            raise RuleError(f"shared memory: {rule}{by}", int(cells[first]) // self.cells, int(threads[first]))

@@ -1,7 +1,7 @@
 """Errors of a PTX program that runs in the machine."""
 
 
-class Fault(Exception):
+class RuleError(Exception):
     """A rule that an instruction breaks, and the thread that breaks it."""
 
     def __init__(self, rule: str, row: int | None = None, thread: int | None = None) -> None:

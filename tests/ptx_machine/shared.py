@@ -1,9 +1,10 @@
 """Shared memory of some blocks, with the order of its accesses."""
 
 import numpy as np
+
 from ptx_machine.counts import Counts
 from ptx_machine.order import Order
-from ptx_machine.report import Fault
+from ptx_machine.report import RuleError
 from ptx_machine.values import UNSIGNED, Array
 
 
@@ -53,7 +54,7 @@ class SharedMemory:
             if (lost := data[into] != stored).any():
                 lane = int(lost.reshape(-1, len(thread)).any(0).argmax())
                 rule = "two threads of one instruction store different values at one address"
-                raise Fault(f"shared memory: {rule}", 0 if row is None else int(row[lane]), int(thread[lane]))
+                raise RuleError(f"shared memory: {rule}", 0 if row is None else int(row[lane]), int(thread[lane]))
 
     def read_rows(self, address: Array, mask: Array | None, readers: Array) -> Array:
         """Return the four words of 16-byte rows at each address, read by four threads each.
@@ -84,11 +85,11 @@ class SharedMemory:
             bad = place + size > self.size
             row, column = divmod(int(bad.argmax()), bad.shape[1])
             rule = f"access of {size} bytes at {place[row, column]} outside of the {self.size} bytes"
-            raise Fault(f"shared memory: {rule}", row, column)
+            raise RuleError(f"shared memory: {rule}", row, column)
         if int(np.bitwise_or.reduce(place, axis=None)) & (size - 1):
             bad = place & (size - 1) != 0
             row, column = divmod(int(bad.argmax()), bad.shape[1])
-            raise Fault(f"shared memory: misaligned access of {size} bytes at {place[row, column]}", row, column)
+            raise RuleError(f"shared memory: misaligned access of {size} bytes at {place[row, column]}", row, column)
         return place
 
     def _lanes(self, place: Array, mask: Array | None) -> tuple[Array | None, Array, Array]:

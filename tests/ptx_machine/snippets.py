@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from ptx_machine.machine import Machine
 
 LANES = 32
@@ -104,12 +105,21 @@ def patterns(kind: str, seed: int) -> list[int]:
     return [chosen[place] for place in random.permutation(LANES)]
 
 
+def kernel_text(name: str, tensors: int, threads: int, registers: dict[str, str], body: str) -> str:
+    """Return the text of a kernel whose parameters are tensors, with registers by type."""
+    parameters = ",\n".join(f"\t.param .u64 .ptr .global .align 1 {name}_param_{i}" for i in range(tensors))
+    declared = "".join(f"\t.reg .{kind} {names};\n" for kind, names in registers.items())
+    return (
+        f".version 8.7\n.target sm_80\n.extern .shared .align 16 .b8 global_smem[];\n.visible .entry {name}(\n"
+        f"{parameters}\n)\n.reqntid {threads}\n{{\n{declared}{body}\n\tret;\n}}\n"
+    )
+
+
 def run(lines: str, inputs: Sequence[tuple[str, list[int]]], output: str, shared: int = 0) -> list[int]:
     """Run instructions that compute register %o0 from %i0, %i1, ... in 32 threads, and return its bits."""
-    declared = "".join(
-        f"\t.reg .{'pred' if kind == 'pred' else f'b{width(kind)}'} {name};\n"
-        for name, kind in [("%o0", output), *((f"%i{i}", kind) for i, (kind, _) in enumerate(inputs))]
-    )
+    registers = {"pred": "%p<4>", "b16": "%h<4>", "b32": "%w<8>, %t<3>", "b64": "%rd<9>"}
+    for name, kind in [("%o0", output), *((f"%i{i}", kind) for i, (kind, _) in enumerate(inputs))]:
+        registers["pred" if kind == "pred" else f"b{width(kind)}"] += f", {name}"
     loads = ""
     for i, (kind, _) in enumerate([*inputs, (output, [])]):
         size, to = width(kind) // 8, f"%i{i}" if kind != "pred" else "%t1"
@@ -120,13 +130,8 @@ def run(lines: str, inputs: Sequence[tuple[str, list[int]]], output: str, shared
     stored = "%o0"
     if output == "pred":
         lines, stored = f"{lines}\n\tselp.b32 %t2, 1, 0, %o0;", "%t2"
-    parameters = ",\n".join(f"\t.param .u64 snippet_param_{i}" for i in range(len(inputs) + 1))
-    ptx = (
-        f".version 8.7\n.target sm_80\n.extern .shared .align 16 .b8 global_smem[];\n.visible .entry snippet(\n{parameters}\n)\n.reqntid {LANES}\n{{\n{declared}"
-        f"\t.reg .b64 %rd<9>;\n\t.reg .b32 %t<3>;\n\t.reg .b16 %h<4>;\n\t.reg .pred %p<4>;\n\t.reg .b32 %w<8>;\n"
-        f"\tmov.u32 %t0, %tid.x;\n{loads}\t{lines}\n"
-        f"\tst.global.b{width(output)} [%rd{len(inputs)}], {stored};\n\tret;\n}}\n"
-    )
+    body = f"\tmov.u32 %t0, %tid.x;\n{loads}\t{lines}\n\tst.global.b{width(output)} [%rd{len(inputs)}], {stored};"
+    ptx = kernel_text("snippet", len(inputs) + 1, LANES, registers, body)
     tensors = [
         torch.from_numpy(np.array(raw, np.uint64).astype(f"u{width(kind) // 8}").view(f"i{width(kind) // 8}"))
         for kind, raw in inputs

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from ptx_machine.memory import GlobalMemory
 from ptx_machine.program import Instruction, Program
-from ptx_machine.report import Fault
+from ptx_machine.report import RuleError
 from ptx_machine.shared import SharedMemory
 from ptx_machine.values import UNSIGNED, Array, constant
 
@@ -102,14 +103,16 @@ class Threads:
     def warps(self, place: int) -> Array:
         """Return a register by blocks, warps and lanes."""
         value = self.values[place]
-        return np.broadcast_to(value, (self.rows, self.count)).reshape(self.rows, self.count // WARP, WARP)
+        if value.size < self.rows * self.count:
+            value = np.broadcast_to(value, (self.rows, self.count))
+        return value.reshape(self.rows, self.count // WARP, WARP)
 
     def flat(self, value: Array) -> Array:
         """Return values by blocks, warps and lanes as the values of a register."""
         return value.reshape(self.rows, self.count)
 
     def check_whole_warps(self) -> None:
-        """Raise Fault if an instruction of a whole warp runs in a part of its lanes."""
+        """Raise RuleError if an instruction of a whole warp runs in a part of its lanes."""
         if self.mask is None:
             return
         lanes = np.broadcast_to(self.mask, (self.rows, self.count)).reshape(self.rows, -1, WARP)
@@ -117,7 +120,7 @@ class Threads:
         if partial[0].size:
             missing = int(np.argmin(lanes[partial[0][0], partial[1][0]]))
             thread = int(partial[1][0]) * WARP + missing
-            raise Fault(
+            raise RuleError(
                 "the whole warp must run this instruction, and this thread does not", int(partial[0][0]), thread
             )
 

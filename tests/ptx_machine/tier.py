@@ -24,6 +24,7 @@ def kernels_in_the_machine(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     from fastser_kernels.launch import launched_by
+
     from ptx_machine.launches import execute
 
     with launched_by(execute):

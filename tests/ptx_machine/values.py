@@ -28,10 +28,8 @@ def bits(kind: str) -> int:
 
 def constant(text: str, width: int) -> Array:
     """Return an immediate operand, such as `-1`, `0x7701U` or `0f3F800000`, as bits of this width."""
-    if text[:2] in ("0f", "0F", "0d", "0D"):
-        number = int(text[2:], 16)
-    else:
-        number = int(text.rstrip("Uu"), 0)
+    floating = text[:2] in ("0f", "0F", "0d", "0D")
+    number = int(text[2:], 16) if floating else int(text.rstrip("Uu"), 0)
     return np.array([[number & ((1 << width) - 1)]]).astype(np.uint64).astype(UNSIGNED[width])
 
 
