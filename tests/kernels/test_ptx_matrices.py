@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ptx_machine.snippets import decoded, encoded, patterns, run
 
-pytestmark = [pytest.mark.ptx, pytest.mark.fast]
+pytestmark = pytest.mark.ptx
 
 LANES = range(32)
 

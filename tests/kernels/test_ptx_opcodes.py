@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ptx_machine.snippets import assert_computes, decoded, encoded, patterns, run, width
 
-pytestmark = [pytest.mark.ptx, pytest.mark.fast]
+pytestmark = pytest.mark.ptx
 
 
 def truncated(a: int, b: int) -> int:
@@ -143,6 +143,11 @@ def test_subnormal_numbers_are_flushed_only_where_the_opcode_says_so() -> None:
         third = ", 0f80000000" if "fma" in opcode else ""
         result = run(f"{opcode} %o0, %i0, 0f40000000{third};", [("f32", [tiny] * 32)], "f32")
         assert {decoded(raw, "f32") for raw in result} == {expected}, opcode
+
+
+def test_tf32_rounds_ties_away_from_zero() -> None:
+    result = run("cvt.rna.tf32.f32 %o0, %i0;", [("u32", [0x3F801000, 0xBF801000, 0x3F800FFF, 0x3F802000] * 8)], "u32")
+    assert result == [0x3F802000, 0xBF802000, 0x3F800000, 0x3F802000] * 8
 
 
 def to_integer(kind: str, rounding: Callable[[float], float]) -> Callable[[float], int]:

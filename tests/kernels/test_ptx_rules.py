@@ -34,6 +34,8 @@ def _run(body: str, threads: int = 64, blocks: int = 2, counts: Counts | None = 
 
 STORE, LOAD = "st.shared.b32 [%r2], %r0;\n", "ld.shared.b32 %r4, [%r3];\n"
 COPY = "cp.async.ca.shared.global [ %r2 + 0 ], [ %rd1 + 0 ], 0x4, 4;\ncp.async.commit_group;\n"
+READ_OF_ALL = "ld.shared.b32 %r4, [%r1];\n"
+WRITE_OF_ONE = "bar.warp.sync -1;\nsetp.eq.b32 %p3, %r0, {};\n@%p3 st.shared.b32 [%r1], %r0;\n"
 
 BROKEN = {
     "behind the tensor": (
@@ -56,6 +58,9 @@ BROKEN = {
     "a write after a write": (STORE + "st.shared.b32 [%r3], %r0;", "race: write after a write of another thread"),
     "a warp's barrier between warps": (
         "xor.b32 %r3, %r2, 128;\n" + STORE + "bar.warp.sync -1;\n" + LOAD, "race: read of what another thread wrote",
+    ),
+    "a write into what another warp read": (
+        STORE + "bar.sync 0;\n" + READ_OF_ALL + WRITE_OF_ONE.format(32), "race: write after a read of another thread",
     ),
     "a copy without wait": (COPY + "bar.sync 0;\n" + LOAD, "read of a cp.async before its wait_group"),
     "a copy that is not the last group": (
@@ -91,6 +96,11 @@ def test_a_broken_rule_is_reported(name: str) -> None:
 KEPT = {
     "a barrier between write and read": STORE + "bar.sync 0;\n" + LOAD + "bar.sync 0;\n" + STORE,
     "a warp's barrier inside a warp": STORE + "bar.warp.sync -1;\n" + LOAD + "bar.warp.sync -1;\n" + STORE,
+    "a write into what its warp read": STORE + "bar.sync 0;\n@%p1 " + READ_OF_ALL + WRITE_OF_ONE.format(0),
+    "a write into what its warp read twice": STORE
+    + "bar.sync 0;\n"
+    + ("@%p1 " + READ_OF_ALL + "bar.warp.sync -1;\n") * 2
+    + WRITE_OF_ONE.format(0),
     "its own writes": STORE + "ld.shared.b32 %r4, [%r2];\n" + STORE,
     "the same value from all threads": "mov.b32 %r5, 3; st.shared.b32 [%r1], %r5; st.global.b32 [%rd0+4], %r5;",
     "halves of a word": "mad.lo.u32 %r5, %r0, 2, %r1; mov.b16 %rs0, 1; st.shared.b16 [%r5], %rs0;"
@@ -110,6 +120,14 @@ KEPT = {
 @pytest.mark.parametrize("name", KEPT)
 def test_a_kept_rule_is_not_reported(name: str) -> None:
     _run(KEPT[name])
+
+
+def test_a_copy_fills_with_zeros_what_it_does_not_read() -> None:
+    """The first warp copies nothing, so its source may lie anywhere."""
+    copy = COPY.replace("0x4, 4", "0x4, %r4").replace("%rd1 + 0", "%rd2 + 0")
+    body = "selp.b32 %r4, 0, 4, %p1;\nselp.b64 %rd2, 64, %rd1, %p1;\n" + copy
+    body += "cp.async.wait_group 0;\nld.shared.b32 %r5, [%r2];\nst.global.b32 [%rd1], %r5;"
+    assert _run(body, blocks=1).tolist() == [0] * 32 + list(range(32, 64))
 
 
 def test_threads_that_part_meet_again() -> None:
