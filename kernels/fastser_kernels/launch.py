@@ -1,6 +1,6 @@
 """Launches of Triton kernels, and the device functions that several kernels share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +73,7 @@ def launch_options(
 
 @dataclass(frozen=True)
 class Launch:
-    """One recorded launch: kernel, grid, arguments by name (tensors on any device), and configuration."""
+    """One launch: kernel, grid, arguments by name (tensors on any device), and configuration."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -83,18 +83,32 @@ class Launch:
     chained_products: int
 
 
-_record: list[Launch] | None = None
+_executor: Callable[[Launch], None] | None = None
+
+
+@contextmanager
+def _replaced(executor: Callable[[Launch], None]) -> Iterator[None]:
+    global _executor
+    outer, _executor = _executor, executor
+    try:
+        yield
+    finally:
+        _executor = outer
 
 
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
     """List the launches inside the block instead of running them; launchers then also take meta tensors."""
-    global _record
-    outer, _record = _record, []
-    try:
-        yield _record
-    finally:
-        _record = outer
+    record: list[Launch] = []
+    with _replaced(record.append):
+        yield record
+
+
+@contextmanager
+def launched_by(executor: Callable[[Launch], None]) -> Iterator[None]:
+    """Pass every launch inside the block to `executor` instead of a GPU; operations on CPU tensors then launch too."""
+    with registration.cpu_tensors_launched(), _replaced(executor):
+        yield
 
 
 def launch(
@@ -124,9 +138,9 @@ def launch(
         _refuse(kernel, arguments)
     if 0 in grid:
         return
-    if _record is not None:
+    if _executor is not None:
         in_order = {name: arguments[name] for name in kernel.arg_names}
-        _record.append(Launch(kernel, grid, in_order, num_warps, num_stages, chained_products))
+        _executor(Launch(kernel, grid, in_order, num_warps, num_stages, chained_products))
         return
     first = next(value for value in arguments.values() if isinstance(value, Tensor))
     chip = chip_of(first.device)

@@ -61,9 +61,8 @@ def maps_kernel(
             if step == 0:
                 shift = tl.sum(value, 0) / tl.minimum(pixels - first, BP)
             value = tl.where(inside, value - shift[None, :], 0.0)
-            halves = tl.reshape(value, (2, BP // 2, BC))  # of the loads of a thread, so a sum is in its registers
-            sum1 += tl.sum(halves, 0)
-            sum2 += tl.sum(halves * halves, 0)
+            sum1 += tl.sum(tl.reshape(value, (2, BP // 2, BC)), 0)
+            sum2 += tl.sum(tl.reshape(value * value, (2, BP // 2, BC)), 0)
     if MOMENTS:
         count = tl.minimum(pixels - first, steps * BP).to(tl.float32)
         total = tl.sum(sum1, 0)

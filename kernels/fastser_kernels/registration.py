@@ -1,15 +1,16 @@
 """Registration of the operations with PyTorch: schema, CPU implementation, Triton launcher and fake.
 
 The operations are opaque to torch.compile and have no autograd formula. The `op.py` of each family wraps them in an
-autograd.Function. Triton is imported at the first call with a CUDA tensor. With TRITON_INTERPRET=1, CPU tensors go to
-the Triton launchers too, so the same tests cover both.
+autograd.Function. Triton is imported at the first call with a CUDA tensor. With TRITON_INTERPRET=1, and inside a
+`launch.launched_by` block, CPU tensors go to the Triton launchers too, so the same tests cover both.
 """
 
 import importlib
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -90,12 +91,36 @@ def operation(
         schema = torch.library.infer_schema(fake, mutates_args=mutates, op_name=name)
         _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
         _LIBRARY.impl(name, _without_autocast(registered.launch, "cuda"), "CUDA")
-        _LIBRARY.impl(name, _without_autocast(registered.launch if INTERPRETED else cpu, "cpu"), "CPU")
+        _LIBRARY.impl(name, _without_autocast(_on_cpu(registered.launch, cpu), "cpu"), "CPU")
         torch.library.register_fake(f"fastser_kernels::{name}", fake, lib=_LIBRARY)
         overload: Callable[Arguments, Result] = getattr(torch.ops.fastser_kernels, name).default
         return overload
 
     return register
+
+
+def _on_cpu(launcher: Callable[..., Any], cpu: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: (launcher if _launched_on_cpu else cpu)(*args)
+
+
+_launched_on_cpu = INTERPRETED
+"""Whether CPU tensors go to the Triton launchers."""
+
+
+def launched_on_cpu() -> bool:
+    """Return whether CPU tensors go to the Triton launchers."""
+    return _launched_on_cpu
+
+
+@contextmanager
+def cpu_tensors_launched() -> Iterator[None]:
+    """Send CPU tensors to the Triton launchers inside the block; see `launch.launched_by`."""
+    global _launched_on_cpu
+    before, _launched_on_cpu = _launched_on_cpu, True
+    try:
+        yield
+    finally:
+        _launched_on_cpu = before
 
 
 def check_signature(what: str, function: Callable[..., Any], signature: inspect.Signature) -> None:
@@ -140,7 +165,7 @@ def has_kernel(family: str, x: Tensor) -> bool:
     if choice.mode == "reference" or needs_aten() or type(x) not in _CLASSES:
         return False
     if x.device.type == "cpu":
-        if INTERPRETED:
+        if _launched_on_cpu:
             return x.dtype in KERNEL_DTYPES
         if not _native_loaded():
             return False
@@ -159,8 +184,8 @@ def _native_loaded() -> bool:
 
 
 def cpu_eager(x: Tensor) -> bool:
-    """Return whether `x` is computed on a CPU right now: not interpreted, and not traced by torch.compile."""
-    return x.device.type == "cpu" and not INTERPRETED and not torch.compiler.is_compiling()
+    """Return whether `x` is computed by CPU code right now: not by a Triton kernel, and not traced by torch.compile."""
+    return x.device.type == "cpu" and not _launched_on_cpu and not torch.compiler.is_compiling()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

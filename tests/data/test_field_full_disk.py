@@ -172,6 +172,7 @@ def test_the_command_ends_with_one_sentence_and_status_2(tmp_path: Path) -> None
         rows.append(f"{name},{'abcdef'[number // 4]},{('angry', 'happy', 'neutral', 'sad')[number % 4]}")
     (tmp_path / "my.csv").write_text("\n".join(rows))
     arguments = ["--table", "1", "--source", f"manifest={tmp_path}/my.csv", "--out", str(tmp_path / "out"), "--dry-run"]
+    arguments.append("--kernels=fused")  # no verdict in the cache
     program = f"""
         import resource, signal, sys
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -14,7 +14,7 @@ import torch
 from cases import NO_GPU
 from fastser_kernels import use_kernels
 from fastser_kernels.native.library import native
-from fastser_kernels.registration import INTERPRETED
+from fastser_kernels.registration import INTERPRETED, launched_on_cpu
 
 FAMILIES = tuple(sorted(path.parent.name for path in Path(fastser_kernels.__file__).parent.glob("*/op.py")))
 """Names of the families of operations, with which the names of their test files begin."""
@@ -40,7 +40,7 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 def computed_by_a_kernel(request: pytest.FixtureRequest) -> None:
     """Skip the cases of an operation on a CPU without compiled kernels: a reference would be compared with itself."""
     family = request.module.__name__.removeprefix("test_").startswith(FAMILIES)
-    if family and not INTERPRETED and native().library is None and not request.node.get_closest_marker("gpu"):
+    if family and not launched_on_cpu() and native().library is None and not request.node.get_closest_marker("gpu"):
         pytest.skip(f"no compiled kernels: {native().reason}")
 
 

@@ -27,10 +27,10 @@ def test_a_loop_reaches_from_the_target_of_a_backward_branch_to_the_branch() -> 
 
 def test_instructions_per_element() -> None:
     constants = {"BM": 128, "BK": 32, "GP": 16}
-    assert per_element("conv_kernel", constants, threads=256, instructions=900, loop=251) == 15.7
+    assert per_element("conv_kernel", constants, threads=256, loop=251) == 15.7
     tile = {"BP": 128, "BC": 64, "BK": 32, "DEPTH": 160}
-    assert per_element("input_gradient_kernel", tile, threads=256, instructions=1187, loop=153) == 56.2
-    assert per_element("layer_kernel", constants, threads=128, instructions=90, loop=9) is None
+    assert per_element("input_gradient_kernel", tile, threads=256, loop=153) == 23.9
+    assert per_element("layer_kernel", constants, threads=128, loop=9) is None
 
 
 def test_messages_of_ptxas() -> None:

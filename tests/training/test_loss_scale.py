@@ -12,8 +12,6 @@ from fastser.training.state import TrainingState
 
 pytestmark = pytest.mark.fast
 
-BATCH = torch.arange(2)
-
 
 def new_state(precision: Precision = "float16") -> TrainingState:
     torch.manual_seed(0)
@@ -37,10 +35,10 @@ def scaler(state: TrainingState) -> dict[str, Any]:
 def test_a_step_that_overflows_is_left_out_and_halves_the_scale() -> None:
     state = new_state()
     before = weights(state)
-    state.step(loss(state, factor=1e36), BATCH)
+    state.update(loss(state, factor=1e36))
     torch.testing.assert_close(weights(state), before, rtol=0, atol=0)
     assert scaler(state)["scale"] == 2**15
-    state.step(loss(state), BATCH)
+    state.update(loss(state))
     assert not torch.equal(weights(state)["weight"], before["weight"])
     assert scaler(state)["scale"] == 2**15
 
@@ -49,18 +47,18 @@ def test_the_scale_does_not_change_the_step() -> None:
     scaled, plain = new_state(), new_state("float32")
     for state in (scaled, plain):
         for _ in range(3):
-            state.step(loss(state), BATCH)
+            state.update(loss(state))
     torch.testing.assert_close(weights(scaled), weights(plain))
     assert scaler(plain) == {}
 
 
 def test_the_scale_continues_from_a_checkpoint() -> None:
     state, continued = new_state(), new_state()
-    state.step(loss(state, factor=1e36), BATCH)
-    state.step(loss(state), BATCH)
+    state.update(loss(state, factor=1e36))
+    state.update(loss(state))
     tensors, rest = state.state()
     continued.restore({name: tensor.clone() for name, tensor in tensors.items()}, rest)
     assert scaler(continued) == scaler(state)
     for each in (state, continued):
-        each.step(loss(each), BATCH)
+        each.update(loss(each))
     torch.testing.assert_close(weights(continued), weights(state), rtol=0, atol=0)

@@ -71,7 +71,7 @@ def difference(
         >>> a, b = (Sample(labels, predicted[None], speakers, num_classes=2) for predicted in (worse, labels))
         >>> found = difference(a, b)
         >>> f"{found.value:.2f}, from {found.low:.2f} to {found.high:.2f}, p {found.p:.3f}"
-        '0.25, from 0.21 to 0.29, p 0.031'
+        '0.25, from 0.07 to 0.43, p 0.031'
     """
     _check_paired(a, b)
     correct, tested = (np.stack(pair) for pair in zip(a.counts(metric), b.counts(metric), strict=True))
