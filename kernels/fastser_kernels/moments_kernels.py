@@ -42,8 +42,8 @@ def maps_kernel(
     has_channel = c < C_units * UNIT
     first = tl.program_id(0) * steps * BP
     shift = tl.zeros((BC,), tl.float32)
-    sum1 = tl.zeros((BP // 2, BC), tl.float32)
-    sum2 = tl.zeros((BP // 2, BC), tl.float32)
+    sum1 = tl.zeros((BP, BC), tl.float32)
+    sum2 = tl.zeros((BP, BC), tl.float32)
     for step in range(0, steps):
         pixel = first + step * BP + tl.arange(0, BP)
         row = pixel.to(tl.uint32) // tl.cast(F, tl.uint32)  # a signed division takes twice the instructions
@@ -61,8 +61,8 @@ def maps_kernel(
             if step == 0:
                 shift = tl.sum(value, 0) / tl.minimum(pixels - first, BP)
             value = tl.where(inside, value - shift[None, :], 0.0)
-            sum1 += tl.sum(tl.reshape(value, (2, BP // 2, BC)), 0)
-            sum2 += tl.sum(tl.reshape(value * value, (2, BP // 2, BC)), 0)
+            sum1 += value
+            sum2 += value * value
     if MOMENTS:
         count = tl.minimum(pixels - first, steps * BP).to(tl.float32)
         total = tl.sum(sum1, 0)

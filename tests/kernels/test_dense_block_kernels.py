@@ -142,7 +142,7 @@ def test_tiles_hold_every_pixel_once(shape: tuple[int, int, int], pixels: int) -
     assert (seen[:N, :T, :F] == 1).all()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("multiplier", "shift"))
 def _quotient_kernel(numbers_ptr, quotients_ptr, multiplier, shift, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     i = tl.arange(0, BLOCK)
     tl.store(quotients_ptr + i, tiles.quotient(tl.load(numbers_ptr + i), multiplier, shift))
