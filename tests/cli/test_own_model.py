@@ -1,0 +1,111 @@
+"""`--model`: a model of the user in the paper's grid, its key, and sentences about models that cannot be used."""
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import ONE_RUN, run_command
+
+from fastser.experiment.own_models import name_of
+from fastser.experiment.store import ResultStore
+from fastser.models import MODELS
+
+MODEL = """
+    import torch
+    from torch import nn
+
+    class Mean(nn.Module):
+        def __init__(self, num_bins, num_classes):
+            super().__init__()
+            self.output = nn.Linear(num_bins, num_classes)
+
+        def forward(self, segments):
+            return FACTOR * self.output(segments.mean(dim=1))
+
+    def make_model(num_classes, segment_frames, num_bins):
+        return Mean(num_bins, num_classes)
+
+    def of_another_shape(num_classes, segment_frames, num_bins):
+        return Mean(num_bins, num_classes + 1)
+
+    def without_parameters(num_classes, segment_frames, num_bins):
+        return nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(num_classes))
+
+    def no_module(num_classes, segment_frames, num_bins):
+        return len
+
+    def failing(num_classes, segment_frames, num_bins):
+        return Mean(num_bins)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the module `mean_net`, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    write(tmp_path, factor=1)
+    with MODELS.including():
+        yield tmp_path
+    sys.modules.pop("mean_net", None)
+
+
+def write(folder: Path, factor: int) -> None:
+    (folder / "mean_net.py").write_text(textwrap.dedent(MODEL).replace("FACTOR", str(factor)))
+
+
+def train(out: Path, target: str = "mean_net:make_model", **options: object) -> object:
+    """Train the model once, as a new process would."""
+    sys.modules.pop("mean_net", None)
+    with MODELS.including():
+        return run_command(**ONE_RUN | {"models": None, "model": (target,), "out": out} | options)
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_an_own_model_is_trained_and_stands_in_the_table(here: Path, executor: str) -> None:
+    own = {"models": "mean_net", "executor": executor}
+    ended = train(here / "out", **own)
+    assert (ended.status, ended.err) == (0, "")  # type: ignore[attr-defined]
+    assert (
+        "mean_net,none,clean," in (here / "out" / "table3.csv").read_text()
+        or "mean_net,none,fgsm," in (here / "out" / "table3.csv").read_text()
+    )
+    again = train(here / "out", **own)
+    assert "1 reused, 0 to do" in again.out  # type: ignore[attr-defined]
+    write(here, factor=2)
+    changed = train(here / "out", **own)
+    assert "0 reused, 1 to do" in changed.out  # type: ignore[attr-defined]
+    assert len(list((here / "out" / "runs").glob("*.npz"))) == 2
+    assert ResultStore(here / "out")
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("target", "part"),
+    [
+        ("mean_net", "expected MODULE:NAME"),
+        ("mean_nett:make_model", "there is no module 'mean_nett'"),
+        ("mean_net:make", "the module has no 'make'"),
+        ("mean_net:torch", "cannot be called"),
+        ("mean_net:of_another_shape", "the model returned [2, 5], expected logits [2, 4]"),
+        ("mean_net:without_parameters", "has no parameters to train"),
+        ("mean_net:no_module", "expected a torch.nn.Module, got builtin_function_or_method"),
+        ("mean_net:failing", "the model fails: TypeError"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_one_sentence(here: Path, target: str, part: str) -> None:
+    ended = train(here / "out", target)
+    assert ended.status == 2  # type: ignore[attr-defined]
+    (sentence,) = ended.err.splitlines()  # type: ignore[attr-defined]
+    assert sentence.startswith(f"error: --model {target}: ")
+    assert part in sentence
+
+
+@pytest.mark.fast
+def test_a_model_is_named_by_its_function_or_its_module() -> None:
+    assert name_of("nets.attention:make_model") == "attention"
+    assert name_of("nets.attention:small") == "small"
