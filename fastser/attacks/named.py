@@ -1,7 +1,7 @@
 """Attacks of the evaluation protocol, by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -26,8 +26,8 @@ class NamedAttack:
 
     name: str
     title: str
-    build: Callable[[nn.Module, AttackSettings], Attack]
-    steps: Callable[[AttackSettings], int]
+    build: Callable[[nn.Module, AttackSettings], Attack] = field(repr=False)
+    steps: Callable[[AttackSettings], int] = field(repr=False)
 
 
 def _bim(model: nn.Module, settings: AttackSettings) -> BIM:

@@ -56,7 +56,7 @@ class _ProjectedGradientDescent(ABC):
                     self._step(adversarial, x, gradient)
                 with torch.no_grad():
                     loss = F.cross_entropy(self.model(adversarial), y, reduction="none")
-                worse = loss > largest
+                worse = ~(loss <= largest)  # a loss that is not a number stays visible
                 worst[worse], largest[worse] = adversarial[worse], loss[worse].to(largest.dtype)
         return worst
 
@@ -170,6 +170,8 @@ class PGDL2(_ProjectedGradientDescent):
 
     def _step(self, adversarial: Tensor, clean: Tensor, gradient: Tensor) -> None:
         radius = _norm(clean)
+        largest = gradient.flatten(1).abs().amax(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        gradient = gradient / largest.view(-1, *[1] * (gradient.dim() - 1))  # a confident model has tiny gradients
         change = adversarial + gradient * (self.alpha * radius / _norm(gradient)) - clean
         adversarial.copy_(clean + change * (self.eps * radius / _norm(change)).clamp(max=1))
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import signal
 
 from fastser.data.corpora.base import Corpus
 from fastser.data.packed_audio import PackedWaveforms
@@ -19,8 +20,9 @@ Severity = Literal["error", "warning", "note"]
 
 _SHOWN = 3
 _TRIM_DB = -40.0
-_LEVELS = 1000
-"""Steps of the peak to which samples are rounded before they are compared."""
+_PARTS = 64
+_SAME_ENVELOPE = 0.9995
+_SAME_SHAPE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def leaks(
     same = _pairs(lambda i: _digest(waveforms[i]), names, seen, tested)
     if same:
         found.append(Leak("error", f"{len(same)} test utterances have the audio of training utterances ({_few(same)})"))
-    alike = [pair for pair in _pairs(lambda i: _shape(waveforms[i]), names, seen, tested) if pair not in same]
+    alike = [pair for pair in _alike(waveforms, names, seen, tested) if pair not in same]
     if alike:
         found.append(
             Leak(
@@ -104,14 +106,43 @@ def _digest(samples: NDArray[np.float32]) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).digest()
 
 
-def _shape(samples: NDArray[np.float32]) -> bytes | None:
-    """Return a digest that neither the level nor silence at the ends changes, or None for silence."""
+def _alike(waveforms: PackedWaveforms, names: Sequence[str], seen: Sequence[int], tested: Sequence[int]) -> list[str]:
+    """Return "test = training" for utterances of one shape, whatever their level, rounding and pauses at the ends.
+
+    Envelopes that agree select pairs, and the largest correlation over all shifts decides.
+    """
+    envelopes = [(i, envelope) for i in seen if (envelope := _envelope(waveforms[i])) is not None]
+    found = []
+    for i in tested:
+        own = _envelope(waveforms[i])
+        if own is None or not envelopes:
+            continue
+        cosines = np.stack([envelope for _, envelope in envelopes]) @ own
+        near = (envelopes[place][0] for place in np.flatnonzero(cosines > _SAME_ENVELOPE))
+        if (
+            owner := next((j for j in near if _correlation(waveforms[i], waveforms[j]) > _SAME_SHAPE), None)
+        ) is not None:
+            found.append(f"{names[i]} = {names[owner]}")
+    return found
+
+
+def _envelope(samples: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    """Return the level in equal parts of the utterance without its quiet ends, at norm 1, or None for silence."""
     peak = float(np.abs(samples).max(initial=0.0))
     if peak == 0:
         return None
     loud = np.flatnonzero(np.abs(samples) > peak * 10 ** (_TRIM_DB / 20))
-    trimmed = samples[loud[0] : loud[-1] + 1] / peak
-    return hashlib.sha256(np.round(trimmed * _LEVELS).astype(np.int16).tobytes()).digest()
+    power = np.square(samples[loud[0] : loud[-1] + 1], dtype=np.float64)
+    edges = np.linspace(0, len(power), _PARTS + 1).astype(int)[:-1]
+    sums = np.sqrt(np.add.reduceat(power, np.minimum(edges, len(power) - 1)))
+    envelope: NDArray[np.float64] = sums / np.linalg.norm(sums)
+    return envelope
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the largest correlation coefficient over all shifts."""
+    products = signal.correlate(a.astype(np.float64), b.astype(np.float64), method="fft")
+    return float(np.abs(products).max() / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -14,23 +14,26 @@ SETS = ("train", "validation", "test")
 _OTHER_NAMES = {"dev": "validation", "val": "validation", "valid": "validation", "training": "train", "eval": "test"}
 
 
-def read_split(path: str | Path, corpus: Corpus) -> dict[str, tuple[int, ...]]:
+def read_split(path: str | Path, corpus: Corpus, whole: Corpus | None = None) -> dict[str, tuple[int, ...]]:
     """Read a split of a corpus.
 
     Args:
         path: CSV file with the columns `file` and `set`. A file is an id of the corpus, or a path that ends like that
             of one utterance. A set is "train", "validation" (also "dev", "val") or "test".
         corpus: The corpus. Its utterances may be missing in the file, and then belong to no set.
+        whole: The corpus before its classes were chosen and its unusable files left out, to which the file may refer.
 
     Returns:
         Indices of the utterances of each set, sorted.
 
     Raises:
-        CorpusError: If the file cannot be read, a column is missing, a file is unknown or in two sets, or no utterance
-            is tested.
+        CorpusError: If the file cannot be read, a column is missing, a file is unknown, in two sets or the name of
+            several utterances, or no utterance is tested.
     """
     path = expanded(Path(path))
-    by_name = _names(corpus)
+    known = whole or corpus
+    by_name = _names(known)
+    places = {utterance.id: index for index, utterance in enumerate(corpus.utterances)}
     found: dict[int, tuple[str, int]] = {}
     for number, row in _rows(path):
         where = f"{printable(path)}, line {number}"
@@ -38,13 +41,14 @@ def read_split(path: str | Path, corpus: Corpus) -> dict[str, tuple[int, ...]]:
         name = _OTHER_NAMES.get(name, name)
         if name not in SETS:
             raise CorpusError(f"{where}: the set is '{row['set']}', expected {', '.join(SETS)}")
-        index = _index(str(row["file"]).strip(), by_name)
+        named = _index(str(row["file"]).strip(), by_name)
+        if named is None:
+            raise CorpusError(f"{where}: {known.title} has no file '{row['file']}'")
+        if named < 0:
+            raise CorpusError(f"{where}: '{row['file']}' is the name of several utterances; give more of its path")
+        index = places.get(known.utterances[named].id)
         if index is None:
             continue
-        if index < 0:
-            raise CorpusError(
-                f"{where}: '{row['file']}' is the name of several utterances of {corpus.title}; give more of its path"
-            )
         earlier = found.setdefault(index, (name, number))
         if earlier[0] != name:
             raise CorpusError(f"{where}: '{row['file']}' is in {name}, but line {earlier[1]} has it in {earlier[0]}")

@@ -53,7 +53,13 @@ class AdaptedModel(nn.Module):
         return self._logits(self._call(inputs), inputs)
 
     def _call(self, inputs: Tensor) -> Any:
-        return self.inner(inputs) if self.differentiable else self.inner(inputs.detach().cpu().numpy())
+        if not self.differentiable:
+            return self.inner(inputs.detach().cpu().numpy())
+        return self.inner(self._in_dtype_of_model(inputs))
+
+    def _in_dtype_of_model(self, inputs: Tensor) -> Tensor:
+        floating = (p.dtype for p in self.inner.parameters() if p.is_floating_point())
+        return inputs.to(next(floating, inputs.dtype))
 
     def _logits(self, result: Any, inputs: Tensor) -> Tensor:
         """Convert what the model returned to logits of the corpus' classes."""
@@ -100,6 +106,7 @@ class WaveformModel(AdaptedModel):
         if not self.differentiable:
             waveforms = [w[: int(n)].detach().cpu().numpy() for w, n in zip(inputs, self.lengths, strict=True)]
             return np.stack([np.asarray(self.inner(waveform), np.float32).reshape(-1) for waveform in waveforms])
+        inputs = self._in_dtype_of_model(inputs)
         if self.padding == "attention_mask":
             mask = torch.arange(inputs.shape[1], device=inputs.device) < self.lengths[:, None]
             return self.inner(inputs, attention_mask=mask.long())
@@ -136,4 +143,6 @@ def padding_of(model: Callable[..., Any]) -> Padding:
 def _are_probabilities(output: Tensor) -> bool:
     """Return whether each row is a distribution."""
     rows = output.detach().double()
-    return bool((rows >= 0).all() and ((rows.sum(dim=1) - 1).abs() < 1e-3).all())
+    rounding = torch.finfo(output.dtype).eps if output.is_floating_point() else 0.0
+    tolerance = max(1e-3, output.shape[1] * rounding)
+    return bool((rows >= 0).all() and ((rows.sum(dim=1) - 1).abs() < tolerance).all())

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fastser.attacks import PGD, PGDL2, Attack
+from fastser.data.corpora import CorpusError
 from fastser.evaluation.changes import CHANGES, NamedChange
 from fastser.evaluation.changes.level import level
 from fastser.evaluation.condition import Condition, Cost
@@ -160,7 +161,7 @@ class Babble(Condition):
             own = dataset.corpus.utterances[trial.test.utterances[position]].speaker
             others = [speaker for speaker in by_speaker if speaker != own]
             if not others:
-                raise ValueError("babble needs a second speaker in the corpus")
+                raise CorpusError(f"{dataset.corpus.title}: babble needs a second speaker, and there is one")
             chosen = generator.choice(len(others), self.voices, replace=len(others) < self.voices)
             babble = np.zeros(len(samples), np.float64)
             for speaker in (others[i] for i in chosen):
@@ -197,6 +198,7 @@ class FurtherFamily:
         suites: As in `ConditionFamily`.
         source: Where it is described.
         needs_gradient: Whether it is left out for a model without gradients.
+        needs_speakers: Number of speakers of the corpus below which it is left out.
     """
 
     name: str
@@ -204,7 +206,7 @@ class FurtherFamily:
     suites: tuple[str, ...]
     source: str
     needs_gradient: bool = False
-    needs_noise: bool = False
+    needs_speakers: int = 1
 
 
 def _pgd(settings: RobustnessSettings) -> list[PGDAttacked]:
@@ -242,6 +244,7 @@ FURTHER = Registry(
             lambda s: [Babble(snr, s.babble_voices) for snr in s.babble_snr_db],
             ("quick", "all"),
             "Derington et al. 2023 (ser-tests): 4 to 7 talkers at 20 dB; here other speakers of the corpus",
+            needs_speakers=2,
         ),
     ],
 )

@@ -21,6 +21,8 @@ class OwnModelError(ValueError):
 def imported(target: str, folder: Path, option: str = "--model") -> Callable[..., Any]:
     """Import the function that `package.module:function` names.
 
+    The folder stays in `sys.path`, since a package may import parts of itself later.
+
     Args:
         target: Module and function.
         folder: Folder in which modules are looked for first.
@@ -35,13 +37,14 @@ def imported(target: str, folder: Path, option: str = "--model") -> Callable[...
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
-        make = getattr(importlib.import_module(module_name), name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise OwnModelError(f"{option} {target}: there is no module '{error.name}'") from None
-    except AttributeError:
-        raise OwnModelError(f"{option} {target}: the module has no '{name}'") from None
     except Exception as error:  # other people's code can fail in any way
         raise OwnModelError(f"{option} {target}: the module fails: {type(error).__name__}: {error}") from error
+    make = getattr(module, name, None)
+    if make is None:
+        raise OwnModelError(f"{option} {target}: the module has no '{name}'")
     if not callable(make):
         raise OwnModelError(f"{option} {target}: '{name}' cannot be called; give a function that returns the model")
     return make  # type: ignore[no-any-return]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.leakage import leaks, text_of_emodb
-from fastser.data.noise import NoiseBank
+from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
 from fastser.data.splits import read_split, sides
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
@@ -23,6 +23,7 @@ from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
+from fastser.experiment.keys import RESULT_FORMAT
 from fastser.robustness.attack_checks import RandomSigns, check_model, check_results
 from fastser.robustness.kept import KeptPosteriors
 from fastser.robustness.result import Evaluation
@@ -83,8 +84,8 @@ def evaluate(
             `RobustnessSettings(pgd_eps=(0.01, 0.02, 0.04))`.
         padding: How a model of waveforms learns the lengths of a batch: "attention_mask" or "lengths" (a parameter of
             that name), "none" (it ignores zeros on the right), "one by one". By default a parameter's name decides.
-        batch_size: Utterances in a batch of a model of waveforms.
-        device: Device of the model and of the data.
+        batch_size: Utterances in a batch of a model of waveforms. Random starts of PGD on waveforms depend on it.
+        device: Device of the data, to which the model is moved.
         seed: Seed of noise and other random changes.
         title: Name for tables.
         out: Folder in which finished conditions are kept, so that the same call continues after an interruption. It has
@@ -107,13 +108,18 @@ def evaluate(
     device = torch.device(device)
     notes: list[str] = []
     subject = subject_of(model, settings, classes=classes, inputs=inputs, normalisation=normalisation, title=title)
-    speech = _speech(corpus, subject, notes)
-    settings, recordings = _noise(noise, subject.settings)
+    whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
+    speech = _speech(whole, subject, notes)
+    settings, recordings = _noise(noise, subject.settings, notes)
     dataset = prepare(speech, settings, device=device)
     notes += dataset.warnings
-    test = _test_set(dataset, speakers, split)
-    if split is not None:
-        notes += _leakage(dataset, split, allow_leakage)
+    parts = None if split is None else read_split(split, dataset.corpus, whole)
+    test = _test_set(dataset, speakers, parts)
+    if split is not None and parts is not None:
+        notes += _leakage(dataset, Path(split), parts, allow_leakage)
+    num_speakers = len({dataset.corpus.utterances[i].speaker for i in test.utterances})
+    if num_speakers == 1:
+        notes.append("one speaker: intervals and p-values are about new utterances of this speaker")
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     trial: Trial
     adapted: AdaptedModel
@@ -129,25 +135,33 @@ def evaluate(
         trial = SegmentTrial(adapted, test, settings, normalised, noise=recordings, noise_seed=seed)
         trial.differentiable = adapted.differentiable
     tested, left_out = select(
-        conditions, settings, levels, with_noise=noise is not None, differentiable=trial.differentiable
+        conditions,
+        settings,
+        levels,
+        num_speakers=len({utterance.speaker for utterance in dataset.corpus.utterances}),
+        with_noise=noise is not None,
+        differentiable=trial.differentiable,
     )
     notes += left_out
     if progress:
         trial.on_condition = lambda name: print(f"testing {name}", file=sys.stderr, flush=True)
-    kept = None if out is None or subject.key is None else KeptPosteriors(Path(out), _key(subject, trial, padding))
+    kept = None
+    if out is not None and subject.key is not None:
+        kept = KeptPosteriors(Path(out), _key(subject, columns, trial, padding))
     results = {}
     with _modes_kept(subject.model):
         for condition in tested:
-            found = trial.posteriors(condition) if kept is None else kept.posteriors(trial, condition)
+            with _failures_named(condition.name):
+                found = trial.posteriors(condition) if kept is None else kept.posteriors(trial, condition)
+            _require_numbers(found, condition.name)
             results[condition.name] = result_of(test, found)
-        if {"fgsm", "bim"} & results.keys():
+        if any(condition.cost(settings).attack_steps for condition in tested):
             notes += _attack_notes(trial, adapted, results)
     return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, results, tuple(notes))
 
 
-def _speech(corpus: str | Corpus, subject: Subject, notes: list[str]) -> Corpus:
+def _speech(whole: Corpus, subject: Subject, notes: list[str]) -> Corpus:
     """Return the utterances of the classes that model and corpus share, in the order of the model's outputs."""
-    whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
     found = whole.class_counts()
     shared = [name for name in subject.classes if name in found]
     if len(shared) < 2:
@@ -162,12 +176,13 @@ def _speech(corpus: str | Corpus, subject: Subject, notes: list[str]) -> Corpus:
     return whole.select(shared)
 
 
-def _noise(noise: str | None, settings: Settings) -> tuple[Settings, NoiseBank | None]:
+def _noise(noise: str | None, settings: Settings, notes: list[str]) -> tuple[Settings, NoiseBank | None]:
     """Return the recordings of the settings' scenes, or of all scenes if these are not there."""
     if noise is None:
         return settings, None
     recordings = read_noise(*name_and_path("noise", noise))
     if not set(settings.noise.scenes) <= set(recordings.scenes):
+        notes.append(f"noise scenes: {', '.join(recordings.scenes)} instead of {', '.join(settings.noise.scenes)}")
         scenes = settings.noise.model_copy(update={"scenes": tuple(recordings.scenes)})
         settings = settings.model_copy(update={"noise": scenes})
     return settings, prepare_noise(recordings, settings)
@@ -185,34 +200,34 @@ def name_and_path(what: str, text: str) -> tuple[str, Path]:
     return name, expanded(Path(path))
 
 
-def _test_set(dataset: Dataset, speakers: Collection[str] | None, split: str | Path | None) -> Subset:
+def _test_set(dataset: Dataset, speakers: Collection[str] | None, parts: Mapping[str, Sequence[int]] | None) -> Subset:
     utterances = dataset.corpus.utterances
-    if split is not None and speakers is not None:
+    if parts is not None and speakers is not None:
         raise ModelError("give either speakers or split, not both")
-    if split is not None:
-        return dataset.subset(read_split(split, dataset.corpus)["test"])
+    if parts is not None:
+        return dataset.subset(parts["test"])
     if speakers is None:
         return dataset.subset(range(len(utterances)))
+    if isinstance(speakers, str) or not speakers:
+        raise ModelError(f"speakers is {speakers!r}, expected a list of names")
     known = {utterance.speaker for utterance in utterances}
     if foreign := [name for name in speakers if name not in known]:
         raise ModelError(f"{dataset.corpus.title} has no speaker '{foreign[0]}'; it has {', '.join(sorted(known))}")
     return dataset.subset([i for i, utterance in enumerate(utterances) if utterance.speaker in speakers])
 
 
-def _leakage(dataset: Dataset, split: str | Path, allow: bool) -> list[str]:
+def _leakage(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], allow: bool) -> list[str]:
     """Return sentences about what both sides of a split share.
 
     Raises:
         CorpusError: If a speaker or a recording is on both sides, unless that is allowed.
     """
-    seen, tested = sides(read_split(split, dataset.corpus))
+    seen, tested = sides(parts)
     text_of = text_of_emodb if dataset.corpus.name == "emodb" else lambda _: None
     found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of)
     serious = [leak.sentence for leak in found if leak.severity == "error"]
     if serious and not allow:
-        raise CorpusError(
-            f"{printable(Path(split))}: {serious[0]}; allow_leakage (--allow-leakage) goes on nevertheless"
-        )
+        raise CorpusError(f"{printable(split)}: {serious[0]}; allow_leakage (--allow-leakage) goes on nevertheless")
     return [f"leakage: {leak.sentence}" for leak in found]
 
 
@@ -224,13 +239,34 @@ def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, Condi
     return [f"attacks: {sentence}" for sentence in [*check_model(trial, model), *check_results(uar)]]
 
 
-def _key(subject: Subject, trial: Trial, padding: Padding | None) -> str:
+def _key(subject: Subject, columns: Sequence[int], trial: Trial, padding: Padding | None) -> str:
     """Return a digest of everything but the condition that posteriors depend on."""
     normalisation = asdict(trial.normalisation) if isinstance(trial, SegmentTrial) else None
     recordings = None if trial.noise is None else [trial.noise.waveforms.key, trial.noise.scenes]
     used = trial.settings.model_dump(include={"audio", "spectrogram", "noise", "attack", "evaluation"})
     test = [trial.test.dataset.key, trial.test.utterances]
-    return digest(subject.key, subject.inputs, padding, normalisation, recordings, used, test, trial.noise_seed)
+    model = [subject.key, subject.classes, list(columns), subject.inputs, padding, normalisation]
+    sizes = trial.batch_size if isinstance(trial, WaveformTrial) else None
+    return digest(RESULT_FORMAT, model, sizes, recordings, used, test, trial.noise_seed)
+
+
+def _require_numbers(posteriors: Tensor, condition: str) -> None:
+    if bad := int((~posteriors.isfinite().all(dim=1)).sum()):
+        raise ModelError(
+            f"the model returns NaN or infinity for {bad} of {len(posteriors)} utterances under {condition}"
+        )
+
+
+@contextmanager
+def _failures_named(condition: str) -> Iterator[None]:
+    """Turn an exception of other people's model into one sentence that names the condition."""
+    try:
+        yield
+    except (ModelError, CorpusError, NoiseError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise ModelError(f"the model fails under {condition}: {type(error).__name__}: {first}") from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastser.evaluation.condition import Condition
 from fastser.evaluation.trial import Trial
+from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
 from fastser.runtime.files import atomic_write
 
@@ -28,7 +29,8 @@ class KeptPosteriors:
 
     def posteriors(self, trial: Trial, condition: Condition) -> Tensor:
         """Return the posteriors under a condition: the kept ones, or new ones, which are then kept."""
-        path = self._folder / f"{digest(self._key, condition.name, repr(condition))}.npz"
+        key = digest(self._key, condition.name, repr(condition), code_digest(condition))
+        path = self._folder / f"{key}.npz"
         device = trial.test.segments.device
         try:
             with np.load(path) as archive:

@@ -41,6 +41,9 @@ CSV_COLUMNS = (
 )
 
 
+COMPARISON_COLUMNS = ("condition", "difference", "low", "high", "p", "smallest_detectable")
+
+
 @dataclass(frozen=True)
 class Table:
     """A small table of texts. The first column is aligned left, the others right."""
@@ -83,7 +86,7 @@ def _latex(text: str) -> str:
 def write_evaluation(folder: Path, evaluation: "Evaluation") -> Path:
     """Write the files of an evaluation; see `Evaluation.save`."""
     folder.mkdir(parents=True, exist_ok=True)
-    notes = "".join(f"- {note}\n" for note in evaluation.notes)
+    notes = "".join(f"- {note}\n" for note in evaluation.all_notes)
     top = f"# Robustness of {evaluation.title}\n\n{evaluation.summary()}."
     page = f"{top}\n\n{evaluation.table().markdown()}\n\n{HOW_TO_READ}"
     _write(folder / "report.md", page + (f"\n{notes}" if notes else ""))
@@ -115,8 +118,20 @@ def write_comparison(folder: Path, comparison: "Comparison") -> Path:
     page = f"{heading}\n\n{table.markdown()}\n\n{explanation}\n"
     _write(folder / "comparison.md", page)
     _write(folder / "comparison.tex", table.latex())
-    _write_csv(folder / "comparison.csv", table.header, table.rows)
+    _write_csv(folder / "comparison.csv", COMPARISON_COLUMNS, _comparison_rows(comparison))
     return folder / "comparison.md"
+
+
+def _comparison_rows(comparison: "Comparison") -> list[Sequence[str]]:
+    return [
+        (
+            name,
+            *(f"{100 * value:.2f}" for value in (found.value, found.low, found.high)),
+            f"{comparison.p[name]:.4f}",
+            f"{100 * found.smallest_detectable:.2f}",
+        )
+        for name, found in comparison.differences.items()
+    ]
 
 
 def _csv_rows(evaluation: "Evaluation") -> list[Sequence[str]]:

@@ -9,7 +9,11 @@ import numpy as np
 
 from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.statistics import Difference, Interval, Sample, difference, holm, interval
+from fastser.evaluation.statistics.difference import EXACT_UNITS
 from fastser.robustness.pages import Table, write_comparison, write_evaluation
+
+SIGNIFICANCE = 0.05
+"""Level below which p-values are usually called significant."""
 
 CLEAN = "clean"
 """Name of the condition that the others are compared with."""
@@ -101,8 +105,20 @@ class Evaluation:
             f"{', '.join(self.classes)}; percent"
         )
 
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes, and a sentence where no p-value could be small whatever the results are."""
+        tests = len([line for line in self.lines if line.p is not None])
+        if 1 < self.num_speakers <= EXACT_UNITS and tests * 2 / 2**self.num_speakers > SIGNIFICANCE:
+            sentence = (
+                f"with {self.num_speakers} speakers and {tests} conditions no corrected p-value can be below "
+                f"{SIGNIFICANCE:g}: test fewer conditions, or more speakers"
+            )
+            return *self.notes, sentence
+        return self.notes
+
     def __str__(self) -> str:
-        notes = "".join(f"\nnote: {note}" for note in self.notes)
+        notes = "".join(f"\nnote: {note}" for note in self.all_notes)
         return f"{self.summary()}\n{self.table().text()}{notes}"
 
     def save(self, folder: str | Path) -> Path:
@@ -174,6 +190,9 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
             f"the utterances differ: {len(ids)} and {len(places)}, of which {len(places.keys() & set(ids))} are common"
         )
     columns = [second.classes.index(name) for name in first.classes]
+    labels = np.array(columns)[first.results[common[0]].labels]
+    if not np.array_equal(labels, second.results[common[0]].labels[[places[name] for name in ids]]):
+        raise ValueError(f"the labels of {first.title} and {second.title} differ for the same utterances")
     order = [places[name] for name in ids]
     differences = {}
     for name in common:

@@ -13,7 +13,13 @@ SUITES = ("paper", "quick", "all")
 
 
 def select(
-    names: Sequence[str], settings: Settings, levels: RobustnessSettings, *, with_noise: bool, differentiable: bool
+    names: Sequence[str],
+    settings: Settings,
+    levels: RobustnessSettings,
+    *,
+    num_speakers: int,
+    with_noise: bool,
+    differentiable: bool,
 ) -> tuple[list[Condition], list[str]]:
     """Return the conditions of a test, in the order of the registry, and a sentence about each group that is left out.
 
@@ -21,6 +27,7 @@ def select(
         names: Names of suites, families or conditions. Clean speech is always tested.
         settings: Settings that the paper's families expand with.
         levels: Levels of the further families.
+        num_speakers: Number of speakers of the corpus.
         with_noise: Whether there are noise recordings.
         differentiable: Whether the model has gradients.
 
@@ -29,25 +36,33 @@ def select(
     """
     families: list[tuple[ConditionFamily | FurtherFamily, Sequence[Condition]]]
     chosen: list[Condition] = []
-    without: dict[str, list[str]] = {"noise": [], "gradient": []}
+    without: dict[str, list[str]] = {"noise": [], "gradient": [], "speakers": []}
     unknown = [name for name in names if name not in SUITES]
-    known = []
     families = [(family, family.expand(settings)) for family in CONDITIONS.values()]
     families += [(family, family.expand(levels)) for family in FURTHER.values()]
     for family, conditions in families:
-        known += [family.name, *(condition.name for condition in conditions)]
         whole = family.name in names or any(suite in names for suite in family.suites)
         for condition in conditions:
             unknown = [name for name in unknown if name not in (family.name, condition.name)]
             if not (whole or condition.name in (*names, "clean")):
                 continue
-            if family.needs_noise and not with_noise:
+            if isinstance(family, ConditionFamily) and family.needs_noise and not with_noise:
                 without["noise"].append(condition.name)
             elif family.needs_gradient and not differentiable:
                 without["gradient"].append(condition.name)
+            elif isinstance(family, FurtherFamily) and num_speakers < family.needs_speakers:
+                without["speakers"].append(condition.name)
             elif condition.name not in [earlier.name for earlier in chosen]:
                 chosen.append(condition)
     if unknown:
-        raise ModelError(f"conditions: there is no '{unknown[0]}'; known are {', '.join((*SUITES, *known))}")
-    reasons = {"noise": "there are no noise recordings", "gradient": "a callable on arrays has no gradient"}
+        names_of_families = [family.name for family, _ in families]
+        raise ModelError(
+            f"conditions: there is no '{unknown[0]}'; known are {', '.join((*SUITES, *names_of_families))} and the "
+            "single conditions of docs/conditions.md"
+        )
+    reasons = {
+        "noise": "there are no noise recordings",
+        "gradient": "a callable on arrays has no gradient",
+        "speakers": "the corpus has a single speaker",
+    }
     return chosen, [f"{', '.join(left)}: not tested, {reasons[why]}" for why, left in without.items() if left]

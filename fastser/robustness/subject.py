@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.adapter import ModelError
@@ -18,6 +20,9 @@ from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import Settings
+
+_OF_EVERY_MODULE = vars(nn.Module()).keys()
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 Inputs = Literal["segments", "waveform"]
 """Kinds of input that a model takes."""
@@ -43,18 +48,26 @@ class Subject:
     settings: Settings
     title: str
 
-    @property
+    @cached_property
     def key(self) -> str | None:
-        """Digest of weights and code, or None for a callable whose state is not known."""
+        """Digest of weights, buffers, plain attributes and code, or None for a callable whose state is not known."""
         if not isinstance(self.model, nn.Module):
             return None
-        weights = hashlib.sha256()
-        for name, value in self.model.state_dict().items():
-            tensor = value.detach().cpu().contiguous()
-            weights.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            weights.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        state = hashlib.sha256()
+        for name, value in [*self.model.named_parameters(), *self.model.named_buffers()]:
+            state.update(f"{name} {value.dtype} {list(value.shape)}".encode() + _bytes_of(value))
+        for name, module in self.model.named_modules():
+            for attribute in sorted(vars(module).keys() - _OF_EVERY_MODULE):
+                value = vars(module)[attribute]
+                state.update(f"{name}.{attribute} {_ADDRESS.sub('', repr(value))}".encode())
+                state.update(_bytes_of(value) if isinstance(value, Tensor) else b"")
         code = code_digest(*{type(module) for module in self.model.modules()})
-        return digest(weights.hexdigest(), repr(self.model), code)
+        return digest(state.hexdigest(), code)
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    data: bytes = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return data
 
 
 def subject_of(
@@ -80,6 +93,9 @@ def subject_of(
         ModelError: If the file cannot be used, or the classes of another model are not given.
     """
     if isinstance(model, str | Path):
+        given = {"classes": classes, "normalisation": normalisation, "inputs": None if inputs == "segments" else inputs}
+        if foreign := [name for name, value in given.items() if value is not None]:
+            raise ModelError(f"{printable(model)}: a file of weights brings its {foreign[0]} along; leave it out")
         return _from_weights(expanded(Path(model)), settings, title)
     if inputs not in ("segments", "waveform"):
         raise ModelError(f"inputs is {inputs!r}, expected 'segments' or 'waveform'")

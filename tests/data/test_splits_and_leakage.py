@@ -41,7 +41,7 @@ def written(folder: Path, text: str) -> Path:
 def test_files_are_found_by_id_and_by_any_path(tmp_path: Path, form: str) -> None:
     sets = ["train", "train", "dev", "validation", "test", "Test"]
     lines = [f"{form.format(name)},{of}" for name, of in zip(NAMES, sets, strict=True)]
-    split = read_split(written(tmp_path, "\n".join(["file,set", *lines, "other.wav,train"])), CORPUS)
+    split = read_split(written(tmp_path, "\n".join(["file,set", *lines])), CORPUS)
     assert split == {"train": (0, 1), "validation": (2, 3), "test": (4, 5)}
     assert sides(split) == ((0, 1, 2, 3), (4, 5))
 
@@ -53,6 +53,7 @@ def test_files_are_found_by_id_and_by_any_path(tmp_path: Path, form: str) -> Non
         ("file,set\n03a01Fa,probe\n", "line 2: the set is 'probe'"),
         ("file,set\n03a01Fa,train\nwav/03a01Fa.wav,test\n", "line 3: 'wav/03a01Fa.wav' is in test, but line 2"),
         ("file,set\n03a01Fa,train\n", "is in the set 'test'"),
+        ("file,set\n03a01Fa,test\nother.wav,train\n", "line 3: EMO-DB has no file 'other.wav'"),
         (None, "the split cannot be read (No such file or directory)"),
     ],
 )
@@ -62,6 +63,12 @@ def test_a_split_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str |
         read_split(path, CORPUS)
     assert part in str(refusal.value)
     assert str(path) in str(refusal.value)
+
+
+def test_files_of_other_classes_belong_to_no_set(tmp_path: Path) -> None:
+    chosen = replace(CORPUS, utterances=CORPUS.utterances[:2])
+    text = "file,set\n03a01Fa,test\n08a01Fa,test\n03a02Wa,train\n"
+    assert read_split(written(tmp_path, text), chosen, CORPUS) == {"train": (1,), "validation": (), "test": (0,)}
 
 
 def test_a_name_of_two_utterances_is_refused(tmp_path: Path) -> None:
@@ -83,7 +90,8 @@ def test_a_speaker_on_both_sides_is_an_error() -> None:
 def test_the_same_audio_is_an_error_and_at_another_level_a_warning() -> None:
     waveforms = noises()
     waveforms[4] = waveforms[0].copy()
-    waveforms[5] = np.concatenate([np.zeros(50), 0.25 * waveforms[1], np.zeros(9)])
+    rounded = np.round(0.7 * waveforms[1] * 2**15) / 2**15
+    waveforms[5] = np.concatenate([np.zeros(50), rounded, np.zeros(9)])
     same, alike = leaks(CORPUS, packed(*waveforms), [0, 1], [4, 5])
     assert (same.severity, alike.severity) == ("error", "warning")
     assert "09a05Fa = 03a01Fa" in same.sentence

@@ -30,3 +30,14 @@ def test_equally_good_systems_are_told_apart_in_five_of_a_hundred_samples() -> N
         covered += found.low <= 0 <= found.high
     assert 0.03 <= rejected / SAMPLES <= 0.07
     assert 0.93 <= covered / SAMPLES <= 0.97
+
+
+def test_equally_good_systems_of_three_trainings_are_seldom_told_apart() -> None:
+    generator = np.random.default_rng(22)
+    rejected = covered = 0
+    for _ in range(SAMPLES // 4):
+        found = difference(*draw(generator, 10, systems=2, repeats=3, between_repeats=0.3), resamples=RESAMPLES)
+        rejected += found.p <= 0.05
+        covered += found.low <= 0 <= found.high
+    assert rejected / (SAMPLES // 4) <= 0.08
+    assert covered / (SAMPLES // 4) >= 0.93

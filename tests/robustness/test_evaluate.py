@@ -1,8 +1,10 @@
 """`fastser.evaluate`: other people's models, their classes and outputs, files, continuation, comparison."""
 
 import csv
+import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,8 +84,17 @@ def test_a_scikit_learn_pipeline_behind_a_callable(corpora: Corpora) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     generator = np.random.default_rng(0)
     fitted = linear_model.LogisticRegression().fit(generator.normal(size=(40, 32)), np.arange(40) % 4)
-    result = evaluate(lambda segments: fitted.predict_proba(segments.mean(1)), corpora, classes=CLASSES)
+    seen = []
+
+    def model(segments: np.ndarray) -> np.ndarray:
+        seen.append(fitted.predict_proba(segments.mean(1)))
+        return seen[-1]
+
+    result = evaluate(model, corpora, classes=CLASSES)
     assert list(result.results) == ["clean"]
+    by_segment = np.concatenate(seen)
+    first = result.results["clean"].posteriors[0]
+    assert min(np.abs(by_segment[:count].mean(0) - first).max() for count in range(1, 9)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -296,3 +307,63 @@ def test_a_split_is_checked_for_leakage(corpora: Corpora, tmp_path: Path) -> Non
     accepted = mixed(allow_leakage=True)
     assert any(note.startswith("leakage: ") for note in accepted.notes)
     assert accepted.num_utterances == len(whole.speakers) // 2
+
+
+class Scaled(nn.Module):
+    """A net whose plain attribute changes its output."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.inner = make_spectrogram_net()
+        self.factor = factor
+
+    def forward(self, segments: Tensor) -> Tensor:
+        logits: Tensor = self.inner(segments) * self.factor
+        return logits
+
+
+def test_nothing_old_is_served_after_a_plain_attribute_or_the_order_of_classes_changed(
+    corpora: Corpora, tmp_path: Path
+) -> None:
+    def clean(factor: float, classes: list[str]) -> np.ndarray:
+        arguments = {"classes": classes, "conditions": ["clean"], "out": tmp_path}
+        result = evaluate(Scaled(factor), corpora, **arguments)
+        return result.results["clean"].posteriors[:, [result.classes.index(name) for name in CLASSES]]
+
+    assert np.abs(clean(1.0, CLASSES) - clean(5.0, CLASSES)).max() > 1e-3
+    assert np.abs(clean(1.0, CLASSES) - clean(1.0, CLASSES[::-1])).max() > 1e-3
+    assert len(list(tmp_path.glob("*.npz"))) == 3
+
+
+def test_kept_results_have_the_same_names_in_every_process(corpora: Corpora, tmp_path: Path) -> None:
+    code = f"""
+        import fastser
+        from small_models import CLASSES, make_spectrogram_net
+        from small_runs import SMALL
+        fastser.evaluate(make_spectrogram_net(), {corpora.speech!r}, classes=CLASSES, settings=SMALL,
+                         conditions=["attacks", "gain-1db"], out={str(tmp_path)!r})
+    """
+    tests = Path(__file__).parents[1]
+    paths = [tests.parent, tests.parent / "kernels", tests, tests / "robustness"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    said = [subprocess.run(command, capture_output=True, text=True, env=environment).stderr for _ in range(2)]
+    assert said[0].split("\n")[:3] == ["testing clean", "testing fgsm", "testing bim"]
+    assert "testing" not in said[1]
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+
+
+def test_a_model_that_returns_no_number_is_refused(corpora: Corpora) -> None:
+    with pytest.raises(ModelError, match="returns NaN or infinity for 40 of 40 utterances under clean"):
+        evaluate(Scaled(float("nan")), corpora, classes=CLASSES)
+
+
+def test_a_model_that_fails_is_one_sentence(corpora: Corpora) -> None:
+    with pytest.raises(ModelError, match="the model fails under clean: RuntimeError: mat1 and mat2"):
+        evaluate(nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), corpora, classes=CLASSES)
+
+
+def test_a_model_in_bfloat16_is_tested(corpora: Corpora) -> None:
+    result = evaluate(make_spectrogram_net().bfloat16(), corpora, classes=CLASSES)
+    plain = evaluate(make_spectrogram_net(), corpora, classes=CLASSES)
+    np.testing.assert_allclose(result.results["fgsm"].posteriors, plain.results["fgsm"].posteriors, atol=0.05)

@@ -12,7 +12,7 @@ import fastser
 from fastser.data import prepare, read_corpus
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.changes import CHANGES
-from fastser.evaluation.conditions import conditions
+from fastser.evaluation.conditions import CONDITIONS, conditions
 from fastser.evaluation.further_conditions import FURTHER, Babble, RobustnessSettings, SNRAttacked
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.robustness.selection import SUITES
@@ -64,7 +64,10 @@ def test_every_family_is_in_a_suite_and_says_where_it_comes_from() -> None:
         assert set(family.suites) <= set(SUITES)
         assert family.suites
         assert family.source
-    assert {change.name for change in CHANGES.values() if change.quick} <= set(CHANGES)
+    assert len([change for change in CHANGES.values() if change.quick]) == 14  # one of each kind
+    everything = [condition for family in CONDITIONS.values() for condition in family.expand(SMALL)]
+    everything += [condition for family in FURTHER.values() for condition in family.expand(RobustnessSettings())]
+    assert not [condition for condition in everything if " at 0x" in repr(condition)], "keys of kept results"
 
 
 def test_waveform_attacks_stay_at_their_snr_and_change_nothing_else(corpora: Corpora) -> None:
@@ -89,6 +92,7 @@ def test_waveform_attacks_stay_at_their_snr_and_change_nothing_else(corpora: Cor
         return run
 
     trial.attacked_waveform(measured)  # type: ignore[arg-type]
+    assert len(ratios) >= 4
     assert all(ratio >= 30 - 1e-3 for ratio in ratios)
     assert SNRAttacked(30.0, 2, True).name == "waveform-attack-30db"
 

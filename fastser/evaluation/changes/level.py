@@ -33,7 +33,7 @@ def white_noise(samples: Samples, sample_rate: int, generator: np.random.Generat
 def tone(samples: Samples, sample_rate: int, generator: np.random.Generator, *, snr_db: float) -> Samples:
     """Return the samples with a sine between 5 and 7 kHz, or below half the sample rate, at an SNR."""
     top = 0.5 * sample_rate
-    hertz = generator.uniform(min(5000.0, 0.6 * top), min(7000.0, 0.9 * top))
+    hertz = generator.uniform(min(5000.0, 0.625 * top), min(7000.0, 0.9 * top))
     phase = 2 * np.pi * (hertz * np.arange(len(samples)) / sample_rate + generator.random())
     return samples + np.float32(np.sqrt(2) * level(samples) * 10 ** (-snr_db / 20)) * np.sin(phase).astype(np.float32)
 

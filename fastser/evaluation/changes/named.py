@@ -1,7 +1,7 @@
 """The changes that are tested, by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class NamedChange:
 
     name: str
     title: str
-    apply: Apply
+    apply: Apply = field(repr=False)
     source: str
     quick: bool = False
 

@@ -28,8 +28,10 @@ class Difference:
         value: Metric of the second sample minus that of the first.
         low: Lower end of the confidence interval.
         high: Upper end of the confidence interval.
-        p: Two-sided p-value of the permutation test over speakers.
-        smallest_detectable: Difference that the test would find in 80 of 100 such samples.
+        p: Two-sided p-value of the permutation test over speakers. With several repeats it is at least that of
+            Student's test for new trainings. With only two repeats the latter is somewhat too small.
+        smallest_detectable: Difference that the test would find in 80 of 100 such samples. It is 1 where the speakers
+            are too few for any p-value below the level.
     """
 
     value: float
@@ -92,13 +94,18 @@ def difference_of(counts: Counts, *, level: float = 0.95, seed: int = 0, resampl
     if np.isnan(error):
         return Difference(value, -1.0, 1.0, 1.0, 1.0)
     low, high = counts.quantiles(level, seed, resamples)
-    freedom = counts.units - 1
+    freedom = counts.freedom
     detectable = (stats.t.ppf((1 + level) / 2, freedom) + stats.t.ppf(POWER, freedom)) * error
+    if 2 / 2**counts.units > 1 - level:  # no exchange of so few units has a p-value as small as that
+        detectable = 1.0
+    p = exchange_p(counts.contributions(), seed)
+    if len(counts.by_repeat) > 1:  # exchanges say nothing about new trainings
+        p = max(p, float(2 * stats.t.sf(abs(value) / error, freedom)))
     return Difference(
         value=value,
         low=max(-1.0, value - high * error),
         high=min(1.0, value - low * error),
-        p=exchange_p(counts.contributions(), seed),
+        p=p,
         smallest_detectable=min(1.0, float(detectable)),
     )
 

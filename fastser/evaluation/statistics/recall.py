@@ -68,12 +68,25 @@ class Counts:
         """
         if self.units == 1:
             return float("nan")
+        return float(np.sqrt(max(sum(self._variances()), self.least_variance)))
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the standard error (Satterthwaite 1946): few repeats say little about new ones."""
+        by_units, by_repeats = self._variances()
+        if by_repeats == 0:
+            return float(max(self.units - 1, 1))
+        parts = by_units**2 / max(self.units - 1, 1) + by_repeats**2 / (len(self.by_repeat) - 1)
+        return (by_units + by_repeats) ** 2 / parts
+
+    def _variances(self) -> tuple[float, float]:
+        """Return the variance that units explain, and the rest that repeats add."""
         without_one = self._without_one(np.ones((1, self.units)))[0]
-        variance = float(_jackknife(without_one.mean(axis=0)))
-        if (repeats := len(self.by_repeat)) > 1:
-            by_units = _jackknife(without_one - without_one.mean(axis=0)).sum() / (repeats - 1)
-            variance += max(float(self.by_repeat.var(ddof=1) - by_units), 0.0) / repeats
-        return float(np.sqrt(max(variance, self.least_variance)))
+        of_units = float(_jackknife(without_one.mean(axis=0)))
+        if (repeats := len(self.by_repeat)) == 1:
+            return of_units, 0.0
+        explained = _jackknife(without_one - without_one.mean(axis=0)).sum() / (repeats - 1)
+        return of_units, max(float(self.by_repeat.var(ddof=1) - explained), 0.0) / repeats
 
     def quantiles(self, level: float, seed: int, resamples: int) -> tuple[float, float]:
         """Return the two quantiles of (estimate - truth) / standard error that enclose a share `level` of new samples.
@@ -86,7 +99,7 @@ class Counts:
             resamples: Number of bootstrap samples.
         """
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
-        student: Array = stats.t.ppf(tails, max(self.units - 1, 1))
+        student: Array = stats.t.ppf(tails, self.freedom)
         if self.units in BOOTSTRAPPED_UNITS:
             studentised = np.sort(self._studentised(seed, resamples))
             low, high = studentised[int(tails[0] * resamples)], studentised[-1 - int(tails[0] * resamples)]
