@@ -1,5 +1,6 @@
 """fastser: speech-emotion models under noise, adversarial attack and corpus change.
 
+`fastser.evaluate(model, ...)` tests anybody's model.
 `python -m fastser.reproduce --all` runs the whole protocol of Latif et al. 2020; `fastser.layers`, `fastser.models`,
 `fastser.attacks` and `fastser.augmentation` are its parts for other people's models. Nothing heavy is imported here.
 """

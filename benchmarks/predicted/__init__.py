@@ -1,7 +1,7 @@
 """Cost model of the GPU kernels: predicted times for chips that were not at hand, from counts of their work.
 
 `python -m benchmarks.predicted` prints the page `benchmarks/results/predicted.md`. With `--write` it also rewrites the
-page and the seconds per batch that `--dry-run` shows (`fastser/experiment/predicted_paces.json`).
+page and the seconds per segment that `--dry-run` shows (`fastser/experiment/predicted_paces.json`).
 
 - `record.py` runs the models on tensors without values and lists what a step calls;
 - `kernels.py` turns the launch of a Triton kernel into `Work`, `aten.py` an operation of ATen;

@@ -20,7 +20,7 @@ from fastser.training.precision import with_chosen_precision
 def choose_kernels(
     mode: KernelMode, models: Sequence[str], settings: Settings, device: torch.device, *, here: bool
 ) -> tuple[KernelChoice, list[str]]:
-    """Choose who computes the operations of a grid.
+    """Choose between the kernels and the references for the operations of a grid.
 
     With the mode "auto", the kernels that its runs use are tested in this process. A GPU of another process is tested
     there, at the first use of each kernel.

@@ -103,7 +103,7 @@ class CliOptions(RunOptions):
         return base.model_copy(update={"protocol": protocol}).override(self.set)
 
     def kernel_mode(self) -> KernelMode:
-        """Return who computes the operations.
+        """Return the value of `--kernels`.
 
         Raises:
             UsageError: If `--kernels` has another value.

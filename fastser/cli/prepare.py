@@ -34,7 +34,7 @@ def prepared_experiment(
         settings: All settings.
         options: Tables, seed, and whether bad files are allowed.
         augmentations: Names of the augmentations of the plan. They decide which speeds are needed.
-        kernel_choice: Who computes the operations.
+        kernel_choice: Choice between the kernels and the references.
         device: Device of the models.
         data_device: Device of the data in this process.
         console: Console for warnings and progress.

@@ -65,7 +65,7 @@ class Experiment:
         target: Corpus of the target task and test corpus of the cross-corpus task, or None.
         noise: Noise recordings for the source task, or None.
         device: Device of models and data.
-        kernel_choice: Who computes the operations.
+        kernel_choice: Choice between the kernels and the references.
     """
 
     settings: Settings

@@ -58,7 +58,7 @@ class Fallback:
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """Who computes the operations of a grid.
+    """Choice between the kernels and the references for the operations of a grid.
 
     Attributes:
         mode: "auto", "fused" or "reference". See `fastser_kernels.use_kernels`.

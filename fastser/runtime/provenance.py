@@ -48,7 +48,7 @@ def _threads() -> str:
 
 
 def _kernels(device: str, fallbacks: Mapping[str, str] | None) -> str:
-    """Return who computes the operations on this device."""
+    """Return which implementation computes on this device."""
     mode, state = kernel_mode() if fallbacks is None else "auto", native()
     if mode == "reference":
         return "reference (plain PyTorch)"

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 Mode = Literal["auto", "fused", "reference"]
-"""Who computes: the kernels unless a self-test speaks against them, the kernels in any case, or the references."""
+"""Implementation that is used: kernels unless a self-test failed, kernels in any case, or the references."""
 
 
 class _Choice(threading.local):
@@ -25,7 +25,7 @@ choice = _Choice()
 
 @contextmanager
 def use_kernels(mode: Mode, by_reference: Collection[tuple[str, torch.dtype, bool]] = ()) -> Iterator[None]:
-    """Choose inside the `with` block who computes the operations.
+    """Choose the implementation of the operations inside the `with` block.
 
     At its end the block restores the earlier choice, also after an exception and inside another block. The choice
     belongs to the current thread: a thread that is started inside the block has its own, which is "auto". A function

@@ -16,7 +16,8 @@ from fastser.training.checkpoint import TrainingStopped
 from fastser.training.state import Epoch
 
 _WHERE_TO_REGISTER = (
-    "a worker knows what fastser's own modules register; --executor serial knows all that this program registers"
+    "a worker knows what fastser's own modules register and the models of --model; --executor serial knows all that "
+    "this program registers"
 )
 
 

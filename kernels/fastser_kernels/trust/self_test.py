@@ -22,7 +22,10 @@ FAMILIES = tuple(sorted(path.parent.name for path in Path(__file__).parents[1].g
 """Names of all families of operations."""
 
 ROUNDINGS = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 2e-3}
-"""Relative error in the Euclidean norm that is always allowed: half a unit in the last place, for float32 ten."""
+"""Relative error in the Euclidean norm that is always allowed.
+
+It is about half a unit in the last place for 16-bit types, and leaves room for sums in float32 and float64.
+"""
 
 ROUND_BUDGET_S = 0.1
 """Time after which no further round of a measurement begins."""

@@ -1,6 +1,6 @@
 """Verdicts in the cache folder: one JSON file for each combination of chip, driver and software.
 
-A kernel that crashes takes its process along. The name of the tested kernel is therefore written to a second file
+A kernel that crashes ends its process. The name of the tested kernel is therefore written to a second file
 before the test, and removed after it. A name that a later process finds there belongs to a test that never ended.
 """
 
@@ -88,7 +88,7 @@ class VerdictStore:
     def testing(self, wait_s: float = LONGEST_WAIT_S) -> Iterator["Marker"]:
         """Hold the lock of the self-tests of this combination during the block, so that one process tests at a time.
 
-        At the start, a kernel whose test took its process along becomes a wrong one.
+        At the start, a kernel whose test ended its process becomes a wrong one.
 
         Args:
             wait_s: Longest time to wait for another process. After it the block runs without the lock.
