@@ -8,17 +8,19 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastser.robustness import evaluate
+    from fastser.robustness import evaluate, protocol
 
-__all__ = ["__version__", "evaluate"]
+__all__ = ["__version__", "evaluate", "protocol"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Load what is used from here at its first use."""
-    if name == "evaluate":
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "evaluate":
         return import_module("fastser.evaluate")
+    if name == "protocol":
+        return import_module("fastser.robustness").protocol
     raise AttributeError(f"module 'fastser' has no attribute '{name}'")

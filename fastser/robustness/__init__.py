@@ -2,6 +2,7 @@
 
 from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.robustness.evaluation import evaluate
+from fastser.robustness.protocol import Part, protocol
 from fastser.robustness.result import Comparison, Evaluation
 
-__all__ = ["Comparison", "Evaluation", "RobustnessSettings", "evaluate"]
+__all__ = ["Comparison", "Evaluation", "Part", "RobustnessSettings", "evaluate", "protocol"]

@@ -1,0 +1,162 @@
+"""The paper's protocol for people with a training loop of their own: leave one speaker out, then test."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastser.data.corpora import read_corpus
+from fastser.data.dataset import Dataset, prepare
+from fastser.evaluation.metrics import ConditionResult
+from fastser.experiment.folds import folds as all_folds
+from fastser.experiment.folds import spread
+from fastser.robustness.evaluation import evaluate, name_and_path
+from fastser.robustness.result import Evaluation
+from fastser.robustness.subject import Inputs
+from fastser.settings import PAPER, Settings
+
+
+@dataclass(frozen=True)
+class Part:
+    """Training or validation utterances of a fold.
+
+    Attributes:
+        files: Audio files.
+        labels: Index of each utterance's class, in the order of `classes`, int64 [utterances].
+        speakers: Name of each utterance's speaker.
+        classes: Names of the classes.
+    """
+
+    files: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    speakers: tuple[str, ...]
+    classes: tuple[str, ...]
+    _dataset: Dataset
+    _utterances: tuple[int, ...]
+    _normalised_by: tuple[int, ...]
+
+    def waveforms(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples of each utterance at the sample rate of the settings, full scale 1.0."""
+        for index in self._utterances:
+            yield self._dataset.waveforms[index]
+
+    def segments(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the segments that models are tested on, and the label of each.
+
+        Returns:
+            Spectrograms normalised by the training set, float32 [segments, frames, bins], and int64 [segments].
+        """
+        subset = self._dataset.subset(self._utterances)
+        normalisation = self._dataset.subset(self._normalised_by).normalisation()
+        segments = self._dataset.bank.gather(subset.segments, normalisation)
+        return segments.cpu().numpy(), subset.labels.cpu().numpy()
+
+
+Fit = Callable[[Part, Part, int], Any]
+"""Trains a model: `fit(train, validation, seed) -> model`, a module or a callable on arrays, as `evaluate` takes it."""
+
+
+def protocol(
+    fit: Fit,
+    corpus: str,
+    *,
+    classes: Sequence[str],
+    noise: str | None = None,
+    inputs: Inputs = "segments",
+    folds: int | None = None,
+    conditions: Sequence[str] = ("paper",),
+    settings: Settings = PAPER,
+    seed: int = 0,
+    title: str | None = None,
+    progress: bool = True,
+    **others: Any,
+) -> Evaluation:
+    """Train a model for each speaker who is left out, and test it on this speaker.
+
+    Validation speakers are those of the paper. Everything that does not train is that of `fastser.evaluate`.
+
+    Args:
+        fit: Trains a model.
+        corpus: Speech as "NAME=PATH".
+        classes: Names of the classes, in the order of the labels and of the model's outputs.
+        noise: As in `fastser.evaluate`.
+        inputs: As in `fastser.evaluate`. Segments are normalised by the training set of each fold.
+        folds: Number of folds, evenly spread over the speakers, or None for one per speaker.
+        conditions: As in `fastser.evaluate`.
+        settings: As in `fastser.evaluate`.
+        seed: Seed that `fit` gets, and that of noise. Another seed is another repeat.
+        title: Name for tables, by default that of the function.
+        progress: Print each fold and condition to standard error when it begins.
+        **others: Further arguments of `fastser.evaluate`: `levels`, `padding`, `batch_size`, `device`.
+
+    Returns:
+        Predictions of all tested speakers, each by the model that has not heard this speaker.
+
+    Raises:
+        ModelError: If a model cannot be tested.
+        CorpusError: If the corpus cannot be read.
+
+    Example:
+        >>> import fastser
+        >>> def fit(train, validation, seed):
+        ...     segments, labels = train.segments()  # [n, 256, 128], [n]
+        ...     return my_training(segments, labels, *validation.segments(), seed)
+        >>> classes = ["angry", "happy", "neutral", "sad"]
+        >>> result = fastser.protocol(fit, "emodb=EMODB", classes=classes)  # doctest: +SKIP
+    """
+    speech = read_corpus(*name_and_path("corpus", corpus), classes)
+    dataset = prepare(speech, settings)
+    made = spread(all_folds(dataset.corpus, settings.protocol.min_validation_utterances), folds)
+    results: dict[str, list[ConditionResult]] = {}
+    notes: dict[str, None] = {}
+    for number, fold in enumerate(made, 1):
+        if progress:
+            print(f"fold {fold.name} ({number} of {len(made)})", file=sys.stderr, flush=True)
+        train, validation = (_part(dataset, part, fold.train) for part in (fold.train, fold.validation))
+        tested = evaluate(
+            fit(train, validation, seed),
+            speech,
+            noise=noise,
+            inputs=inputs,
+            classes=classes,
+            normalisation=dataset.subset(fold.train).normalisation() if inputs == "segments" else None,
+            speakers=sorted({dataset.corpus.utterances[i].speaker for i in fold.test}),
+            conditions=conditions,
+            settings=settings,
+            seed=seed,
+            progress=progress,
+            **others,
+        )
+        notes |= dict.fromkeys(note for note in tested.notes if not note.startswith("one speaker"))
+        for name, result in tested.results.items():
+            results.setdefault(name, []).append(result)
+    joined = {name: _joined(of_folds) for name, of_folds in results.items()}
+    name = title or str(getattr(fit, "__name__", "model"))
+    return Evaluation(name, dataset.corpus.title, dataset.corpus.classes, joined, tuple(notes))
+
+
+def _part(dataset: Dataset, utterances: Sequence[int], train: tuple[int, ...]) -> Part:
+    chosen = [dataset.corpus.utterances[i] for i in utterances]
+    return Part(
+        tuple(utterance.path for utterance in chosen),
+        np.array([dataset.corpus.classes.index(utterance.emotion) for utterance in chosen]),
+        tuple(utterance.speaker for utterance in chosen),
+        dataset.corpus.classes,
+        dataset,
+        tuple(utterances),
+        train,
+    )
+
+
+def _joined(results: Sequence[ConditionResult]) -> ConditionResult:
+    """Return the results of several test sets as those of one."""
+    return ConditionResult(
+        np.concatenate([result.posteriors for result in results]),
+        np.concatenate([result.labels for result in results]),
+        [name for result in results for name in result.utterance_ids],
+        [name for result in results for name in result.speakers],
+    )
