@@ -3,7 +3,6 @@
 The module can be called. So `fastser.evaluate(...)` works whether or not the module was imported before.
 """
 
-import logging
 import sys
 from types import ModuleType
 from typing import Any
@@ -32,47 +31,18 @@ sys.modules[__name__].__class__ = _Door
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    import signal
-
-    import typer
-
-    from fastser.cli.command import RepeatedOptionError, command_of, refuse_repeated
+    from fastser.cli.door import run_command
     from fastser.cli.evaluate_options import EvaluateOptions
-    from fastser.runtime.openmp import bound_spinning
 
-    bound_spinning()
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(command_of(EvaluateOptions, run, HELP))
-    try:
-        refuse_repeated(EvaluateOptions, sys.argv[1:])
-        status = app(standalone_mode=False)
-    except typer.TyperException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
-        status = 2
-    except RepeatedOptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
-    sys.exit(status)
+    run_command(EvaluateOptions, run, HELP)
 
 
 def run(options: Any) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    from fastser.cli.door import status_of
     from fastser.cli.evaluate_main import USER_ERRORS, evaluate_and_print
 
-    try:
-        return evaluate_and_print(options)
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues where it was", file=sys.stderr)
-        return 130
+    return status_of(lambda: evaluate_and_print(options), USER_ERRORS)
 
 
 if __name__ == "__main__":

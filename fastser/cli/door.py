@@ -1,0 +1,71 @@
+"""Frame of a command: signals, logging, parsing, and errors as one sentence with an exit status."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+
+from fastser.cli.command import RepeatedOptionError, command_of, refuse_repeated
+from fastser.runtime.openmp import bound_spinning
+
+T = TypeVar("T")
+
+
+def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
+    """Parse the command line, run the command and exit with its status.
+
+    Args:
+        options: Dataclass of the options.
+        run: The command with parsed options. Returns the exit status.
+        doc: Text of `--help`.
+    """
+    bound_spinning()
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(command_of(options, run, doc))
+    try:
+        refuse_repeated(options, sys.argv[1:])
+        status = app(standalone_mode=False)
+    except typer.TyperException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        status = 2
+    except RepeatedOptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
+
+
+def status_of(run: Callable[[], int], user_errors: tuple[type[Exception], ...]) -> int:
+    """Run a command and turn errors into one sentence and an exit status.
+
+    Args:
+        run: The command. Returns the exit status.
+        user_errors: Exceptions whose message is everything that a user needs to see.
+    """
+    from fastser.experiment.executors.failures import in_one_sentence, is_out_of_memory
+
+    try:
+        return run()
+    except user_errors as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {in_one_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where it was", file=sys.stderr)
+        return 130
+
+
+def _interrupt(_signal: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
