@@ -8,7 +8,7 @@ from fastser.cli.options import UsageError
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.adapter import ModelError
-from fastser.experiment.own_models import OwnModelError, imported
+from fastser.experiment.own_models import OwnModelError, imported, name_of
 from fastser.robustness import evaluate
 from fastser.runtime.device import DeviceError, named_device
 from fastser.runtime.files import expanded_output
@@ -41,6 +41,8 @@ def evaluate_and_print(options: EvaluateOptions) -> int:
         speakers=_names(options.speakers),
         split=options.split,
         allow_leakage=options.allow_leakage,
+        allow_bad_files=options.allow_bad_files,
+        title=options.title or (name_of(options.model) if options.model else None),
         conditions=_names(options.conditions) or ("paper",),
         settings=settings,
         device=device,

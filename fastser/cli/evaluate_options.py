@@ -25,6 +25,8 @@ class EvaluateOptions:
         None, "CSV file with the columns file and set: its test set, checked for leakage.", metavar="FILE"
     )
     allow_leakage: bool = option(False, "Go on although a speaker or a recording is on both sides of the split.")
+    allow_bad_files: bool = option(False, "Go on even if more than 5 % of the corpus' files are unusable.")
+    title: str | None = option(None, "Name of the model in tables. Default: that of its function.", metavar="TEXT")
     set: tuple[str, ...] = option(
         (), "Change a setting, such as attack.eps=0.02. May be repeated.", metavar="NAME=VALUE"
     )

@@ -26,7 +26,7 @@ from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
-from fastser.experiment.own_models import OwnModelError, check_own_models, register_own_models
+from fastser.experiment.own_models import OwnModelError, check_own_models, name_of, register_own_models
 from fastser.experiment.roles import RoleError, read_roles
 from fastser.experiment.store import ResultsError, ResultStore
 from fastser.experiment.tables import TABLES, wanted_by
@@ -75,7 +75,8 @@ def run(options: CliOptions, command: str) -> int:
     tables = options.tables()
     executor = _executor(options)
     register_own_models(options.model, Path.cwd())
-    models = chosen("--models", options.models, MODELS)
+    own = [name_of(target) for target in options.model]
+    models = chosen("--models", ",".join([options.models, *own]) if options.models else None, MODELS)
     augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
     settings, kernel_mode = options.settings(), options.kernel_mode()
     device = executor.device(options)

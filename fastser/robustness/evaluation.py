@@ -33,6 +33,9 @@ from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import PAPER, Settings
 
+FEW_SPEAKERS = 6
+"""Number of speakers below which no p-value can be below 0.05."""
+
 WAVEFORMS_IN_A_BATCH = 8
 """Utterances in one batch of a model of waveforms, unless another number is given."""
 
@@ -50,6 +53,7 @@ def evaluate(
     speakers: Collection[str] | None = None,
     split: str | Path | None = None,
     allow_leakage: bool = False,
+    allow_bad_files: bool = False,
     conditions: Sequence[str] = ("paper",),
     settings: Settings = PAPER,
     levels: RobustnessSettings = _LEVELS,
@@ -78,6 +82,7 @@ def evaluate(
         split: CSV file with the columns `file` and `set` (`fastser.data.splits`). Its test set is tested, and both
             sides are checked for common speakers, audio and texts.
         allow_leakage: Go on although a speaker or a recording is on both sides. A note says so.
+        allow_bad_files: Go on even if more than 5 % of the corpus' files are unusable.
         conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
         settings: Audio, spectrogram, noise and attack settings.
         levels: Levels of the conditions that the paper does not have, such as a curve over eps:
@@ -111,15 +116,21 @@ def evaluate(
     whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
     speech = _speech(whole, subject, notes)
     settings, recordings = _noise(noise, subject.settings, notes)
-    dataset = prepare(speech, settings, device=device)
+    dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
     notes += dataset.warnings
     parts = None if split is None else read_split(split, dataset.corpus, whole)
     test = _test_set(dataset, speakers, parts)
     if split is not None and parts is not None:
+        outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
+        notes += [f"{outside} utterances are in no set of the split"] if outside else []
         notes += _leakage(dataset, Path(split), parts, allow_leakage)
     num_speakers = len({dataset.corpus.utterances[i].speaker for i in test.utterances})
     if num_speakers == 1:
         notes.append("one speaker: intervals and p-values are about new utterances of this speaker")
+    elif num_speakers < FEW_SPEAKERS:
+        notes.append(
+            f"{num_speakers} speakers say little about others: the intervals are wide, and no p-value is small"
+        )
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     trial: Trial
     adapted: AdaptedModel
@@ -131,7 +142,9 @@ def evaluate(
         normalised = subject.normalisation or test.normalisation()
         if subject.normalisation is None:
             level = f"{normalised.mean:.2f} ± {normalised.std:.2f} dB"
-            notes.append(f"segments are normalised by the tested speech: {level}; normalisation=... gives another one")
+            notes.append(
+                f"segments are normalised by the tested speech ({level}); --normalisation gives other numbers"
+            )
         trial = SegmentTrial(adapted, test, settings, normalised, noise=recordings, noise_seed=seed)
         trial.differentiable = adapted.differentiable
     tested, left_out = select(
@@ -146,9 +159,11 @@ def evaluate(
     if progress:
         trial.on_condition = lambda name: print(f"testing {name}", file=sys.stderr, flush=True)
     kept = None
-    if out is not None and subject.key is not None:
+    if out is not None and subject.key is None:
+        notes.append("finished conditions are not kept for another call, since the state of the model is not known")
+    elif out is not None:
         kept = KeptPosteriors(Path(out), _key(subject, columns, trial, padding))
-    results = {}
+    results: dict[str, ConditionResult] = {}
     with _modes_kept(subject.model):
         for condition in tested:
             with _failures_named(condition.name):
@@ -157,6 +172,8 @@ def evaluate(
             results[condition.name] = result_of(test, found)
         if any(condition.cost(settings).attack_steps for condition in tested):
             notes += _attack_notes(trial, adapted, results)
+    if progress and kept is not None and kept.reused:
+        print(f"{kept.reused} of {len(tested)} conditions were kept by an earlier call", file=sys.stderr, flush=True)
     return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, results, tuple(notes))
 
 
@@ -196,7 +213,8 @@ def name_and_path(what: str, text: str) -> tuple[str, Path]:
     """
     name, equals, path = text.partition("=")
     if not equals or not path:
-        raise ModelError(f"{what} is {text!r}, expected 'NAME=PATH', such as 'emodb=/data/EMODB'")
+        example = "folder=/data/noise" if what == "noise" else "emodb=/data/EMODB"
+        raise ModelError(f"{what} is {text!r}, expected 'NAME=PATH', such as '{example}'")
     return name, expanded(Path(path))
 
 

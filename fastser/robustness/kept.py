@@ -20,11 +20,15 @@ class KeptPosteriors:
     Args:
         folder: Folder, which is made if it is missing.
         key: Digest of model, data and settings.
+
+    Attributes:
+        reused: Number of conditions that were found.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
         self._key = key
+        self.reused = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def posteriors(self, trial: Trial, condition: Condition) -> Tensor:
@@ -34,7 +38,9 @@ class KeptPosteriors:
         device = trial.test.segments.device
         try:
             with np.load(path) as archive:
-                return torch.from_numpy(archive["posteriors"]).to(device)
+                kept = torch.from_numpy(archive["posteriors"]).to(device)
+            self.reused += 1
+            return kept
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             found = trial.posteriors(condition)
         with atomic_write(path) as part, part.open("wb") as stream:

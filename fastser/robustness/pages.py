@@ -18,7 +18,8 @@ HOW_TO_READ = """**UAR** is the mean recall of the classes, in percent. Its **95
 bootstrap over speakers: it is about new speakers of the same kind, not about these. **Change** is the UAR minus that of
 clean speech, with its interval, paired by utterance. **p** is the chance of a change at least this large if the
 condition changed nothing: the two conditions are exchanged for whole speakers, and the values are corrected for the
-number of conditions (Holm). **Unchanged** is the share of utterances whose recognised class is that of clean speech.
+number of conditions (Holm). **Unchanged** is the share of utterances whose recognised class is that of
+clean speech, right or wrong: under an attack mostly those that were wrong already.
 """
 
 CSV_COLUMNS = (
@@ -40,6 +41,11 @@ CSV_COLUMNS = (
     "speakers",
 )
 
+
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+)
 
 COMPARISON_COLUMNS = ("condition", "difference", "low", "high", "p", "smallest_detectable")
 
@@ -78,9 +84,7 @@ class Table:
 
 
 def _latex(text: str) -> str:
-    for sign in "\\&%$#_{}":
-        text = text.replace(sign, r"\textbackslash{}" if sign == "\\" else f"\\{sign}")
-    return text.replace("<", "$<$")
+    return text.translate(_LATEX)
 
 
 def write_evaluation(folder: Path, evaluation: "Evaluation") -> Path:

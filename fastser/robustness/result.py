@@ -101,7 +101,8 @@ class Evaluation:
     def summary(self) -> str:
         """Return what was tested in one sentence."""
         return (
-            f"{self.title} on {self.corpus}: {self.num_utterances} utterances of {self.num_speakers} speakers, classes "
+            f"{self.title} on {self.corpus}: {self.num_utterances} utterances of {self.num_speakers} "
+            f"speaker{'' if self.num_speakers == 1 else 's'}, classes "
             f"{', '.join(self.classes)}; percent"
         )
 

@@ -38,7 +38,7 @@ def select(
     chosen: list[Condition] = []
     without: dict[str, list[str]] = {"noise": [], "gradient": [], "speakers": []}
     unknown = [name for name in names if name not in SUITES]
-    families = [(family, family.expand(settings)) for family in CONDITIONS.values()]
+    families = [(family, family.expand(settings)) for family in CONDITIONS.values() if "source" in family.tasks]
     families += [(family, family.expand(levels)) for family in FURTHER.values()]
     for family, conditions in families:
         whole = family.name in names or any(suite in names for suite in family.suites)
@@ -65,4 +65,7 @@ def select(
         "gradient": "a callable on arrays has no gradient",
         "speakers": "the corpus has a single speaker",
     }
+    for why, left in without.items():
+        if asked := [name for name in names if name in left]:
+            raise ModelError(f"condition {asked[0]} cannot be tested: {reasons[why]}")
     return chosen, [f"{', '.join(left)}: not tested, {reasons[why]}" for why, left in without.items() if left]

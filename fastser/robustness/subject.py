@@ -1,28 +1,25 @@
 """Subjects: models under test, with everything that the way to their input needs."""
 
-import hashlib
 import json
-import re
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
+from fastser.data.corpora.canonical import canonical_emotion
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.adapter import ModelError
 from fastser.models import build_model
+from fastser.robustness.model_state import UnknownStateError, state_digest
 from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import Settings
-
-_OF_EVERY_MODULE = vars(nn.Module()).keys()
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 Inputs = Literal["segments", "waveform"]
 """Kinds of input that a model takes."""
@@ -50,24 +47,14 @@ class Subject:
 
     @cached_property
     def key(self) -> str | None:
-        """Digest of weights, buffers, plain attributes and code, or None for a callable whose state is not known."""
+        """Digest of state and code, or None for a callable or a module whose state is not known."""
         if not isinstance(self.model, nn.Module):
             return None
-        state = hashlib.sha256()
-        for name, value in [*self.model.named_parameters(), *self.model.named_buffers()]:
-            state.update(f"{name} {value.dtype} {list(value.shape)}".encode() + _bytes_of(value))
-        for name, module in self.model.named_modules():
-            for attribute in sorted(vars(module).keys() - _OF_EVERY_MODULE):
-                value = vars(module)[attribute]
-                state.update(f"{name}.{attribute} {_ADDRESS.sub('', repr(value))}".encode())
-                state.update(_bytes_of(value) if isinstance(value, Tensor) else b"")
-        code = code_digest(*{type(module) for module in self.model.modules()})
-        return digest(state.hexdigest(), code)
-
-
-def _bytes_of(tensor: Tensor) -> bytes:
-    data: bytes = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return data
+        try:
+            state = state_digest(self.model)
+        except UnknownStateError:
+            return None
+        return digest(state, code_digest(*{type(module) for module in self.model.modules()}))
 
 
 def subject_of(
@@ -100,11 +87,18 @@ def subject_of(
     if inputs not in ("segments", "waveform"):
         raise ModelError(f"inputs is {inputs!r}, expected 'segments' or 'waveform'")
     if classes is None:
-        raise ModelError("give classes=[...]: the names of the model's outputs, in their order")
+        raise ModelError("give classes (--classes): the names of the model's outputs, in their order")
+    classes = [canonical_emotion(name) for name in classes]
     if len(set(classes)) < max(len(classes), 2):
         raise ModelError(f"classes are {', '.join(classes)}: expected two or more different names")
+    if normalisation is not None and inputs == "waveform":
+        raise ModelError("normalisation (--normalisation) is of segments, and inputs are waveforms: leave it out")
     if isinstance(normalisation, tuple):
         normalisation = Normalisation(*normalisation)
+    if normalisation is not None and not (math.isfinite(normalisation.mean) and 0 < normalisation.std < math.inf):
+        raise ModelError(
+            f"normalisation is {normalisation.mean:g}, {normalisation.std:g}: expected decibels, std above 0"
+        )
     named = type(model) if isinstance(model, nn.Module) else model
     name = title or str(getattr(named, "__name__", type(model).__name__))
     return Subject(model, tuple(classes), inputs, normalisation, settings, name)

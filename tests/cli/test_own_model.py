@@ -67,7 +67,7 @@ def train(out: Path, target: str = "mean_net:make_model", **options: object) -> 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("executor", ["serial", "processes"])
 def test_an_own_model_is_trained_and_stands_in_the_table(here: Path, executor: str) -> None:
-    own = {"models": "mean_net", "executor": executor}
+    own = {"models": "mean_net", "executor": executor}  # --models narrows the five, and --model adds to them
     ended = train(here / "out", **own)
     assert (ended.status, ended.err) == (0, "")  # type: ignore[attr-defined]
     assert (

@@ -218,7 +218,7 @@ def test_two_models_are_compared_condition_by_condition(corpora: Corpora, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "error", "part"),
     [
-        ({"classes": None}, ModelError, "give classes="),
+        ({"classes": None}, ModelError, "give classes (--classes)"),
         ({"classes": ["angry"]}, ModelError, "two or more different names"),
         ({"classes": ["angry", "bliss"]}, ModelError, "fewer than two in common"),
         ({"classes": CLASSES, "inputs": "audio"}, ModelError, "'segments' or 'waveform'"),
@@ -229,6 +229,10 @@ def test_two_models_are_compared_condition_by_condition(corpora: Corpora, tmp_pa
         ({"classes": [*CLASSES, "calm"]}, ModelError, "one column per class"),
         ({"model": "nothing.safetensors"}, ModelError, "nothing.safetensors: no file of weights can be read"),
         ({"model": 3, "classes": CLASSES}, ModelError, "got int"),
+        ({"classes": CLASSES, "normalisation": (-20.0, -3.0)}, ModelError, "a deviation above 0"),
+        ({"classes": CLASSES, "normalisation": (0.0, 1.0), "inputs": "waveform"}, ModelError, "inputs are waveforms"),
+        ({"classes": CLASSES, "conditions": ["noise-0db"]}, ModelError, "there are no noise recordings"),
+        ({"classes": CLASSES, "conditions": ["cross-corpus"]}, ModelError, "there is no 'cross-corpus'"),
     ],
 )
 def test_bad_arguments_are_one_sentence(
@@ -271,7 +275,7 @@ def test_command_line(
     ]
     status, printed, _ = run("--model", "small_models:make_spectrogram_net", *usual, *small)
     assert status == 0
-    assert "SpectrogramNet on " in printed
+    assert "make_spectrogram_net on " in printed
     assert f"report: {tmp_path / 'report.md'}" in printed
     for model, part in (
         ("small_models", "expected MODULE:NAME"),
