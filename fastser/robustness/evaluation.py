@@ -142,9 +142,7 @@ def evaluate(
         normalised = subject.normalisation or test.normalisation()
         if subject.normalisation is None:
             level = f"{normalised.mean:.2f} ± {normalised.std:.2f} dB"
-            notes.append(
-                f"segments are normalised by the tested speech ({level}); --normalisation gives other numbers"
-            )
+            notes.append(f"segments are normalised by the tested speech ({level}); --normalisation gives other numbers")
         trial = SegmentTrial(adapted, test, settings, normalised, noise=recordings, noise_seed=seed)
         trial.differentiable = adapted.differentiable
     tested, left_out = select(
