@@ -96,8 +96,8 @@ def subject_of(
     if isinstance(normalisation, tuple):
         normalisation = Normalisation(*normalisation)
     if normalisation is not None and not (math.isfinite(normalisation.mean) and 0 < normalisation.std < math.inf):
-        given = f"{normalisation.mean:g}, {normalisation.std:g}"
-        raise ModelError(f"normalisation is {given}: expected a mean in decibels and a deviation above 0")
+        numbers = f"{normalisation.mean:g}, {normalisation.std:g}"
+        raise ModelError(f"normalisation is {numbers}: expected a mean in decibels and a deviation above 0")
     named = type(model) if isinstance(model, nn.Module) else model
     name = title or str(getattr(named, "__name__", type(model).__name__))
     return Subject(model, tuple(classes), inputs, normalisation, settings, name)
