@@ -10,9 +10,12 @@ MAX_WORKERS = 8
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run tests in several processes, and benchmarks in one, because parallel timings mean nothing."""
+    """Run tests in several processes, and benchmarks in one, because parallel timings mean nothing.
+
+    There is one process more than cores, because some tests wait for processes that they start.
+    """
     times = config.getoption("benchmark_only") or any("benchmarks" in Path(arg).parts for arg in config.args)
-    return 0 if times else min(os.cpu_count() or 1, MAX_WORKERS)
+    return 0 if times else min((os.cpu_count() or 1) + 1, MAX_WORKERS)
 
 
 @pytest.fixture(scope="session")
