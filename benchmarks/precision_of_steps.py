@@ -1,8 +1,8 @@
 """Training steps in float32 and in bfloat16: `python -m benchmarks.precision_of_steps [--models A,B]`.
 
 The command times one training step of each model at several sizes, in both precisions by turns, and prints a table in
-Markdown. `fastser.training.precision.SMALLEST_BFLOAT16_STEP` follows from it: the smallest size from which bfloat16 is
-faster. Run nothing else on the machine at the same time.
+Markdown. `fastser.training.precision.SMALLEST_BFLOAT16_STEP` rests on it. Run nothing else on the machine at the same
+time.
 """
 
 import argparse

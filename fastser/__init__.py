@@ -8,7 +8,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastser.robustness import evaluate, protocol
+    from fastser.robustness.evaluation import evaluate
+    from fastser.robustness.protocol import protocol
 
 __all__ = ["__version__", "evaluate", "protocol"]
 

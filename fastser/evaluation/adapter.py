@@ -63,9 +63,7 @@ class AdaptedModel(nn.Module):
 
     def _logits(self, result: Any, inputs: Tensor) -> Tensor:
         """Convert what the model returned to logits of the corpus' classes."""
-        found = getattr(result, "logits", result)
-        if isinstance(found, tuple | list) and len(found) and hasattr(found[0], "ndim"):
-            found = found[0]
+        found = _first_output(result)
         try:
             output = found if isinstance(found, Tensor) else torch.as_tensor(np.asarray(found, np.float32))
         except (TypeError, ValueError) as error:
@@ -113,15 +111,9 @@ class WaveformModel(AdaptedModel):
         if self.padding == "lengths":
             return self.inner(inputs, self.lengths)
         if self.padding == "one by one":
-            rows = [self._row(self.inner(w[: int(n)][None])) for w, n in zip(inputs, self.lengths, strict=True)]
-            return torch.cat(rows)
+            single = (self.inner(w[: int(n)][None]) for w, n in zip(inputs, self.lengths, strict=True))
+            return torch.cat([_first_output(result) for result in single])
         return self.inner(inputs)
-
-    @staticmethod
-    def _row(result: Any) -> Tensor:
-        found = getattr(result, "logits", result)
-        row: Tensor = found[0] if isinstance(found, tuple | list) else found
-        return row
 
 
 def padding_of(model: Callable[..., Any]) -> Padding:
@@ -138,6 +130,14 @@ def padding_of(model: Callable[..., Any]) -> Padding:
     if "attention_mask" in names:
         return "attention_mask"
     return "lengths" if len(names) > 1 and names[1] in ("lengths", "length") else "one by one"
+
+
+def _first_output(result: Any) -> Any:
+    """Return the logits of an object, the first tensor or array of a tuple, or the result itself."""
+    found = getattr(result, "logits", result)
+    if isinstance(found, tuple | list) and len(found) and hasattr(found[0], "ndim"):
+        return found[0]
+    return found
 
 
 def _are_probabilities(output: Tensor) -> bool:

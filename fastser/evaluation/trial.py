@@ -14,15 +14,13 @@ from torch import Tensor, nn
 from fastser.attacks import Attack
 from fastser.data.dataset import Subset
 from fastser.data.noise import NoiseBank, NoiseDraw, draw_noise
+from fastser.evaluation.changes.change import Change
 from fastser.runtime.files import storable
 from fastser.runtime.nvtx_ranges import stage
 from fastser.settings import Settings
 
 if TYPE_CHECKING:
     from fastser.evaluation.condition import Condition
-
-Change = Callable[[NDArray[np.float32], int, np.random.Generator], NDArray[np.float32]]
-"""Maps samples [n], their sample rate in hertz and a generator to changed samples, of any length."""
 
 PositionChange = Callable[[int, NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
 """Maps the position of an utterance in the test set, its samples and a generator to changed samples."""

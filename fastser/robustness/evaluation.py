@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
@@ -17,12 +17,14 @@ from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
 from fastser.data.splits import read_split, sides
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
+from fastser.evaluation.condition import Condition
 from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.evaluation.inference import result_of
 from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
+from fastser.experiment.executors.failures import is_out_of_memory
 from fastser.experiment.keys import RESULT_FORMAT
 from fastser.robustness.attack_checks import RandomSigns, check_model, check_results
 from fastser.robustness.kept import KeptPosteriors
@@ -32,9 +34,6 @@ from fastser.robustness.subject import Inputs, Subject, subject_of
 from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import PAPER, Settings
-
-FEW_SPEAKERS = 6
-"""Number of speakers below which no p-value can be below 0.05."""
 
 WAVEFORMS_IN_A_BATCH = 8
 """Utterances in one batch of a model of waveforms, unless another number is given."""
@@ -124,27 +123,8 @@ def evaluate(
         outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
         notes += [f"{outside} utterances are in no set of the split"] if outside else []
         notes += _leakage(dataset, Path(split), parts, allow_leakage)
-    num_speakers = len({dataset.corpus.utterances[i].speaker for i in test.utterances})
-    if num_speakers == 1:
-        notes.append("one speaker: intervals and p-values are about new utterances of this speaker")
-    elif num_speakers < FEW_SPEAKERS:
-        notes.append(
-            f"{num_speakers} speakers say little about others: the intervals are wide, and no p-value is small"
-        )
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
-    trial: Trial
-    adapted: AdaptedModel
-    if subject.inputs == "waveform":
-        adapted = waveform_model = WaveformModel(subject.model, columns, len(subject.classes), padding).to(device)
-        trial = WaveformTrial(waveform_model, test, settings, batch_size, noise=recordings, noise_seed=seed)
-    else:
-        adapted = AdaptedModel(subject.model, columns, len(subject.classes)).to(device)
-        normalised = subject.normalisation or test.normalisation()
-        if subject.normalisation is None:
-            level = f"{normalised.mean:.2f} ± {normalised.std:.2f} dB"
-            notes.append(f"segments are normalised by the tested speech ({level}); --normalisation gives other numbers")
-        trial = SegmentTrial(adapted, test, settings, normalised, noise=recordings, noise_seed=seed)
-        trial.differentiable = adapted.differentiable
+    adapted, trial = _trial(subject, test, columns, settings, padding, batch_size, recordings, seed, notes)
     tested, left_out = select(
         conditions,
         settings,
@@ -165,9 +145,7 @@ def evaluate(
     with _modes_kept(subject.model):
         for condition in tested:
             with _failures_named(condition.name):
-                found = trial.posteriors(condition) if kept is None else kept.posteriors(trial, condition)
-            _require_numbers(found, condition.name)
-            results[condition.name] = result_of(test, found)
+                results[condition.name] = _result(trial, condition, kept)
         if any(condition.cost(settings).attack_steps for condition in tested):
             notes += _attack_notes(trial, adapted, results)
     if progress and kept is not None and kept.reused:
@@ -247,11 +225,51 @@ def _leakage(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], 
     return [f"leakage: {leak.sentence}" for leak in found]
 
 
+def _trial(
+    subject: Subject,
+    test: Subset,
+    columns: Sequence[int],
+    settings: Settings,
+    padding: Padding | None,
+    batch_size: int,
+    noise: NoiseBank | None,
+    seed: int,
+    notes: list[str],
+) -> tuple[AdaptedModel, Trial]:
+    """Return the model as conditions see it, and its trial."""
+    device, outputs = test.segments.device, len(subject.classes)
+    if subject.inputs == "waveform":
+        model = WaveformModel(subject.model, columns, outputs, padding).to(device)
+        return model, WaveformTrial(model, test, settings, batch_size, noise=noise, noise_seed=seed)
+    adapted = AdaptedModel(subject.model, columns, outputs).to(device)
+    normalisation = subject.normalisation or test.normalisation()
+    if subject.normalisation is None:
+        level = f"{normalisation.mean:.2f} ± {normalisation.std:.2f} dB"
+        notes.append(f"segments are normalised by the tested speech ({level}); --normalisation gives other numbers")
+    trial = SegmentTrial(adapted, test, settings, normalisation, noise=noise, noise_seed=seed)
+    trial.differentiable = adapted.differentiable
+    return adapted, trial
+
+
+def _result(trial: Trial, condition: Condition, kept: KeptPosteriors | None) -> ConditionResult:
+    """Return the predictions under a condition, the kept ones if there are any.
+
+    Raises:
+        ModelError: If some of them are no numbers.
+    """
+    found = trial.posteriors(condition) if kept is None else kept.posteriors(trial, condition)
+    if bad := int((~found.isfinite().all(dim=1)).sum()):
+        where = f"{bad} of {len(found)} utterances under {condition.name}"
+        raise ModelError(f"the model returns NaN or infinity for {where}")
+    return result_of(trial.test, found)
+
+
 def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, ConditionResult]) -> list[str]:
     """Return sentences about attacks that may be weaker than they look."""
-    uar = {name: result.uar for name, result in results.items()}
     chance = RandomSigns(trial.settings.attack.eps)
-    uar[chance.name] = result_of(trial.test, chance.posteriors(trial)).uar
+    trial.on_condition = lambda _: None
+    uar = {name: result.uar for name, result in results.items()}
+    uar[chance.name] = _result(trial, chance, None).uar
     return [f"attacks: {sentence}" for sentence in [*check_model(trial, model), *check_results(uar)]]
 
 
@@ -266,13 +284,6 @@ def _key(subject: Subject, columns: Sequence[int], trial: Trial, padding: Paddin
     return digest(RESULT_FORMAT, model, sizes, recordings, used, test, trial.noise_seed)
 
 
-def _require_numbers(posteriors: Tensor, condition: str) -> None:
-    if bad := int((~posteriors.isfinite().all(dim=1)).sum()):
-        raise ModelError(
-            f"the model returns NaN or infinity for {bad} of {len(posteriors)} utterances under {condition}"
-        )
-
-
 @contextmanager
 def _failures_named(condition: str) -> Iterator[None]:
     """Turn an exception of other people's model into one sentence that names the condition."""
@@ -281,6 +292,8 @@ def _failures_named(condition: str) -> Iterator[None]:
     except (ModelError, CorpusError, NoiseError, OSError, MemoryError):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         first = next(iter(str(error).splitlines()), "")
         raise ModelError(f"the model fails under {condition}: {type(error).__name__}: {first}") from error
 

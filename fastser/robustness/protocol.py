@@ -131,7 +131,7 @@ def protocol(
             progress=progress,
             **others,
         )
-        notes |= dict.fromkeys(note for note in tested.notes if not note.startswith("one speaker"))
+        notes |= dict.fromkeys(tested.notes)
         for name, result in tested.results.items():
             results.setdefault(name, []).append(result)
     joined = {name: _joined(of_folds) for name, of_folds in results.items()}

@@ -108,9 +108,16 @@ class Evaluation:
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """The notes, and a sentence where no p-value could be small whatever the results are."""
+        """The notes, and sentences about speakers that are too few for what the table shows."""
+        if self.num_speakers == 1:
+            return *self.notes, "one speaker: intervals and p-values are about new utterances of this speaker"
+        if 2 / 2**self.num_speakers > SIGNIFICANCE:
+            few = (
+                f"{self.num_speakers} speakers say little about others: the intervals are wide, and no p-value is small"
+            )
+            return *self.notes, few
         tests = len([line for line in self.lines if line.p is not None])
-        if 1 < self.num_speakers <= EXACT_UNITS and tests * 2 / 2**self.num_speakers > SIGNIFICANCE:
+        if self.num_speakers <= EXACT_UNITS and tests * 2 / 2**self.num_speakers > SIGNIFICANCE:
             sentence = (
                 f"with {self.num_speakers} speakers and {tests} conditions no corrected p-value can be below "
                 f"{SIGNIFICANCE:g}: test fewer conditions, or more speakers"
@@ -142,7 +149,29 @@ class Evaluation:
         Raises:
             ValueError: If the utterances or classes are not the same, or no condition is common.
         """
-        return compare(self, other)
+        common = [name for name in self.results if name in other.results]
+        if not common:
+            raise ValueError(f"{self.title} and {other.title} were tested under no common condition")
+        if sorted(self.classes) != sorted(other.classes):
+            raise ValueError(f"the classes differ: {', '.join(self.classes)} and {', '.join(other.classes)}")
+        places = {name: place for place, name in enumerate(other.results[common[0]].utterance_ids)}
+        ids = self.results[common[0]].utterance_ids
+        if places.keys() != set(ids):
+            common_ids = len(places.keys() & set(ids))
+            raise ValueError(f"the utterances differ: {len(ids)} and {len(places)}, of which {common_ids} are common")
+        columns = [other.classes.index(name) for name in self.classes]
+        labels = np.array(columns)[self.results[common[0]].labels]
+        if not np.array_equal(labels, other.results[common[0]].labels[[places[name] for name in ids]]):
+            raise ValueError(f"the labels of {self.title} and {other.title} differ for the same utterances")
+        order = [places[name] for name in ids]
+        differences = {}
+        for name in common:
+            a, b = self.results[name], other.results[name]
+            in_order = ConditionResult(b.posteriors[order][:, columns], a.labels, a.utterance_ids, a.speakers)
+            number = len(self.classes)
+            differences[name] = difference(sample_of(a, number), sample_of(in_order, number))
+        corrected = holm([found.p for found in differences.values()])
+        return Comparison(self.title, other.title, differences, dict(zip(differences, corrected, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -175,34 +204,6 @@ class Comparison:
     def save(self, folder: str | Path) -> Path:
         """Write `comparison.md`, `comparison.csv` and `comparison.tex`, and return the path of the first."""
         return write_comparison(Path(folder), self)
-
-
-def compare(first: Evaluation, second: Evaluation) -> Comparison:
-    """Compare two evaluations; see `Evaluation.compare`."""
-    common = [name for name in first.results if name in second.results]
-    if not common:
-        raise ValueError(f"{first.title} and {second.title} were tested under no common condition")
-    if sorted(first.classes) != sorted(second.classes):
-        raise ValueError(f"the classes differ: {', '.join(first.classes)} and {', '.join(second.classes)}")
-    places = {name: place for place, name in enumerate(second.results[common[0]].utterance_ids)}
-    ids = first.results[common[0]].utterance_ids
-    if places.keys() != set(ids):
-        raise ValueError(
-            f"the utterances differ: {len(ids)} and {len(places)}, of which {len(places.keys() & set(ids))} are common"
-        )
-    columns = [second.classes.index(name) for name in first.classes]
-    labels = np.array(columns)[first.results[common[0]].labels]
-    if not np.array_equal(labels, second.results[common[0]].labels[[places[name] for name in ids]]):
-        raise ValueError(f"the labels of {first.title} and {second.title} differ for the same utterances")
-    order = [places[name] for name in ids]
-    differences = {}
-    for name in common:
-        a, b = first.results[name], second.results[name]
-        in_order = ConditionResult(b.posteriors[order][:, columns], a.labels, a.utterance_ids, a.speakers)
-        number = len(first.classes)
-        differences[name] = difference(sample_of(a, number), sample_of(in_order, number))
-    corrected = holm([found.p for found in differences.values()])
-    return Comparison(first.title, second.title, differences, dict(zip(differences, corrected, strict=True)))
 
 
 def sample_of(result: ConditionResult, num_classes: int) -> Sample:

@@ -24,10 +24,11 @@ from fastser.settings import Settings
 log = logging.getLogger(__name__)
 
 SMALLEST_BFLOAT16_STEP = {"cpu": 2**19, "cuda": 0}
-"""Values in the first maps of a training step (`first_map_values`) from which 16 bits are faster, by type of device.
+"""Values in the first maps of a training step (`first_map_values`) from which `auto` takes 16 bits, by type of device.
 
-On a CPU a step on smaller maps consists of calls that take the same time in both precisions, and bfloat16 adds casts.
-`docs/performance.md` has the times that `python -m benchmarks.precision_of_steps` measured. For GPUs there are none.
+Smaller steps on a CPU gain little. They stay in float32, so that the precision of quick runs does not depend on the
+CPU. `docs/performance.md` has the times that `python -m benchmarks.precision_of_steps` measured. For GPUs there are
+none.
 """
 
 

@@ -12,7 +12,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PRINTED = {
     "dense_block_in_a_model": r"accuracy on new images: (9\d|100)\.\d %",
     "mixup_and_bim": r"mixup, alpha 1.0: [5-9]\d\.\d % on clean data, [0-4]?\d\.\d % under BIM",
-    "robustness_of_own_models": r"^CNN on (.|\n)*WaveformModel minus CNN(.|\n)*mean_level(.|\n)*no gradient",
+    "robustness_of_own_models": r"^CNN on (.|\n)*WaveformModel minus CNN(.|\n)*mean_level(.|\n)*no gradient"
+    r"(.|\n)*^cnn on (.|\n)*^fgsm(.|\n)*one speaker",
     "run_on_a_manifest": r"^cnn,none,clean,moods\.csv,\d+\.\d\d,,1,2,",
     "train_with_parts": r"tested on speaker Ses01F.*\n  clean +\d+\.\d\n(  noise-\d+db +\d+\.\d\n){3}  fgsm .*\n  bim ",
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from drawn_samples import draw
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 
 from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Sample, difference, holm, interval
@@ -85,7 +86,6 @@ def test_p_of_single_utterances_is_mcnemars() -> None:
     exact = stats.binomtest(only_first, only_first + only_second).pvalue
     contributions = (second.astype(float) - first.astype(float)) / 30
     assert exchange_p(contributions) == pytest.approx(exact, abs=0.015)
-    mcnemar = pytest.importorskip("statsmodels.stats.contingency_tables", reason="statsmodels is not installed").mcnemar
     table = [[int((first & second).sum()), only_first], [only_second, int((~first & ~second).sum())]]
     assert mcnemar(table, exact=True).pvalue == pytest.approx(exact)
     a, b = (Sample(labels, (~right).astype(int)[None], np.arange(30), 2) for right in (first, second))

@@ -1,9 +1,8 @@
 """Changes at the beginning and the end of an utterance."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from fastser.evaluation.changes.change import Samples
 
 
 def crop(

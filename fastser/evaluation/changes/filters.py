@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from fastser.evaluation.changes.change import Samples
 from fastser.evaluation.changes.level import level
-
-Samples = NDArray[np.float32]
 
 _MU = 255.0
 

@@ -1,9 +1,8 @@
 """Changes of the level, and sounds that are added to the speech."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from fastser.evaluation.changes.change import Samples
 
 _SILENCE = 1e-9
 

@@ -1,12 +1,10 @@
 """A synthetic room: a direct sound and a tail of noise that decays exponentially."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import signal
 
+from fastser.evaluation.changes.change import Samples
 from fastser.evaluation.changes.level import level
-
-Samples = NDArray[np.float32]
 
 _FIRST_REFLECTION_SECONDS = 0.005
 

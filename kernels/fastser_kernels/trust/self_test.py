@@ -57,6 +57,8 @@ def self_test(
     Returns:
         The verdict, or None if there is none, because memory was full or the reference failed.
     """
+    if device == torch.device("cuda"):  # the current one of the caller
+        device = torch.device("cuda", torch.cuda.current_device())
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_self_test, family, dtype, device, size, compile_reference).result()
 
@@ -66,7 +68,7 @@ def _self_test(
 ) -> Verdict | None:
     verdict = Verdict(family, str(dtype).removeprefix("torch."), str(size))
     calls = importlib.import_module(f"fastser_kernels.{family}.self_test").calls
-    if device.type == "cuda" and device.index is not None:
+    if device.type == "cuda":
         torch.cuda.set_device(device)  # of this thread
     try:
         for name, tested in {"small": SMALL, "odd": ODD}.items():
