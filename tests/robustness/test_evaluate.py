@@ -367,6 +367,18 @@ def test_a_model_that_fails_is_one_sentence(corpora: Corpora) -> None:
         evaluate(nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), corpora, classes=CLASSES)
 
 
+class Full(nn.Module):
+    """A model for which memory is full."""
+
+    def forward(self, segments: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_full_memory_is_not_a_fault_of_the_model(corpora: Corpora) -> None:
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        evaluate(Full(), corpora, classes=CLASSES)
+
+
 def test_a_model_in_bfloat16_is_tested(corpora: Corpora) -> None:
     result = evaluate(make_spectrogram_net().bfloat16(), corpora, classes=CLASSES)
     plain = evaluate(make_spectrogram_net(), corpora, classes=CLASSES)
