@@ -64,18 +64,23 @@ def eager_model(model: nn.Module) -> nn.Module:
         elif isinstance(module, Highway):
             eager.set_submodule(name, EagerHighway(module))
         elif isinstance(module, LSTM):
-            lstm = EagerLSTM(
-                module.input_size, module.hidden_size, batch_first=True, bidirectional=module.bidirectional
-            )
-            lstm.load_state_dict(module.state_dict())
-            eager.set_submodule(name, lstm)
+            eager.set_submodule(name, _plain_lstm(module))
     for module in eager.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = EagerNorm
     return eager.train(model.training)
 
 
+def _plain_lstm(lstm: LSTM) -> EagerLSTM:
+    sizes = lstm.input_size, lstm.hidden_size
+    place = {"device": lstm.weight_hh_l0.device, "dtype": lstm.weight_hh_l0.dtype}
+    plain = EagerLSTM(*sizes, batch_first=True, bidirectional=lstm.bidirectional, **place)
+    plain.load_state_dict(lstm.state_dict())
+    return plain
+
+
 def _plain_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    plain = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+    place = {"device": norm.weight.device, "dtype": norm.weight.dtype}
+    plain = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, **place)
     plain.load_state_dict(norm.state_dict())
     return plain
