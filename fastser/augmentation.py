@@ -10,16 +10,23 @@ import torch
 from torch import Tensor
 
 from fastser.runtime.registry import Registry
+from fastser.settings import MixupWeights
 
 
 def draw_mixup(
-    batch: int, alpha: float, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
+    batch: int,
+    alpha: float,
+    *,
+    weights: MixupWeights = "sample",
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Draw mixup partners and weights on a device, without waiting for the device.
 
     Args:
         batch: Number of samples.
         alpha: Parameter of the symmetric Beta distribution, greater than 0.
+        weights: "sample": each sample draws its own weight. "batch": all samples share one.
         generator: Random generator of the device, by default the global one.
         device: Device of the results.
 
@@ -39,10 +46,11 @@ def draw_mixup(
         raise ValueError(f"alpha must be finite and greater than 0, got {alpha}")
     partner = torch.randperm(batch, generator=generator, device=device)
     # Gamma(alpha) = Gamma(alpha + 1) * uniform ** (1 / alpha), in logarithms because a small alpha would underflow
-    shape = torch.full((2, batch), alpha + 1.0, dtype=torch.float64, device=device)
-    uniform = 1.0 - torch.rand(2, batch, dtype=torch.float64, device=device, generator=generator)
+    drawn = batch if weights == "sample" else 1
+    shape = torch.full((2, drawn), alpha + 1.0, dtype=torch.float64, device=device)
+    uniform = 1.0 - torch.rand(2, drawn, dtype=torch.float64, device=device, generator=generator)
     log_gamma = torch._standard_gamma(shape, generator=generator).log() + uniform.log() / alpha
-    return partner, torch.sigmoid(log_gamma[0] - log_gamma[1]).float()
+    return partner, torch.sigmoid(log_gamma[0] - log_gamma[1]).float().expand(batch).contiguous()
 
 
 def mixup(

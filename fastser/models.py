@@ -113,7 +113,8 @@ class Proposed(nn.Module):
     """DenseNet, LSTM and highway network (paper 3, 4.4), with one skip connection from each DenseBlock.
 
     A skip connection averages the block's maps and projects them to the highway's width (open 17). The sum of the two
-    and the LSTM's last state after dropout are concatenated and projected to the highway's width (open 18).
+    and the LSTM's last state are concatenated and projected to the highway's width (open 18). Dropout follows the LSTM
+    or has another place (open 40).
     """
 
     def __init__(self, settings: ModelSettings, shape: InputShape) -> None:
@@ -126,12 +127,13 @@ class Proposed(nn.Module):
         self.block2 = DenseBlock(self.transition.out_channels, growth_rate, settings.layers_per_block)
         self.norm = nn.BatchNorm2d(self.block2.out_channels)
         bins = _dense_size(settings, shape.num_bins, halvings=1)
-        self.context = LastStep(LSTM(self.block2.out_channels * bins, settings.lstm_units))
+        self.context = _last_step(self.block2.out_channels * bins, settings)
+        self.dropout_place = settings.dropout_place
         self.dropout = nn.Dropout(settings.dropout)
         self.average = MapAverages()
         self.skip1 = nn.Linear(self.block1.out_channels, units)
         self.skip2 = nn.Linear(self.block2.out_channels, units)
-        self.fuse = nn.Linear(settings.lstm_units + units, units)
+        self.fuse = nn.Linear(self.context.features + units, units)
         self.highway = Highway(units, settings.highway_layers)
         self.output = nn.Linear(units, shape.num_classes)
 
@@ -139,10 +141,15 @@ class Proposed(nn.Module):
         """Return logits `[batch, num_classes]` for `x` `[batch, frames, bins]`."""
         maps1 = self.block1(self.stem(_as_map(x, self.num_bins)))
         maps2 = self.block2(self.transition(maps1))
-        context = self.dropout(self.context(normalised_relu(self.norm, maps2)))
+        context = self._dropped("lstm", self.context(normalised_relu(self.norm, maps2)))
         skips = self.skip1(self.average(maps1)) + self.skip2(self.average(maps2))
-        logits: Tensor = self.output(self.highway(self.fuse(torch.cat([skips, context], dim=1))))
+        fused = self.fuse(self._dropped("fuse", torch.cat([skips, context], dim=1)))
+        logits: Tensor = self.output(self._dropped("output", self.highway(fused)))
         return logits
+
+    def _dropped(self, place: str, x: Tensor) -> Tensor:
+        """Return `x` after dropout, if dropout has this place (open 40)."""
+        return self.dropout(x) if place == self.dropout_place else x
 
 
 class MapAverages(nn.Module):
@@ -163,9 +170,19 @@ class LastStep(nn.Module):
         super().__init__()
         self.lstm = lstm
 
+    @property
+    def features(self) -> int:
+        """Return the number of features of the last state."""
+        return self.lstm.hidden_size * (2 if self.lstm.bidirectional else 1)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the last state, `[N, H]` or, bidirectional, `[N, 2H]`."""
         return self.lstm.last(x.permute(0, 2, 3, 1).flatten(2))
+
+
+def _last_step(inputs: int, settings: ModelSettings) -> LastStep:
+    """Build the LSTM of Proposed and DenseNet-LSTM."""
+    return LastStep(LSTM(inputs, settings.lstm_units, bidirectional=settings.lstm_directions == "both"))
 
 
 def _as_map(x: Tensor, num_bins: int) -> Tensor:
@@ -231,8 +248,8 @@ def _densenet(settings: ModelSettings, shape: InputShape) -> nn.Module:
 def _densenet_lstm(settings: ModelSettings, shape: InputShape) -> nn.Module:
     trunk, channels = _dense_trunk(settings)
     features = channels * _dense_size(settings, shape.num_bins, halvings=2)
-    summary = LastStep(LSTM(features, settings.lstm_units))
-    return SegmentClassifier(shape.num_bins, trunk, summary, _dense_head(settings.lstm_units, settings, shape))
+    summary = _last_step(features, settings)
+    return SegmentClassifier(shape.num_bins, trunk, summary, _dense_head(summary.features, settings, shape))
 
 
 def _cnn_trunk(settings: ModelSettings) -> nn.Module:

@@ -51,6 +51,7 @@ class AudioSettings(_Frozen):
     """Waveforms."""
 
     sample_rate: int = _from("paper 4.1", 16_000, ge=MIN_RATE, le=MAX_RATE)
+    level: Literal["kept", "equal"] = _from("open 39", "kept")
 
 
 class SpectrogramSettings(_Frozen):
@@ -67,6 +68,8 @@ class SpectrogramSettings(_Frozen):
     power_floor: float = _from("open 2", 1e-10, ge=MIN_POWER, le=MAX_POWER)
     segment_frames: int = _from("paper 4.2: 256 frames", 256, ge=16, le=MAX_FRAMES)
     segment_hop: int = _from("open 5", 256, gt=0)
+    last_segment: Literal["padded", "shifted", "dropped"] = _from("open 6", "padded")
+    normalisation: Literal["training-set", "speaker", "utterance"] = _from("open 3", "training-set")
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -95,6 +98,7 @@ class ModelSettings(_Frozen):
     densenet_growth_rate: int = _from("paper 4.4: G = 16", 16, gt=0, le=MAX_WIDTH)
     compression: float = _from("open 14", 1.0, gt=0, le=1)
     lstm_units: int = _from("open 16", 128, gt=0, le=MAX_WIDTH)
+    lstm_directions: Literal["forward", "both"] = _from("open 16", "forward")
     highway_units: int = _from("paper 4.4: 128", 128, gt=0, le=MAX_WIDTH)
     highway_layers: int = _from("paper 4.4: three", 3, gt=0, le=MAX_LAYERS)
     dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0, le=MAX_WIDTH)
@@ -104,6 +108,7 @@ class ModelSettings(_Frozen):
     )
     cnn_units: tuple[Width, Width] = _from("open 23", (128, 64))
     dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
+    dropout_place: Literal["lstm", "fuse", "output"] = _from("open 40", "lstm")
 
     @model_validator(mode="after")
     def _compression_leaves_maps(self) -> Self:
@@ -126,6 +131,10 @@ class TrainingSettings(_Frozen):
     )
 
 
+MixupWeights = Literal["sample", "batch"]
+"""Whether each sample of a batch draws its own mixup weight, or the batch draws one."""
+
+
 class AugmentationSettings(_Frozen):
     """Training-set augmentation (paper 4.3)."""
 
@@ -133,6 +142,7 @@ class AugmentationSettings(_Frozen):
         "paper 4.3: 0.9 and 1.1", (0.9, 1.1), min_length=1
     )
     mixup_alpha: float = _from("open 26", 0.2, gt=0)
+    mixup_weights: MixupWeights = _from("open 27", "sample")
 
     @model_validator(mode="after")
     def _speeds_differ(self) -> Self:
@@ -163,9 +173,10 @@ class NoiseSettings(_Frozen):
 
 
 class AttackSettings(_Frozen):
-    """Adversarial attacks on the test set (paper 5.3), in standardised model-input units."""
+    """Adversarial attacks on the test set (paper 5.3)."""
 
-    eps: float = _from("paper 5.3: 0.08; its unit is open 31", 0.08, gt=0)
+    eps: float = _from("paper 5.3: 0.08", 0.08, gt=0)
+    eps_unit: Literal["deviation", "range"] = _from("open 31", "deviation")
     bim_steps: int = _from("open 32", 24, gt=0)
     bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
 

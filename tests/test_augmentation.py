@@ -66,6 +66,14 @@ def test_weights_are_from_the_beta_distribution(alpha: float) -> None:
     assert len(inside) / len(lam) == pytest.approx(above - below, abs=0.02)
 
 
+def test_one_weight_of_a_batch_is_drawn_from_the_same_distribution() -> None:
+    generator = seeded()
+    weights = [draw_mixup(6, 0.4, weights="batch", generator=generator)[1] for _ in range(2_000)]
+    assert all((lam == lam[0]).all() for lam in weights)
+    drawn = torch.stack([lam[0] for lam in weights]).double().numpy()
+    assert stats.kstest(drawn, stats.beta(0.4, 0.4).cdf).pvalue > 0.01
+
+
 @pytest.mark.parametrize("alpha", [0.01, 1e-3, 1e-6])
 def test_weights_of_a_small_alpha_are_finite_and_nearly_all_0_or_1(alpha: float) -> None:
     _, lam = draw_mixup(20_000, alpha, generator=seeded())

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fastser.layers import Highway
-from fastser.models import MODELS, Architecture, InputShape, build_model
+from fastser.models import MODELS, Architecture, InputShape, LastStep, build_model
 from fastser.settings import PAPER, QUICK, ModelSettings
 
 PARAMETERS = {
@@ -139,6 +139,32 @@ def test_dropout_has_the_settings_rate_and_is_where_the_paper_says(name: str) ->
     gone = (dropped == 0) & (kept != 0)
     assert gone[kept != 0].float().mean().item() == pytest.approx(rate, abs=0.05)
     torch.testing.assert_close(dropped[~gone], kept[~gone] / (1 - rate))
+
+
+@pytest.mark.parametrize(("place", "after", "width"), [("fuse", "fuse", 2 * 32), ("output", "output", 32)])
+def test_dropout_of_proposed_has_other_places(place: str, after: str, width: int) -> None:
+    torch.manual_seed(0)
+    settings = SMALL.model_copy(update={"dropout_place": place})
+    model = build_model("proposed", settings=settings, segment_frames=32, num_bins=32).train()
+    seen: dict[str, Tensor] = {}
+    model.dropout.register_forward_hook(lambda _, inputs, output: seen.update({"kept": inputs[0], "dropped": output}))
+    model.get_submodule(after).register_forward_hook(lambda _, inputs, __: seen.update({"after": inputs[0]}))
+    model(torch.randn(64, 32, 32))
+    assert seen["dropped"].shape == (64, width)
+    assert torch.equal(seen["dropped"], seen["after"])
+    assert ((seen["dropped"] == 0) & (seen["kept"] != 0)).any()
+
+
+@pytest.mark.parametrize("name", ["proposed", "densenet-lstm"])
+def test_an_lstm_in_both_directions_feeds_both_last_states(name: str) -> None:
+    settings = SMALL.model_copy(update={"lstm_directions": "both"})
+    model = build_model(name, settings=settings, segment_frames=32, num_bins=32).eval()
+    states: list[Tensor] = []
+    lstm = next(module for module in model.modules() if isinstance(module, LastStep))
+    lstm.register_forward_hook(lambda _, inputs, output: states.append(output))
+    x = torch.randn(3, 32, 32)
+    assert model(x).shape == (3, 4)
+    assert states[0].shape == (3, 2 * SMALL.lstm_units)
 
 
 @pytest.mark.parametrize("name", MODELS)

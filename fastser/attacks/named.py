@@ -12,6 +12,9 @@ from fastser.settings import AttackSettings
 Attack = Callable[[Tensor, Tensor], Tensor]
 """Maps inputs `[N, ...]` and true labels `[N]` to adversarial inputs of the same shape."""
 
+Range = tuple[float, float]
+"""Smallest and largest value."""
+
 
 @dataclass(frozen=True, slots=True)
 class NamedAttack:
@@ -20,24 +23,41 @@ class NamedAttack:
     Attributes:
         name: Name of the condition, "bim".
         title: Title in tables, "BIM".
-        build: Builds the attack on a model from the attack settings.
+        build: Builds the attack on a model from the attack settings and the smallest and largest input of the test
+            set.
         steps: Number of input gradients that it takes, for the estimate of time.
     """
 
     name: str
     title: str
-    build: Callable[[nn.Module, AttackSettings], Attack] = field(repr=False)
+    build: Callable[[nn.Module, AttackSettings, Range], Attack] = field(repr=False)
     steps: Callable[[AttackSettings], int] = field(repr=False)
 
 
-def _bim(model: nn.Module, settings: AttackSettings) -> BIM:
-    return BIM(model, settings.eps, settings.eps * settings.bim_relative_step, settings.bim_steps)
+def _eps(settings: AttackSettings, inputs: Range) -> tuple[float, Range | None]:
+    """Return eps in units of the model's input, and the bounds of the input.
+
+    An eps of the range belongs to inputs between 0 and 1. They are clipped there, and here at the same values.
+    """
+    if settings.eps_unit == "deviation":
+        return settings.eps, None
+    return settings.eps * (inputs[1] - inputs[0]), inputs
+
+
+def _fgsm(model: nn.Module, settings: AttackSettings, inputs: Range) -> FGSM:
+    eps, bounds = _eps(settings, inputs)
+    return FGSM(model, eps, bounds)
+
+
+def _bim(model: nn.Module, settings: AttackSettings, inputs: Range) -> BIM:
+    eps, bounds = _eps(settings, inputs)
+    return BIM(model, eps, eps * settings.bim_relative_step, settings.bim_steps, bounds)
 
 
 ATTACKS = Registry(
     "attack",
     [
-        NamedAttack("fgsm", "FGSM", lambda model, settings: FGSM(model, settings.eps), lambda _: 1),
+        NamedAttack("fgsm", "FGSM", _fgsm, lambda _: 1),
         NamedAttack("bim", "BIM", _bim, lambda settings: settings.bim_steps),
     ],
 )

@@ -12,6 +12,7 @@ from fastser.data.corpora.base import Corpus, CorpusError, NoiseCorpus
 from fastser.data.corpora.checks import equal_contents
 from fastser.data.corpora.names import plain_name
 from fastser.data.features import num_frames, segment_table
+from fastser.data.level import at_equal_level
 from fastser.data.noise import NoiseBank
 from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms, pack
@@ -139,11 +140,20 @@ def prepare(
     _require_usable(corpus, bad, lost, allow_bad_files)
     usable = replace(corpus, utterances=tuple(u for i, u in enumerate(corpus.utterances) if i not in packed.bad))
     waveforms = packed.without_bad()
+    if settings.audio.level == "equal":
+        waveforms = at_equal_level(waveforms)
     identity = [(u.id, u.speaker, u.emotion, u.session, u.split) for u in usable.utterances]
     return Dataset(
         usable,
         waveforms,
-        build_bank(waveforms, settings.spectrogram, settings.audio.sample_rate, speeds=speeds, device=device),
+        build_bank(
+            waveforms,
+            settings.spectrogram,
+            settings.audio.sample_rate,
+            speeds=speeds,
+            speakers=[u.speaker for u in usable.utterances],
+            device=device,
+        ),
         (
             *_skipped(corpus, bad),
             *(f"{corpus.title}: {sentence}" for sentence in equal_contents(usable.utterances, waveforms.digests)),

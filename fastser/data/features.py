@@ -32,12 +32,18 @@ def segment_table(
 
     Returns:
         For each segment its recording, its first frame in the recording and its number of frames before padding, all
-        int64 [segments]. The last segment of a recording is the one that reaches its end.
+        int64 [segments]. The last segment of a recording is the one that reaches its end. It is padded, or begins
+        earlier so that it is full, or is dropped unless it is the only one (`last_segment`, open 6).
     """
-    per_recording = 1 + np.maximum(-(-(frames - settings.segment_frames) // settings.segment_hop), 0)
+    beyond_first = frames - settings.segment_frames
+    if settings.last_segment == "dropped":
+        beyond_first = beyond_first - beyond_first % settings.segment_hop
+    per_recording = 1 + np.maximum(-(-beyond_first // settings.segment_hop), 0)
     recording = np.repeat(np.arange(len(frames)), per_recording)
     number = np.arange(len(recording)) - np.repeat(np.cumsum(per_recording) - per_recording, per_recording)
     first = number * settings.segment_hop
+    if settings.last_segment == "shifted":
+        first = np.minimum(first, np.maximum(frames - settings.segment_frames, 0)[recording])
     return recording, first, np.minimum(frames[recording] - first, settings.segment_frames)
 
 

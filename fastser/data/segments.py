@@ -16,6 +16,7 @@ from fastser.data.cached_arrays import CachedArray
 from fastser.data.features import FeatureExtractor, num_frames, segment_table
 from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms
+from fastser.data.standardisation import Moments, groups_of
 from fastser.runtime.digests import digest
 from fastser.settings import SpectrogramSettings
 
@@ -33,7 +34,7 @@ class SegmentBank:
     `speeds[r // num_utterances]`.
 
     Attributes:
-        frames: Packed log-spectrograms in decibels, float32 [frames, bins].
+        frames: Packed log-spectrograms, float32 [frames, bins]. They are in decibels, or standardised by `moments`.
         start: First frame of each segment in `frames`, int64 [segments].
         length: Its number of frames before padding, int64 [segments].
         recording: Its recording, int64 [segments].
@@ -41,6 +42,7 @@ class SegmentBank:
         num_utterances: Number of utterances in the corpus.
         speeds: Speed factors, the original 1.0 first.
         segment_frames: Frames of a segment after padding.
+        moments: Moments by which the frames of each recording were standardised, or None.
     """
 
     frames: Tensor
@@ -51,6 +53,7 @@ class SegmentBank:
     num_utterances: int
     speeds: tuple[float, ...]
     segment_frames: int
+    moments: Moments | None = None
 
     @property
     def utterance(self) -> Tensor:
@@ -129,6 +132,7 @@ def build_bank(
     sample_rate: int,
     *,
     speeds: Sequence[float] = (),
+    speakers: Sequence[str] = (),
     device: torch.device | str = "cpu",
 ) -> SegmentBank:
     """Compute the log-spectrograms of a corpus, or read them from the cache.
@@ -138,9 +142,10 @@ def build_bank(
         settings: Spectrogram settings.
         sample_rate: Of the waveforms, in hertz.
         speeds: Speed factors of the perturbed versions, besides the original.
-        device: Device of the bank. On the CPU the frames are memory-mapped.
+        speakers: Speaker of each utterance, needed where the settings standardise by speaker.
+        device: Device of the bank. On the CPU the frames are memory-mapped, unless they are standardised by group.
     """
-    shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop"})
+    shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop", "last_segment", "normalisation"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
     array = CachedArray.named(f"frames-{key}")
     index = array.load()
@@ -156,18 +161,39 @@ def build_bank(
         array.save_index(index, writer)
     counts_array = np.asarray(index["frames"], np.int64)
     packed = array.map().reshape(-1, settings.num_bins)
+    values = torch.from_numpy(packed).to(device)
+    all_sums = torch.tensor(index["sums"], dtype=torch.float64, device="cpu")
+    moments = _moments(all_sums, settings, len(waveforms.offsets) - 1, speakers)
+    if moments is not None:
+        by_frame = torch.from_numpy(np.repeat(np.arange(len(counts_array)), counts_array))
+        mean, std = (part.float()[by_frame].to(device)[:, None] for part in (moments.mean, moments.std))
+        values, all_sums = (values - mean) / std, moments.applied_to_sums(all_sums)
     recording, first, length = segment_table(counts_array, settings)
     offsets = np.cumsum(counts_array) - counts_array
     return SegmentBank(
-        frames=torch.from_numpy(packed).to(device),
+        frames=values,
         start=torch.from_numpy(offsets[recording] + first).to(device),
         length=torch.from_numpy(length).to(device),
         recording=torch.from_numpy(recording).to(device),
-        sums=torch.tensor(index["sums"], dtype=torch.float64, device="cpu"),
+        sums=all_sums,
         num_utterances=len(waveforms.offsets) - 1,
         speeds=(1.0, *speeds),
         segment_frames=settings.segment_frames,
+        moments=moments,
     )
+
+
+def _moments(
+    sums: Tensor, settings: SpectrogramSettings, num_utterances: int, speakers: Sequence[str]
+) -> Moments | None:
+    """Return the moments of each recording's group, or None. Each speed has groups of its own."""
+    if settings.normalisation == "speaker" and len(speakers) != num_utterances:
+        raise ValueError(f"normalisation by speaker needs the speaker of each of the {num_utterances} utterances")
+    groups = groups_of(speakers or [""] * num_utterances, settings)
+    if groups is None:
+        return None
+    versions = np.arange(len(sums) // num_utterances)[:, None] * num_utterances
+    return Moments.of(sums, (groups + versions).reshape(-1))
 
 
 def _spectrograms(

@@ -6,13 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastser.attacks import Attack
 from fastser.data.dataset import Subset, sample_places
-from fastser.data.features import FeatureExtractor, num_frames, segment_table
-from fastser.data.normalisation import Normalisation
+from fastser.data.features import FeatureExtractor
+from fastser.data.normalisation import IDENTITY, Normalisation
+from fastser.data.standardisation import Moments, groups_of
 from fastser.evaluation.inference import BATCH_SIZE, outputs_of, row_means, utterance_means
+from fastser.evaluation.recordings import (
+    AddedNoise,
+    Parts,
+    Recordings,
+    RowStandardisation,
+    Segments,
+    moments_of,
+    segments_of,
+)
 from fastser.evaluation.trial import Perturb, PositionChange, Trial
 from fastser.runtime.precision import in_precision
 from fastser.settings import Settings
@@ -38,6 +49,13 @@ class SegmentTrial(Trial):
         super().__init__(test, settings, **others)
         self.model = in_precision(model, settings.evaluation.precision)
         self.normalisation = normalisation
+
+    @cached_property
+    def input_range(self) -> tuple[float, float]:
+        """Smallest and largest value of the normalised segments, which is 0 where they are padded."""
+        batches = self.test.segments.split(BATCH_SIZE)
+        ends = [self.test.dataset.bank.gather(part, self.normalisation).aminmax() for part in batches]
+        return min(float(end.min) for end in ends), max(float(end.max) for end in ends)
 
     def perturbed(self, perturb: Perturb) -> Tensor:
         """Return the posteriors for perturbed segments.
@@ -69,7 +87,7 @@ class SegmentTrial(Trial):
         Segments that overlap are attacked independently of each other.
         """
         settings = self.settings.spectrogram
-        module = _FromWaveform(self.model, self._extract, self.normalisation)
+        module = _FromWaveform(self.model, self._extract, self._clean_standardisation)
         attack, samples = build(module), self.test.dataset.samples
         length = (settings.segment_frames - 1) * settings.hop_length + settings.win_length
         first, frames, row = (part.to(samples.device) for part in sample_places(self.test, self.settings))
@@ -81,7 +99,7 @@ class SegmentTrial(Trial):
                 place = torch.arange(length, device=samples.device)
                 inside = place < used[:, None]
                 excerpts = samples[(begin[part][:, None] + place).clamp(max=len(samples) - 1)] * inside
-                module.frames = frames[part]
+                module.frames, module.rows = frames[part], row[part]
                 with torch.enable_grad():
                     adversarial = attack(excerpts, self.test.labels[part]).detach()
                 yield module.segments(adversarial * inside)
@@ -93,49 +111,72 @@ class SegmentTrial(Trial):
 
         The noise is added to the waveform while its spectrogram is computed.
         """
-        first, frames, row = sample_places(self.test, self.settings)
         device, index = self.test.segments.device, self.noise_draw.scenes.index(scene)
-        noise_start = (torch.from_numpy(self.noise_draw.start[index])[row] + first).to(device)
-        gain = torch.from_numpy(self.noise_draw.gain(snr_db))[index][row].to(device)
-        speech_start, frames, row = self._offsets[row.to(device)] + first.to(device), frames.to(device), row.to(device)
-        batches = (
-            self._extract(
-                self.test.dataset.samples,
-                speech_start[part],
-                frames[part],
-                normalisation=self.normalisation,
-                noise=self._noise_samples,
-                noise_start=noise_start[part],
-                noise_gain=gain[part],
-            )
-            for part in torch.arange(len(row), device=device).split(BATCH_SIZE)
+        noise = AddedNoise(
+            self._noise_samples,
+            torch.from_numpy(self.noise_draw.start[index]).to(device),
+            torch.from_numpy(self.noise_draw.gain(snr_db)[index]).to(device),
         )
-        return self._means(batches, row)
+        noisy = Recordings(
+            self.test.dataset.samples, self._offsets, self._lengths, np.arange(len(self._lengths)), noise
+        )
+        return self._posteriors_of(lambda: [noisy])
 
     def changed_by_position(self, change: PositionChange) -> Tensor:
         """Return the posteriors for changed waveforms, a few utterances at a time."""
         settings, device = self.settings.spectrogram, self.test.segments.device
-        rows: list[Tensor] = []
 
-        def batches() -> Iterator[Tensor]:
+        def parts() -> Iterator[Recordings]:
             for begin in range(0, len(self.test.utterances), _UTTERANCES_PER_CHUNK):
-                chunk = range(begin, min(begin + _UTTERANCES_PER_CHUNK, len(self.test.utterances)))
-                waveforms = [self.changed_waveform(position, change) for position in chunk]
+                chunk = np.arange(begin, min(begin + _UTTERANCES_PER_CHUNK, len(self.test.utterances)))
+                waveforms = [self.changed_waveform(int(position), change) for position in chunk]
                 waveforms = [np.pad(w, (0, max(0, settings.win_length - len(w)))) for w in waveforms]
                 lengths = np.array([len(waveform) for waveform in waveforms])
-                row, first, frames = segment_table(num_frames(lengths, settings), settings)
-                rows.append(torch.from_numpy(row + begin))
-                start = (np.cumsum(lengths) - lengths)[row] + first * settings.hop_length
                 packed = torch.from_numpy(np.concatenate(waveforms)).to(device)
-                places = torch.from_numpy(start).to(device), torch.from_numpy(frames).to(device)
-                for start_part, frames_part in zip(*(place.split(BATCH_SIZE) for place in places), strict=True):
-                    yield self._extract(packed, start_part, frames_part, normalisation=self.normalisation)
+                start = torch.from_numpy(np.cumsum(lengths) - lengths).to(device)
+                yield Recordings(packed, start, lengths, chunk)
+
+        return self._posteriors_of(parts)
+
+    def _posteriors_of(self, parts: Parts) -> Tensor:
+        """Return the posteriors for other recordings of the test set's utterances."""
+        rows: list[Tensor] = []
+        groups = self._groups
+        if groups is None:
+            normalise, normalisation = _values, self.normalisation
+        else:
+            moments = moments_of(parts(), self._extract, groups)
+            normalise = RowStandardisation.of(moments, self.normalisation, self.test.segments.device)
+            normalisation = IDENTITY
+
+        def batches() -> Iterator[Tensor]:
+            for recordings in parts():
+                for segments in segments_of(recordings, self._extract, normalisation):
+                    rows.append(segments.rows)
+                    yield normalise(segments)
 
         by_segment = outputs_of(self.model, batches(), self.on_batch)
-        return row_means(by_segment, torch.cat(rows).to(device))
+        return row_means(by_segment, torch.cat(rows))
+
+    @cached_property
+    def _groups(self) -> NDArray[np.int64] | None:
+        """Group of each utterance by whose moments it is standardised, or None."""
+        corpus = self.test.dataset.corpus
+        speakers = [corpus.utterances[i].speaker for i in self.test.utterances]
+        return groups_of(speakers, self.settings.spectrogram)
 
     def _means(self, batches: Iterable[Tensor], rows: Tensor) -> Tensor:
         return utterance_means(self.model, batches, rows, self.on_batch)
+
+    @cached_property
+    def _clean_standardisation(self) -> RowStandardisation:
+        """Standardisation of the clean utterances. An attack on a waveform does not move its moments."""
+        moments, number = self.test.dataset.bank.moments, len(self.test.utterances)
+        if moments is None:
+            own = Moments(torch.zeros(number, device="cpu"), torch.ones(number, device="cpu"))
+        else:
+            own = Moments(moments.mean[list(self.test.utterances)], moments.std[list(self.test.utterances)])
+        return RowStandardisation.of(own, self.normalisation, self.test.segments.device)
 
     @cached_property
     def _extract(self) -> FeatureExtractor:
@@ -152,29 +193,42 @@ class SegmentTrial(Trial):
         offsets = self.test.dataset.waveforms.offsets[list(self.test.utterances)]
         return torch.from_numpy(offsets).to(self.test.segments.device)
 
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        lengths: NDArray[np.int64] = np.diff(self.test.dataset.waveforms.offsets)[list(self.test.utterances)]
+        return lengths
+
 
 class _FromWaveform(nn.Module):
     """A model of segments as a model of their waveforms, [batch, samples] -> [batch, classes].
 
     Attributes:
         frames: Number of frames of each segment before padding, int64 [batch].
+        rows: Position of its utterance in the test set, int64 [batch].
     """
 
     frames: Tensor
+    rows: Tensor
 
-    def __init__(self, model: nn.Module, extract: FeatureExtractor, normalisation: Normalisation) -> None:
+    def __init__(self, model: nn.Module, extract: FeatureExtractor, standardise: RowStandardisation) -> None:
         super().__init__()
         self.model = model
         self._extract = extract
-        self._normalisation = normalisation
+        self._standardise = standardise
 
     def segments(self, waveforms: Tensor) -> Tensor:
         """Return the normalised segments of waveforms, [batch, frames, bins]."""
         number, samples = waveforms.shape
         start = torch.arange(number, device=waveforms.device) * samples
-        return self._extract(waveforms.reshape(-1), start, self.frames, normalisation=self._normalisation)
+        values = self._extract(waveforms.reshape(-1), start, self.frames)
+        return self._standardise(Segments(values, self.frames, self.rows))
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return the logits of waveforms."""
         logits: Tensor = self.model(self.segments(waveforms))
         return logits
+
+
+def _values(segments: Segments) -> Tensor:
+    """Return segments that are normalised already."""
+    return segments.values

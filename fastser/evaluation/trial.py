@@ -72,6 +72,11 @@ class Trial(ABC):
                 self._posteriors[condition] = condition.posteriors(self)
         return self._posteriors[condition]
 
+    @property
+    @abstractmethod
+    def input_range(self) -> tuple[float, float]:
+        """Smallest and largest value of the model's inputs on the clean test set, in the units of `attacked`."""
+
     @abstractmethod
     def perturbed(self, perturb: Perturb) -> Tensor:
         """Return the posteriors for perturbed inputs of the model."""

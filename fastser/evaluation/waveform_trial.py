@@ -1,6 +1,7 @@
 """Trials of models that take waveforms."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ class WaveformTrial(Trial):
         self.model = model
         self.batch_size = batch_size
         self.differentiable = model.differentiable
+
+    @cached_property
+    def input_range(self) -> tuple[float, float]:
+        """Largest sample of the test set at a root mean square of one, below and above zero."""
+        waveforms = [self._utterance(position) for position in range(len(self.test.utterances))]
+        peak = max(float(np.abs(w).max() / max(float(np.sqrt(np.mean(w**2))), _SILENCE)) for w in waveforms)
+        return -peak, peak
 
     def perturbed(self, perturb: Perturb) -> Tensor:
         """Return the posteriors for perturbed batches of waveforms, [batch, samples] padded with zeros."""

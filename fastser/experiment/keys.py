@@ -71,7 +71,7 @@ def run_key(
     if augmentation.speed:
         depends["speed factors"] = settings.augmentation.speed_factors
     if augmentation.mixup:
-        depends["mixup alpha"] = settings.augmentation.mixup_alpha
+        depends["mixup"] = [settings.augmentation.mixup_alpha, settings.augmentation.mixup_weights]
     if own_conditions is not None or any(isinstance(condition, Attacked) for condition in tested):
         depends["attack"] = settings.attack
     if own_conditions is not None:  # an own condition may read any setting

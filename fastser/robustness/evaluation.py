@@ -244,7 +244,8 @@ def _trial(
     adapted = AdaptedModel(subject.model, columns, outputs).to(device)
     normalisation = subject.normalisation or test.normalisation()
     if subject.normalisation is None:
-        level = f"{normalisation.mean:.2f} ± {normalisation.std:.2f} dB"
+        unit = " dB" if test.dataset.bank.moments is None else ""
+        level = f"{normalisation.mean:.2f} ± {normalisation.std:.2f}{unit}"
         notes.append(f"segments are normalised by the tested speech ({level}); --normalisation gives other numbers")
     trial = SegmentTrial(adapted, test, settings, normalisation, noise=noise, noise_seed=seed)
     trial.differentiable = adapted.differentiable

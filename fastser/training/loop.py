@@ -134,8 +134,10 @@ def _inputs(
     bank, segments, labels = training.dataset.bank, training.segments, training.labels
     if not augmentation.mixup:
         return bank.gather(segments[batch], normalisation), labels[batch], None, None
-    alpha = settings.augmentation.mixup_alpha
-    partner, lam = draw_mixup(len(batch), alpha, generator=state.generator, device=segments.device)
+    drawn = settings.augmentation
+    partner, lam = draw_mixup(
+        len(batch), drawn.mixup_alpha, weights=drawn.mixup_weights, generator=state.generator, device=segments.device
+    )
     mate = batch[partner]
     return bank.gather_mixup(segments[batch], segments[mate], lam, normalisation), labels[batch], labels[mate], lam
 

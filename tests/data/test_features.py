@@ -114,6 +114,21 @@ def test_segments_reach_the_end_of_every_recording(hop: int) -> None:
     assert list(zip(*(column.tolist() for column in segment_table(frames, settings)), strict=True)) == expected
 
 
+@pytest.mark.parametrize("hop", [256, 100])
+def test_a_last_segment_is_dropped_or_shifted_to_the_end_unless_it_is_the_only_one(hop: int) -> None:
+    frames = np.random.default_rng(hop).integers(1, 1_000, 30)
+    frames[:4] = 1, 256, 257, 512
+    padded, shifted, dropped = (
+        list(zip(*(column.tolist() for column in segment_table(frames, settings)), strict=True))
+        for settings in (
+            SpectrogramSettings(segment_hop=hop, last_segment=last) for last in ("padded", "shifted", "dropped")
+        )
+    )
+    full = [(r, first, length) for r, first, length in padded if length == 256 or first == 0]
+    assert dropped == full
+    assert shifted == [(r, min(first, max(int(frames[r]) - 256, 0)), min(256, frames[r])) for r, first, _ in padded]
+
+
 def test_padding_is_zero_after_normalisation_and_nothing_leaks_from_the_next_utterance() -> None:
     waveform = torch.from_numpy(vowel(0.5).astype(np.float32))
     packed = torch.cat([waveform, torch.full((4_000,), torch.nan)])

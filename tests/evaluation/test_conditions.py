@@ -142,7 +142,7 @@ def test_the_cost_of_conditions_is_the_work_that_they_do(
 def test_a_test_can_be_left_after_every_batch(
     prepared: Prepared, trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("inference", "segment_trial"):
+    for module in ("inference", "recordings", "segment_trial"):
         monkeypatch.setattr(f"fastser.evaluation.{module}.BATCH_SIZE", 4)
     batches = len(prepared.test.segments.split(4))
     assert batches > 1
@@ -210,7 +210,7 @@ class Louder(Condition):
 
 
 def test_a_registered_family_and_a_registered_attack_are_tested(prepared: Prepared, trial: MakeTrial) -> None:
-    flat = NamedAttack("flat", "Flat", lambda _model, _settings: lambda x, _y: torch.zeros_like(x), lambda _: 2)
+    flat = NamedAttack("flat", "Flat", lambda _model, _settings, _range: lambda x, _y: torch.zeros_like(x), lambda _: 2)
     family = ConditionFamily("louder", lambda _: [Louder(0.0), Louder(6.0)], tasks=("target", "source"))
     with CONDITIONS.including(family), ATTACKS.including(flat):
         tested = conditions("source", prepared.settings, with_noise=False)

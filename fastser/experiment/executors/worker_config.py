@@ -75,7 +75,8 @@ class MappedDataset:
         """Map the dataset, or copy it to the GPU."""
         waveforms = self.waveforms.open()
         rate = settings.audio.sample_rate
-        bank = build_bank(waveforms, settings.spectrogram, rate, speeds=self.speeds, device=device)
+        speakers = [utterance.speaker for utterance in self.corpus.utterances]
+        bank = build_bank(waveforms, settings.spectrogram, rate, speeds=self.speeds, speakers=speakers, device=device)
         return Dataset(self.corpus, waveforms, bank, self.warnings, self.key)
 
 
