@@ -16,7 +16,8 @@ T = TypeVar("T")
 def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[..., int]:
     """Return a function for `typer.Typer.command` that has one option for each field of a dataclass.
 
-    The options that the dataclass defines itself come before those that it inherits.
+    The options that the dataclass defines itself come before those that it inherits, and those of a class before those
+    of its base classes.
 
     Args:
         options: Dataclass whose fields are made by `fastser.runtime.options.option`.
@@ -24,9 +25,9 @@ def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[
         doc: Text of `--help`.
     """
     hints = get_type_hints(options)
-    own = [field for field in fields(options) if field.name in inspect.get_annotations(options)]  # type: ignore[arg-type]
-    inherited = [field for field in fields(options) if field not in own]  # type: ignore[arg-type]
-    parameters = [_parameter(field, hints[field.name]) for field in (*own, *inherited)]
+    by_name = {field.name: field for field in fields(options)}  # type: ignore[arg-type]
+    names = dict.fromkeys(name for cls in options.__mro__ for name in inspect.get_annotations(cls) if name in by_name)
+    parameters = [_parameter(by_name[name], hints[name]) for name in names]
 
     def command(**values: Any) -> int:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -15,7 +15,7 @@ from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
-from fastser.cli.prepare import prepared_experiment
+from fastser.cli.prepare import announced_roles, prepared_experiment
 from fastser.cli.signals import first_signal_stops
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
@@ -26,8 +26,9 @@ from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
+from fastser.experiment.options import RunOptions
 from fastser.experiment.own_models import OwnModelError, check_own_models, name_of, register_own_models
-from fastser.experiment.roles import RoleError, read_roles
+from fastser.experiment.roles import RoleError
 from fastser.experiment.store import ResultsError, ResultStore
 from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
@@ -73,7 +74,7 @@ def run(options: CliOptions, command: str) -> int:
     console = make_console()
     remove_stale_parts(cache_dir())
     tables = options.tables()
-    executor = _executor(options)
+    executor = checked_executor(options)
     register_own_models(options.model, Path.cwd())
     own = [name_of(target) for target in options.model]
     models = chosen("--models", ",".join([options.models, *own]) if options.models else None, MODELS)
@@ -85,12 +86,8 @@ def run(options: CliOptions, command: str) -> int:
     looks_only = options.dry_run and not (options.out / "runs").is_dir()
     store = None if looks_only else ResultStore(options.out)
 
-    if options.uses_stand_ins:
-        say(console, "no corpus given: using the synthetic stand-ins (made once, then cached)")
-    roles = read_roles(options.source, options.target, options.noise, options.selected_classes)
+    roles = announced_roles(options, console)
     present = roles.present()
-    for corpus in present.values():
-        say(console, corpus.summary, *(f"warning: {warning}" for warning in corpus.warnings))
     corpora = [corpus for corpus in (roles.source, roles.target) if corpus is not None]
     check_own_models(options.model, settings, len(corpora[0].classes))
     missing = roles.missing(tables)
@@ -174,7 +171,7 @@ def run(options: CliOptions, command: str) -> int:
     return 1 if failures else 0
 
 
-def _executor(options: CliOptions) -> Executor:
+def checked_executor(options: RunOptions) -> Executor:
     """Return the executor, after checking its options before anything is read.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Options of `python -m fastser.reproduce`, checked and turned into settings.
+"""Options of commands that run a grid, and those of `python -m fastser.reproduce`, turned into settings.
 
 Torch is not imported here, so that `--help` is quick.
 """
@@ -23,12 +23,9 @@ class UsageError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CliOptions(RunOptions):
-    """Arguments of the command line. Each field is one option, in the order of `--help`."""
+class GridOptions(RunOptions):
+    """Options of corpora, settings and the size of the grid."""
 
-    everything: bool = option(False, "All tables and figures.", flag="--all")
-    table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
-    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N")
     source: str | None = option(
         None,
         "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ...",
@@ -46,7 +43,6 @@ class CliOptions(RunOptions):
         "paper: the published sizes. quick: smaller models, fewer runs. Default: quick for stand-ins, else paper.",
     )
     models: str | None = option(None, "Only these models.", metavar="A,B")
-    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
     folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)
     repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
     kernels: str = option(
@@ -73,20 +69,6 @@ class CliOptions(RunOptions):
             return None
         return tuple(name.strip() for name in self.classes.split(","))
 
-    def tables(self) -> tuple[str, ...]:
-        """Return the names of the requested tables and figures, in the order of the report.
-
-        Raises:
-            UsageError: If nothing is requested, or something that does not exist.
-        """
-        from fastser.experiment.tables import requestable
-
-        names = {_table_name("--table", "table", text) for text in self.table}
-        names |= {_table_name("--figure", "figure", text) for text in self.figure}
-        if not names and not self.everything:
-            raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
-        return tuple(name for name in requestable() if self.everything or name in names)
-
     def settings(self) -> Settings:
         """Return the settings of the scale, narrowed and changed by the options.
 
@@ -111,6 +93,30 @@ class CliOptions(RunOptions):
         if self.kernels not in KERNELS:
             raise UsageError(f"--kernels {self.kernels}: expected {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
         return self.kernels
+
+
+@dataclass(frozen=True, kw_only=True)
+class CliOptions(GridOptions):
+    """Arguments of the command line. Each field is one option, in the order of `--help`."""
+
+    everything: bool = option(False, "All tables and figures.", flag="--all")
+    table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
+    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N")
+    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of the requested tables and figures, in the order of the report.
+
+        Raises:
+            UsageError: If nothing is requested, or something that does not exist.
+        """
+        from fastser.experiment.tables import requestable
+
+        names = {_table_name("--table", "table", text) for text in self.table}
+        names |= {_table_name("--figure", "figure", text) for text in self.figure}
+        if not names and not self.everything:
+            raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
+        return tuple(name for name in requestable() if self.everything or name in names)
 
 
 def chosen(option_name: str, text: str | None, known: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,14 +7,54 @@ from rich.console import Console
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import file_counter, say
-from fastser.cli.options import CliOptions
+from fastser.cli.options import CliOptions, GridOptions
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset, prepare, prepare_noise
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.kernel_choice import KernelChoice
-from fastser.experiment.roles import CorpusRoles
+from fastser.experiment.roles import CorpusRoles, read_roles
 from fastser.experiment.tables import TABLES
 from fastser.settings import Settings
+
+
+def announced_roles(options: GridOptions, console: Console) -> CorpusRoles:
+    """Read the corpora of the options, and print one line for each and its warnings.
+
+    Raises:
+        RoleError: If an argument cannot be used.
+        CorpusError: If a path does not hold the corpus that the name stands for.
+    """
+    if options.uses_stand_ins:
+        say(console, "no corpus given: using the synthetic stand-ins (made once, then cached)")
+    roles = read_roles(options.source, options.target, options.noise, options.selected_classes)
+    for corpus in roles.present().values():
+        say(console, corpus.summary, *(f"warning: {warning}" for warning in corpus.warnings))
+    return roles
+
+
+def prepared_dataset(
+    corpus: Corpus,
+    settings: Settings,
+    speeds: Sequence[float],
+    device: torch.device,
+    allow_bad_files: bool,
+    console: Console,
+) -> Dataset:
+    """Prepare one corpus, and show the progress of decoding.
+
+    Args:
+        corpus: The corpus.
+        settings: All settings.
+        speeds: Speed factors for speed perturbation.
+        device: Device of the data in this process.
+        allow_bad_files: As in `fastser.data.prepare`.
+        console: Console for the progress.
+
+    Raises:
+        CorpusError: If the corpus cannot be used.
+    """
+    with file_counter(corpus.title, len(corpus.utterances), console) as on_file:
+        return prepare(corpus, settings, speeds=speeds, device=device, allow_bad_files=allow_bad_files, on_file=on_file)
 
 
 def prepared_experiment(
@@ -47,15 +87,7 @@ def prepared_experiment(
     def prepared(corpus: Corpus | None, speeds: Sequence[float]) -> Dataset | None:
         if corpus is None:
             return None
-        with file_counter(corpus.title, len(corpus.utterances), console) as on_file:
-            dataset = prepare(
-                corpus,
-                settings,
-                speeds=speeds,
-                device=data_device,
-                allow_bad_files=options.allow_bad_files,
-                on_file=on_file,
-            )
+        dataset = prepared_dataset(corpus, settings, speeds, data_device, options.allow_bad_files, console)
         say(console, *(f"warning: {warning}" for warning in dataset.warnings))
         return dataset
 

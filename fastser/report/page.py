@@ -67,8 +67,8 @@ def write_report(out: Path, context: ReportContext) -> Path:
     page = template.render(
         context=context,
         published=published(),
-        qualifiers=_qualifiers(context),
-        cautions=_cautions(context),
+        qualifiers=title_qualifiers(context),
+        cautions=caution_sentences(context),
         sections=[
             _section(table, tables.get(table.name, []), context, f"{table.name}.png" if table.name in charts else "")
             for table in TABLES.values()
@@ -81,14 +81,14 @@ def write_report(out: Path, context: ReportContext) -> Path:
         ],
         recalls=_recalls(context),
         claims=_claims(context),
-        settings=_settings(context),
+        settings=changed_settings(context),
     )
     with atomic_write(out / "report.md") as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out / "report.md"
 
 
-def _qualifiers(context: ReportContext) -> str:
+def title_qualifiers(context: ReportContext) -> str:
     """Return the qualifiers of the title, such as "(synthetic speech, quick scale)"."""
     words = ["synthetic speech"] if context.synthetic & {"source", "target"} else []
     words += ["synthetic noise"] if context.synthetic == {"noise"} else []
@@ -96,7 +96,7 @@ def _qualifiers(context: ReportContext) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _cautions(context: ReportContext) -> list[str]:
+def caution_sentences(context: ReportContext) -> list[str]:
     """Return sentences that say how far the numbers can be compared with the paper's."""
     cautions = []
     if context.synthetic & {"source", "target"}:
@@ -171,7 +171,7 @@ def _claims(context: ReportContext) -> str:
     return markdown_table(("the paper's claim", "source", "where", "verdict", "our numbers"), lines, left=5)
 
 
-def _settings(context: ReportContext) -> str:
+def changed_settings(context: ReportContext) -> str:
     """Return the settings that differ from the paper scale, in Markdown; empty if there is none.
 
     A setting that the paper scale leaves to the machine ("auto") is part of the environment instead.

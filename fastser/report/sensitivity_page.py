@@ -1,0 +1,133 @@
+"""The sensitivity report: sentences, a table for each question, a forest plot, and the CSV file."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from fastser.experiment.questions import Question
+from fastser.experiment.variants import Variant
+from fastser.models import MODELS
+from fastser.report.claims import SIGNIFICANCE
+from fastser.report.context import ReportContext
+from fastser.report.markdown import markdown_table
+from fastser.report.page import caution_sentences, changed_settings, title_qualifiers
+from fastser.report.published import published
+from fastser.report.sensitivity import Move, finished_runs, moves
+from fastser.report.sensitivity_csv import write_sensitivity_csv
+from fastser.report.sensitivity_figure import draw_forest
+from fastser.report.sensitivity_sentences import sentences
+from fastser.runtime.files import atomic_write
+
+
+def write_sensitivity(out: Path, variants: Sequence[Variant], context: ReportContext) -> tuple[Path, list[str]]:
+    """Write `sensitivity.csv`, `sensitivity.png` and `sensitivity.md`, each file completely or not at all.
+
+    Args:
+        out: Results folder, which exists.
+        variants: The baseline and the answers, the baseline first.
+        context: All runs of the variants, and the settings of the baseline.
+
+    Returns:
+        Path of `sensitivity.md`, and the sentences with which it begins.
+    """
+    found = moves(variants, context)
+    write_sensitivity_csv(out / "sensitivity.csv", found, context)
+    clean = [move for move in found if (move.task, move.condition.name) == ("source", "clean")]
+    picture = out / "sensitivity.png"
+    if clean:
+        heading = f"Clean speech, {context.corpus('source')}{title_qualifiers(context)}"
+        draw_forest(picture, clean, heading)
+    else:
+        picture.unlink(missing_ok=True)
+    summary = sentences(found, context)
+    template = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    ).from_string(resources.files(__package__).joinpath("sensitivity.md.jinja").read_text("utf-8"))
+    page = template.render(
+        context=context,
+        citation=published().citation,
+        qualifiers=title_qualifiers(context),
+        cautions=caution_sentences(context),
+        finished=sum(len(finished_runs(variant, context)) for variant in variants),
+        planned=sum(len(variant.runs) for variant in variants),
+        sentences=summary,
+        picture=picture.name if clean else "",
+        sections=_sections(variants, found, context),
+        unfinished=_unfinished(variants, context),
+        settings=changed_settings(context),
+    )
+    path = out / "sensitivity.md"
+    with atomic_write(path) as part:
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
+    return path, summary
+
+
+def _sections(variants: Sequence[Variant], found: Sequence[Move], context: ReportContext) -> list[tuple[str, str, str]]:
+    """Return heading, introduction and table of each question."""
+    questions = dict.fromkeys(variant.question for variant in variants if variant.question is not None)
+    return [
+        (
+            f"Open {question.number}: {question.title}",
+            f"The baseline's answer: {question.answer_of(context.settings)}."
+            + (f" Augmentation: {question.augmentation}." if question.augmentation != "none" else ""),
+            _table([move for move in found if move.question == question], _titles(question, variants), context),
+        )
+        for question in questions
+    ]
+
+
+def _titles(question: Question, variants: Sequence[Variant]) -> list[str]:
+    return [variant.answer.title for variant in variants if variant.question == question and variant.answer]
+
+
+def _table(found: Sequence[Move], answers: Sequence[str], context: ReportContext) -> str:
+    """Return the table of one question: a line for each answer and model, a column for each condition."""
+    columns = list(dict.fromkeys((move.task, move.condition.name) for move in found))
+    if not columns:
+        return ""
+    titles = {(move.task, move.condition.name): move.condition.title or move.condition.name for move in found}
+    tasks = dict.fromkeys(task for task, _ in columns)
+    heads = [f"{titles[column]}{f' ({context.corpus(column[0])})' if len(tasks) > 1 else ''}" for column in columns]
+    cells = {(move.answer, move.model, move.task, move.condition.name): move for move in found}
+    lines = []
+    for answer in answers:
+        of_answer = [move for move in found if move.answer == answer]
+        if not of_answer:
+            lines.append([answer, "", *["not run"] * len(columns), ""])
+        for model in dict.fromkeys(move.model for move in of_answer):
+            line = [cells.get((answer, model, *column)) for column in columns]
+            sizes = dict.fromkeys(f"{move.repeats} x {move.folds}" for move in line if move)
+            lines.append(
+                [
+                    answer,
+                    MODELS[model].title,
+                    *(_cell_text(move) if move else "not run" for move in line),
+                    ", ".join(sizes),
+                ]
+            )
+    return markdown_table(["answer", "model", *heads, "n"], lines, left=2)
+
+
+def _cell_text(move: Move) -> str:
+    """Return difference and interval, with a significant difference in bold, after the UAR of baseline and answer."""
+    ends = move.difference
+    text = f"{100 * move.value:+.1f}"
+    if ends and move.p_holm <= SIGNIFICANCE:
+        text = f"**{text}**"
+    interval = f" ({100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else ""
+    return f"{text}{interval}"
+
+
+def _unfinished(variants: Sequence[Variant], context: ReportContext) -> list[str]:
+    """Return a line for each variant with runs that are not finished."""
+    failed = {run_id.key for run_id, _ in context.failures}
+    lines = []
+    for variant in variants:
+        done = len(finished_runs(variant, context))
+        if done < len(variant.runs):
+            failures = sum(run_id.key in failed for run_id in variant.runs)
+            state = f"{done} of {len(variant.runs)} runs finished" if done else f"not run ({len(variant.runs)} runs)"
+            lines.append(f"{variant.label}: {state}{f', {failures} failed' if failures else ''}")
+    return lines

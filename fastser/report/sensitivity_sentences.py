@@ -1,0 +1,102 @@
+"""Sentences of a sensitivity report: how far open questions move the result, beside the differences of the paper."""
+
+from collections.abc import Sequence
+
+from fastser.models import MODELS
+from fastser.report.context import ReportContext
+from fastser.report.published import published
+from fastser.report.sensitivity import Move
+
+SUBJECT = "proposed"
+"""Model whose result the sentences are about."""
+
+PAPERS_TASKS = ("source", "target")
+"""Tasks of Table 1."""
+
+
+def sentences(found: Sequence[Move], context: ReportContext) -> list[str]:
+    """Return the summary for clean speech without augmentation, as in Table 1. Empty if nothing can be compared.
+
+    Args:
+        found: All moves.
+        context: Titles of the corpora and all runs.
+    """
+    clean = [
+        move for move in found if (move.task, move.condition.name, move.augmentation) == ("source", "clean", "none")
+    ]
+    of_subject = [move for move in clean if move.model == SUBJECT]
+    if not of_subject:
+        return []
+    title, corpus = MODELS[SUBJECT].title, context.corpus("source")
+    values = [100 * uar for move in of_subject for uar in (move.baseline, move.answered)]
+    largest = max(of_subject, key=lambda move: abs(move.value))
+    baseline = 100 * of_subject[0].baseline
+    lines = [
+        f"On {corpus}, clean speech, {_count(len(of_subject), 'other answer')} to open questions of the paper "
+        f"move{'s' if len(of_subject) == 1 else ''} the UAR of {title} within {min(values):.1f} to "
+        f"{max(values):.1f} %, where the baseline has {baseline:.1f} %.",
+        f"The largest single move is {100 * largest.value:+.1f} points{interval_text(largest)}: "
+        f"{largest.question.title}, {largest.answer} (open {largest.question.number}).",
+    ]
+    others = [name for name in dict.fromkeys(move.model for move in clean) if name != SUBJECT]
+    for other in others:
+        lines += _beside_the_paper(other, abs(100 * largest.value))
+        lines += _order(of_subject, [move for move in clean if move.model == other], other)
+    return lines
+
+
+def interval_text(move: Move) -> str:
+    """Return the interval of a move in brackets, or an empty text for a single speaker."""
+    ends = move.difference
+    return f" (95 % interval {100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else ""
+
+
+def published_differences(other: str) -> dict[str, float]:
+    """Return UAR of Proposed minus UAR of another model on clean speech in Table 1, percent, by title of the corpus."""
+    found = {}
+    for task in PAPERS_TASKS:
+        high, low = (published().find(task, model, "none", "clean") for model in (SUBJECT, other))
+        if high and low:
+            found[published().corpora[task]] = high.uar - low.uar
+    return found
+
+
+def _beside_the_paper(other: str, largest: float) -> list[str]:
+    reported = [
+        f"{'more' if largest > difference else 'less'} than the {difference:.1f} points on {corpus}"
+        for corpus, difference in published_differences(other).items()
+    ]
+    if not reported:
+        return []
+    first, second = MODELS[SUBJECT].title, MODELS[other].title
+    return [
+        f"The paper's gaps move its result by up to {largest:.1f} points here: {', '.join(reported)}, by which "
+        f"{first} is better than {second} in Table 1 of the paper."
+    ]
+
+
+def _order(of_subject: Sequence[Move], of_other: Sequence[Move], other: str) -> list[str]:
+    """Return a sentence about answers that put the two models into another order than the baseline does."""
+    answered = {(move.question, move.answer): move.answered for move in of_other}
+    before = of_subject[0].baseline - of_other[0].baseline
+    untouched = of_other[0].baseline
+    compared = [
+        move for move in of_subject if (move.question, move.answer) in answered or not move.question.acts_on(other)
+    ]
+    flips = [
+        f"{move.question.title}, {move.answer}"
+        for move in compared
+        if (move.answered - answered.get((move.question, move.answer), untouched)) * before <= 0
+    ]
+    if not compared:
+        return []
+    first, second = MODELS[SUBJECT].title, MODELS[other].title
+    order = f"{first} {'>' if before > 0 else '<' if before < 0 else '='} {second}"
+    start = f"The baseline has the order {order} ({100 * before:+.1f} points)."
+    if not flips:
+        return [f"{start} No other answer changes this order of the means."]
+    return [f"{start} {len(flips)} of {_count(len(compared), 'other answer')} change it: {'; '.join(flips)}."]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,34 @@
+"""Door `python -m fastser.sensitivity`: how far the answers to open questions move the result."""
+
+import shlex
+import sys
+
+from fastser.cli.door import run_command, status_of
+from fastser.cli.sensitivity_options import SensitivityOptions
+
+HELP = """Answer one open question of Latif et al. 2020 at a time otherwise, and compare the results with a baseline.
+
+The baseline has the answers of --scale and --set. Every other answer is trained and tested on the same folds with the
+same seeds. Without --source, --target and --noise, small synthetic stand-ins are made and used. The same command
+continues where it was stopped, and repeats no finished run.
+
+Exit status: 0 all done; 1 some runs failed; 2 unusable arguments or data; 130 interrupted.
+"""
+
+
+def sensitivity(options: SensitivityOptions) -> int:
+    """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    from fastser.cli.main import USER_ERRORS  # imports torch, which --help does without
+    from fastser.cli.sensitivity_main import run
+
+    command = shlex.join(["python", "-m", "fastser.sensitivity", *sys.argv[1:]])
+    return status_of(lambda: run(options, command), USER_ERRORS)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    run_command(SensitivityOptions, sensitivity, HELP)
+
+
+if __name__ == "__main__":
+    main()
