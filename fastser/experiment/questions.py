@@ -193,7 +193,7 @@ QUESTIONS = Registry(
             39,
             "level",
             "level of recordings",
-            _choices("audio.level", {"kept": "kept", "equal": "equal"}),
+            _choices("audio.level", {"kept": "kept", "equal": "equal for all"}),
         ),
         Question(
             40,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastser.models import MODELS
 from fastser.report.sensitivity import Move
-from fastser.report.sensitivity_sentences import published_differences
+from fastser.report.sensitivity_sentences import SUBJECT, published_differences
 from fastser.runtime.files import atomic_write
 
 COLOURS = ("#1b6ca8", "#d1603d", "#5a8f3c", "#8a5fa8", "#777777")
@@ -55,11 +55,12 @@ def draw_forest(path: Path, found: Sequence[Move], title: str) -> None:
             color=COLOURS[number % len(COLOURS)],
             label=MODELS[model].title,
         )
-    reported = {model: differences for model in models if (differences := published_differences(model))}
-    for model, differences in list(reported.items())[:1] if "proposed" in models else []:
-        corpus, width = min(differences.items(), key=lambda item: item[1])
-        label = f"within {width:.1f} points: Proposed - {MODELS[model].title} in the paper ({corpus})"
-        axes.axvspan(-width, width, color="#eeeeee", zorder=0, label=label)
+    others = [model for model in reversed(models) if model != SUBJECT and published_differences(model)]
+    if SUBJECT in models and others:
+        corpus, width = min(published_differences(others[0]).items(), key=lambda item: item[1])
+        pair = f"{MODELS[SUBJECT].title} - {MODELS[others[0]].title}"
+        label = f"within {width:.1f} points: {pair} in the paper's Table 1 ({corpus})"
+        axes.axvspan(-width, width, color="#e4e4e4", zorder=0, label=label)
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(range(len(answers)), [f"{question.title}: {answer}" for question, answer in answers], fontsize=8)
     axes.set_ylim(len(answers) - 0.4, -0.6)

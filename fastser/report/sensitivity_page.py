@@ -72,7 +72,7 @@ def _sections(variants: Sequence[Variant], found: Sequence[Move], context: Repor
             f"Open {question.number}: {question.title}",
             f"The baseline's answer: {question.answer_of(context.settings)}."
             + (f" Augmentation: {question.augmentation}." if question.augmentation != "none" else ""),
-            _table([move for move in found if move.question == question], _titles(question, variants), context),
+            _table([move for move in found if move.question == question], _titles(question, variants)),
         )
         for question in questions
     ]
@@ -82,42 +82,38 @@ def _titles(question: Question, variants: Sequence[Variant]) -> list[str]:
     return [variant.answer.title for variant in variants if variant.question == question and variant.answer]
 
 
-def _table(found: Sequence[Move], answers: Sequence[str], context: ReportContext) -> str:
+def _table(found: Sequence[Move], answers: Sequence[str]) -> str:
     """Return the table of one question: a line for each answer and model, a column for each condition."""
-    columns = list(dict.fromkeys((move.task, move.condition.name) for move in found))
-    if not columns:
+    titles = {move.condition.name: move.condition.title or move.condition.name for move in found}
+    if not titles:
         return ""
-    titles = {(move.task, move.condition.name): move.condition.title or move.condition.name for move in found}
-    tasks = dict.fromkeys(task for task, _ in columns)
-    heads = [f"{titles[column]}{f' ({context.corpus(column[0])})' if len(tasks) > 1 else ''}" for column in columns]
-    cells = {(move.answer, move.model, move.task, move.condition.name): move for move in found}
-    lines = []
+    lines = [_baseline_line(found, model, [*titles]) for model in dict.fromkeys(move.model for move in found)]
     for answer in answers:
         of_answer = [move for move in found if move.answer == answer]
         if not of_answer:
-            lines.append([answer, "", *["not run"] * len(columns), ""])
+            lines.append([answer, "", *["not run"] * len(titles), ""])
         for model in dict.fromkeys(move.model for move in of_answer):
-            line = [cells.get((answer, model, *column)) for column in columns]
-            sizes = dict.fromkeys(f"{move.repeats} x {move.folds}" for move in line if move)
-            lines.append(
-                [
-                    answer,
-                    MODELS[model].title,
-                    *(_cell_text(move) if move else "not run" for move in line),
-                    ", ".join(sizes),
-                ]
-            )
-    return markdown_table(["answer", "model", *heads, "n"], lines, left=2)
+            cells = {move.condition.name: move for move in of_answer if move.model == model}
+            texts = [_cell_text(cells[name]) if name in cells else "not run" for name in titles]
+            sizes = dict.fromkeys(f"{move.repeats} x {move.folds}" for move in cells.values())
+            lines.append([answer, MODELS[model].title, *texts, ", ".join(sizes)])
+    return markdown_table(["answer", "model", *titles.values(), "n"], lines, left=2)
+
+
+def _baseline_line(found: Sequence[Move], model: str, conditions: Sequence[str]) -> list[str]:
+    """Return the UAR of the baseline, over as many repeats as an answer can be compared on."""
+    by_repeats = sorted((move for move in found if move.model == model), key=lambda move: move.repeats)
+    uars = {move.condition.name: f"UAR {100 * move.baseline:.1f}" for move in by_repeats}
+    return ["baseline", MODELS[model].title, *(uars.get(name, "not run") for name in conditions), ""]
 
 
 def _cell_text(move: Move) -> str:
-    """Return difference and interval, with a significant difference in bold, after the UAR of baseline and answer."""
+    """Return difference and interval, with a significant difference in bold."""
     ends = move.difference
     text = f"{100 * move.value:+.1f}"
     if ends and move.p_holm <= SIGNIFICANCE:
         text = f"**{text}**"
-    interval = f" ({100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else ""
-    return f"{text}{interval}"
+    return f"{text} ({100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else text
 
 
 def _unfinished(variants: Sequence[Variant], context: ReportContext) -> list[str]:

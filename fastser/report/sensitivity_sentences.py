@@ -30,13 +30,13 @@ def sentences(found: Sequence[Move], context: ReportContext) -> list[str]:
     title, corpus = MODELS[SUBJECT].title, context.corpus("source")
     values = [100 * uar for move in of_subject for uar in (move.baseline, move.answered)]
     largest = max(of_subject, key=lambda move: abs(move.value))
-    baseline = 100 * of_subject[0].baseline
+    baseline = 100 * max(of_subject, key=lambda move: move.repeats).baseline
     lines = [
         f"On {corpus}, clean speech, {_count(len(of_subject), 'other answer')} to open questions of the paper "
-        f"move{'s' if len(of_subject) == 1 else ''} the UAR of {title} within {min(values):.1f} to "
-        f"{max(values):.1f} %, where the baseline has {baseline:.1f} %.",
+        f"move{'s' if len(of_subject) == 1 else ''} the UAR of {title} between {min(values):.1f} and "
+        f"{max(values):.1f} %. The baseline has {baseline:.1f} %.",
         f"The largest single move is {100 * largest.value:+.1f} points{interval_text(largest)}: "
-        f"{largest.question.title}, {largest.answer} (open {largest.question.number}).",
+        f"{largest.question.title}, {largest.answer} (open {largest.question.number}).{_chance(largest)}",
     ]
     others = [name for name in dict.fromkeys(move.model for move in clean) if name != SUBJECT]
     for other in others:
@@ -49,6 +49,11 @@ def interval_text(move: Move) -> str:
     """Return the interval of a move in brackets, or an empty text for a single speaker."""
     ends = move.difference
     return f" (95 % interval {100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else ""
+
+
+def _chance(largest: Move) -> str:
+    ends = largest.difference
+    return "" if ends and not ends.low <= 0 <= ends.high else " Chance alone may explain a move of this size here."
 
 
 def published_differences(other: str) -> dict[str, float]:
