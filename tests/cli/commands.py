@@ -2,18 +2,24 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
+from fastser.cli.console import Display
 from fastser.cli.options import CliOptions
+from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.experiment.store import ResultStore, Run
 from fastser.reproduce import reproduce
+from fastser.sensitivity import sensitivity
 
 RATE = 16_000
 TINY = (
@@ -30,6 +36,7 @@ TINY = (
 """Settings of the cheapest runs."""
 
 Options = dict[str, Any]
+USUAL: Options = {"executor": "serial", "kernels": "fused"}
 ONE_RUN: Options = {"table": ("3",), "scale": "quick", "models": "cnn", "augmentations": "none", "folds": 1}
 """Options of one run on the source."""
 
@@ -48,10 +55,18 @@ def run_command(set: Sequence[str] = (), **options: Any) -> Ended:
 
     Without another choice the kernels compute untested, so that no result depends on times.
     """
+    return _ended(lambda: reproduce(CliOptions(set=(*TINY, *set), **USUAL | options)))
+
+
+def run_sensitivity(set: Sequence[str] = (), **options: Any) -> Ended:
+    """Run the sensitivity command, as `run_command` runs the main one."""
+    return _ended(lambda: sensitivity(SensitivityOptions(set=(*TINY, *set), **USUAL | options)))
+
+
+def _ended(run: Callable[[], int]) -> Ended:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        usual = {"executor": "serial", "kernels": "fused"}
-        status = reproduce(CliOptions(set=(*TINY, *set), **usual | options))
+        status = run()
     return Ended(status, out.getvalue(), err.getvalue())
 
 
@@ -97,3 +112,21 @@ def write_emodb(path: Path, letters: Mapping[str, str]) -> Path:
             for text in ("a01", "b02"):
                 write_noise(path / "wav" / f"{speaker}{text}{letter}a.wav", 100 * number + index + 50 * (text == "b02"))
     return path
+
+
+def raise_when_a_run_ends(monkeypatch: pytest.MonkeyPatch, *signals: signal.Signals) -> None:
+    """Send signals to this process when the first run ends, each after the one before has been handled.
+
+    Python handles a signal some instructions later if other threads run, and two pending signals as one.
+    """
+    finished = Display.finished
+
+    def interrupted(display: Display, outcome: Any) -> None:
+        finished(display, outcome)
+        for number in signals:
+            handler = signal.getsignal(number)
+            signal.raise_signal(number)
+            while signal.getsignal(number) is handler:  # handled, it restores another handler or raises
+                time.sleep(0.001)
+
+    monkeypatch.setattr(Display, "finished", interrupted)

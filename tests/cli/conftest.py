@@ -1,5 +1,7 @@
 """Fixtures of the tests of the command line."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def finished(everything: Options, stand_ins: Path, tmp_path_factory: pytest.Temp
 def manifest(tmp_path: Path) -> Path:
     """A manifest of four speakers with two utterances of each of the paper's emotions."""
     return write_manifest(tmp_path / "corpus.csv", EMOTIONS)
+
+
+@pytest.fixture
+def signals_are_not_ignored() -> Iterator[None]:
+    """Give SIGINT Python's handler. A shell lets programs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -111,16 +111,17 @@ def test_help_shows_every_option_with_the_own_ones_first(
         assert "".join(field.metadata["option"].help.split()) in letters, field.name
 
 
-def test_help_does_not_import_torch(tmp_path: Path) -> None:
-    code = """
+@pytest.mark.parametrize("door", ["reproduce", "sensitivity"])
+def test_help_does_not_import_torch(door: str) -> None:
+    code = f"""
 import sys
-from fastser.reproduce import main
-sys.argv = ["fastser-reproduce", "--help"]
+from fastser.{door} import main
+sys.argv = ["{door}", "--help"]
 try:
     main()
 except SystemExit as exit_:
-    heavy = {"torch", "numpy", "scipy", "matplotlib", "ray"} & set(sys.modules)
-    sys.exit(f"imported: {heavy}" if heavy else exit_.code)
+    heavy = {{"torch", "numpy", "scipy", "matplotlib", "ray"}} & set(sys.modules)
+    sys.exit(f"imported: {{heavy}}" if heavy else exit_.code)
 """
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"}, check=False

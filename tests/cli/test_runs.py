@@ -2,19 +2,18 @@
 
 import re
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ONE_RUN, Ended, Options, read_csv, read_runs, read_tables, run_command
+from commands import ONE_RUN, Ended, Options, raise_when_a_run_ends, read_csv, read_runs, read_tables, run_command
 from torch import nn
 
-from fastser.cli.console import Display
 from fastser.layers import LSTM
 from fastser.training.loop import train
 from fastser.training.state import TrainingError
+
+pytestmark = pytest.mark.usefixtures("signals_are_not_ignored")
 
 RUNS = 2 * 2 + 2 * 2 + 2
 """Runs of the options `everything`: source, target, cross."""
@@ -84,32 +83,6 @@ def test_dry_run_shows_the_grid_and_writes_nothing(everything: Options, tmp_path
     for table in ("table1", "table2", "table3", "table4", "figure2"):
         assert re.search(rf"^  {table} +\d+ runs?, about", ended.out, re.MULTILINE)
     assert not out.exists()
-
-
-def raise_when_a_run_ends(monkeypatch: pytest.MonkeyPatch, *signals: signal.Signals) -> None:
-    """Send signals to this process when the first run ends, each after the one before has been handled.
-
-    Python handles a signal some instructions later if other threads run, and two pending signals as one.
-    """
-    finished = Display.finished
-
-    def interrupted(display: Display, outcome: Any) -> None:
-        finished(display, outcome)
-        for number in signals:
-            handler = signal.getsignal(number)
-            signal.raise_signal(number)
-            while signal.getsignal(number) is handler:  # handled, it restores another handler or raises
-                time.sleep(0.001)
-
-    monkeypatch.setattr(Display, "finished", interrupted)
-
-
-@pytest.fixture(autouse=True)
-def signals_are_not_ignored() -> Iterator[None]:
-    """Give SIGINT Python's handler. A shell lets programs in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -17,6 +17,7 @@ from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import CliOptions, chosen
+from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.models import MODELS
@@ -33,7 +34,7 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions)
+    for options in (CliOptions, EvaluateOptions, SensitivityOptions)
     for field in fields(options)
 }
 NOT_OURS = {"--requeue", "--help"}
@@ -91,16 +92,21 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         assert (evaluated.model is None) != (evaluated.weights is None)
         assert "=" in str(evaluated.corpus)
         return
-    assert door == "fastser.reproduce"
-    options = parse(CliOptions, command)
-    assert options.tables()
+    options: CliOptions | SensitivityOptions
+    if door == "fastser.sensitivity":
+        options = parse(SensitivityOptions, command)
+        assert options.asked()
+    else:
+        assert door == "fastser.reproduce"
+        options = parse(CliOptions, command)
+        assert options.tables()
+        chosen("--augmentations", options.augmentations, AUGMENTATIONS)
     assert options.settings()
     options.kernel_mode()
     options = with_named_executor(options)
     assert not options.foreign_options()
     assert options.executor in EXECUTORS
     chosen("--models", options.models, MODELS)
-    chosen("--augmentations", options.augmentations, AUGMENTATIONS)
     for corpus in (options.source, options.target, options.noise):
         assert corpus is None or "=" in corpus
 
