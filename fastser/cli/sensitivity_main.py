@@ -1,7 +1,7 @@
 """The way from the options of `python -m fastser.sensitivity` to its report: baseline, answers, runs, differences."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first, makespan
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import RunId
 from fastser.experiment.own_models import check_own_models, name_of, register_own_models
 from fastser.experiment.store import ResultStore
 from fastser.experiment.tasks import TASKS
@@ -167,12 +166,11 @@ def _plan_lines(baseline: Experiment, variants: Mapping[Variant, Experiment]) ->
     """Return lines that describe the plan."""
     settings = baseline.settings
     lines = [f"plan ({settings.scale} scale, {baseline.device}, {describe(settings)}):"]
-    lines += [f"  {variant.label}: {len(variant.runs)} runs ({_models(variant.runs)})" for variant in variants]
+    for variant in variants:
+        models = ", ".join(dict.fromkeys(run_id.point.model for run_id in variant.runs))
+        number = len(variant.runs)
+        lines.append(f"  {variant.label}: {number} run{'' if number == 1 else 's'} ({models})")
     return lines
-
-
-def _models(runs: Sequence[RunId]) -> str:
-    return ", ".join(dict.fromkeys(run_id.point.model for run_id in runs))
 
 
 def _left_alone(failed: int) -> str:

@@ -161,7 +161,9 @@ def test_an_option_of_another_executor_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("fastser.cli.main.read_roles", lambda *_: pytest.fail("the option was not refused at once"))
+    monkeypatch.setattr(
+        "fastser.cli.main.announced_roles", lambda *_: pytest.fail("the option was not refused at once")
+    )
     options = CliOptions(everything=True, executor=executor, out=tmp_path / "out", **{name: value})
     assert reproduce(options) == 2
     said = capsys.readouterr().err
