@@ -29,6 +29,7 @@ class Move:
         answered: Mean UAR of the answer, over the same folds and repeats.
         difference: The answer minus the baseline, paired by fold and repeat. None for a single speaker, about whom
             nothing general can be said.
+        baseline_std: Standard deviation of the baseline over these repeats, or None for a single repeat.
         folds: Number of folds.
         repeats: Number of repeats.
         p_holm: p-value, corrected for the number of moves of the question (Holm).
@@ -43,6 +44,7 @@ class Move:
     baseline: float
     answered: float
     difference: Difference | None
+    baseline_std: float | None
     folds: int
     repeats: int
     p_holm: float = 1.0
@@ -105,6 +107,7 @@ def _moves_of(variant: Variant, before: Sequence[Run], baseline: Variant, contex
                 low.mean,
                 high.mean,
                 _difference(low, high),
+                low.std,
                 len(folds),
                 len(repeats),
             )

@@ -30,11 +30,11 @@ def sentences(found: Sequence[Move], context: ReportContext) -> list[str]:
     title, corpus = MODELS[SUBJECT].title, context.corpus("source")
     values = [100 * uar for move in of_subject for uar in (move.baseline, move.answered)]
     largest = max(of_subject, key=lambda move: abs(move.value))
-    baseline = 100 * max(of_subject, key=lambda move: move.repeats).baseline
+    most = max(of_subject, key=lambda move: move.repeats)
     lines = [
         f"On {corpus}, clean speech, {_count(len(of_subject), 'other answer')} to open questions of the paper "
         f"move{'s' if len(of_subject) == 1 else ''} the UAR of {title} between {min(values):.1f} and "
-        f"{max(values):.1f} %. The baseline has {baseline:.1f} %.",
+        f"{max(values):.1f} %. The baseline has {100 * most.baseline:.1f} %{_between_repeats(most)}.",
         f"The largest single move is {100 * largest.value:+.1f} points{interval_text(largest)}: "
         f"{largest.question.title}, {largest.answer} (open {largest.question.number}).{_chance(largest)}",
     ]
@@ -49,6 +49,13 @@ def interval_text(move: Move) -> str:
     """Return the interval of a move in brackets, or an empty text for a single speaker."""
     ends = move.difference
     return f" (95 % interval {100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else ""
+
+
+def _between_repeats(move: Move) -> str:
+    """Return how far another training of the baseline moves its UAR."""
+    if move.baseline_std is None:
+        return ". Each answer was trained once per fold, so no interval includes the chance of another training"
+    return f", with a standard deviation of {100 * move.baseline_std:.1f} points between repeats of the same training"
 
 
 def _chance(largest: Move) -> str:
