@@ -90,8 +90,10 @@ def _choices(setting: str, titles: Mapping[str, str]) -> Callable[[Settings], Se
 
 
 def _hops(baseline: Settings) -> list[Answer]:
-    hop = baseline.spectrogram.segment_hop
-    return [Answer(f"{frames} frames", (f"spectrogram.segment_hop={frames}",)) for frames in (hop, max(hop // 2, 1))]
+    """Return segments that do not overlap, segments that overlap by half, and the baseline's."""
+    width = baseline.spectrogram.segment_frames
+    hops = sorted({width, max(width // 2, 1), baseline.spectrogram.segment_hop}, reverse=True)
+    return [Answer(f"{frames} frames", (f"spectrogram.segment_hop={frames}",)) for frames in hops]
 
 
 def _batch_sizes(baseline: Settings) -> list[Answer]:
