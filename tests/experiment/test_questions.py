@@ -53,7 +53,7 @@ def test_answers_are_relative_to_the_baseline() -> None:
     }
     assert answers == {
         "bins": [("spectrogram.kind=linear",)],
-        "hop": [("spectrogram.segment_hop=50",)],
+        "hop": [("spectrogram.segment_hop=256",), ("spectrogram.segment_hop=128",)],
         "batch-size": [("training.batch_size=4",)],
     }
     own = Settings().override(["attack.bim_steps=7"])
