@@ -40,7 +40,8 @@ class GridOptions(RunOptions):
     )
     scale: str | None = option(
         None,
-        "paper: the published sizes. quick: smaller models, fewer runs. Default: quick for stand-ins, else paper.",
+        "paper: the published sizes. open: small models, every speaker, hours on two cores. quick: small models, few "
+        "runs, minutes. Default: quick for stand-ins, else paper.",
     )
     models: str | None = option(None, "Only these models.", metavar="A,B")
     folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)

@@ -86,7 +86,8 @@ def remaining_lines(
     ]
     if total > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
         lines.append(
-            "that is days on a CPU: --scale quick fills the same tables with small models; "
+            "that is days on a CPU: --scale open fills the same tables with small models in hours, --scale quick in "
+            "minutes; "
             "--models, --augmentations, --folds and --repeats narrow the grid"
         )
     return lines

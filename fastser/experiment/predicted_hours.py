@@ -17,7 +17,7 @@ PACES = Path(__file__).with_name("predicted_paces.json")
 def predicted_paces(settings: Settings) -> dict[str, dict[str, Pace]]:
     """Return the predicted paces by chip and model, or nothing for settings that they do not hold for.
 
-    They hold for the segments, models and batches of the two scales, and for tests in float32.
+    They hold for the segments, models and batches of the scales in `PACES`, and for tests in float32.
 
     Args:
         settings: All settings.
@@ -26,5 +26,5 @@ def predicted_paces(settings: Settings) -> dict[str, dict[str, Pace]]:
     given, known = ((s.spectrogram, s.model, s.training.batch_size, s.evaluation) for s in (settings, usual))
     if given != known:
         return {}
-    by_chip = json.loads(PACES.read_text())[settings.scale]
+    by_chip = json.loads(PACES.read_text()).get(settings.scale, {})
     return {chip: {model: Pace(*pace) for model, pace in models.items()} for chip, models in by_chip.items()}

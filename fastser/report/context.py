@@ -53,7 +53,7 @@ class ReportContext:
 
     @property
     def scale(self) -> str:
-        """Name of the scale, "paper" or "quick"."""
+        """Name of the scale, "paper", "open" or "quick"."""
         return self.settings.scale
 
     @property
