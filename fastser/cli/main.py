@@ -32,13 +32,14 @@ from fastser.experiment.roles import RoleError
 from fastser.experiment.store import ResultsError, ResultStore
 from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
-from fastser.models import MODELS
+from fastser.models import MODELS, Architecture
 from fastser.report import write_report
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
-from fastser.runtime.registry import UnknownNameError
+from fastser.runtime.registry import Registry, UnknownNameError
 from fastser.settings import SettingsError
+from fastser.training.yardsticks import YARDSTICKS, Yardstick
 
 USER_ERRORS = (
     UsageError,
@@ -76,8 +77,8 @@ def run(options: CliOptions, command: str) -> int:
     tables = options.tables()
     executor = checked_executor(options)
     register_own_models(options.model, Path.cwd())
-    own = [name_of(target) for target in options.model]
-    models = chosen("--models", ",".join([options.models, *own]) if options.models else None, MODELS)
+    models = _models(options)
+    networks = [model for model in models if model in MODELS]
     augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
     settings, kernel_mode = options.settings(), options.kernel_mode()
     device = executor.device(options)
@@ -101,7 +102,7 @@ def run(options: CliOptions, command: str) -> int:
     say(console, *(f"warning: {warning}" for warning in experiment.check(tasks)))
     repeats = settings.protocol.repeats
     points = plan(fold_names, models, augmentations, repeats, lambda point: wanted_by(possible, point))
-    if not points:
+    if not any(point.model in (networks or models) for point in points):
         raise UsageError("nothing to do: " + " ".join(missing.values() or [_nothing_shown(tables)]))
 
     runs = [experiment.identify(point) for point in points]
@@ -188,6 +189,20 @@ def checked_executor(options: RunOptions) -> Executor:
         raise UsageError("--retrain makes finished runs again to keep their weights: give --keep-models too")
     executor.check(options)
     return executor
+
+
+def _models(options: CliOptions) -> tuple[str, ...]:
+    """Return the names of the models of the plan. Yardsticks stand beside all networks, unless `--models` names some.
+
+    Raises:
+        UsageError: If `--models` names an unknown model.
+    """
+    known: Registry[Architecture | Yardstick] = Registry("model", [*MODELS.values(), *YARDSTICKS.values()])
+    if not options.models:
+        return tuple(known)
+    own = [name_of(target) for target in options.model]
+    models = chosen("--models", ",".join([options.models, *own]), known)
+    return models if any(name in YARDSTICKS for name in models) else (*models, *YARDSTICKS)
 
 
 def _nothing_shown(tables: Sequence[str]) -> str:

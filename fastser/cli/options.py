@@ -43,7 +43,9 @@ class GridOptions(RunOptions):
         "paper: the published sizes. open: small models, every speaker, hours on two cores. quick: small models, few "
         "runs, minutes. Default: quick for stand-ins, else paper.",
     )
-    models: str | None = option(None, "Only these models.", metavar="A,B")
+    models: str | None = option(
+        None, "Only these models, and the yardsticks linear and majority unless one of them is named.", metavar="A,B"
+    )
     folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)
     repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
     kernels: str = option(

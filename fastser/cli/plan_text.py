@@ -12,6 +12,7 @@ from fastser.experiment.predicted_hours import predicted_paces
 from fastser.experiment.tables import TABLES, tables_of
 from fastser.experiment.tasks import TASKS
 from fastser.training.precision import describe
+from fastser.training.yardsticks import YARDSTICKS
 
 _TOO_LONG_SECONDS = 2 * 86_400
 
@@ -32,19 +33,28 @@ def plan_lines(
     for task in TASKS.values():
         of_task = [point for point in points if point.task == task.name]
         if of_task:
-            factors = [
-                _factor("model", [point.model for point in of_task]),
-                _factor("augmentation", [point.augmentation for point in of_task]),
-                _factor("fold", [point.fold for point in of_task]),
-                _count(max(point.repeat for point in of_task), "repeat"),
-            ]
             corpus = experiment.identify(of_task[0]).corpus
             title = "own split of" if [*experiment.folds(task.name)] == ["split"] else task.title
-            lines += [f"  {title} {corpus}:", f"    {' x '.join(factors)} = {_count(len(of_task), 'run')}"]
+            lines.append(f"  {title} {corpus}:")
+            lines += _product("model", [point for point in of_task if point.model not in YARDSTICKS])
+            lines += _product("yardstick", [point for point in of_task if point.model in YARDSTICKS])
     lines += _too_many_folds(experiment, points)
     for table, reason in missing.items():
         lines.append(f"  {table}: {'partly filled' if table in half_filled else 'not filled'}, {reason}")
     return lines
+
+
+def _product(noun: str, points: Sequence[GridPoint]) -> list[str]:
+    """Return a line with the factors of a part of the grid, or nothing if the part is empty."""
+    if not points:
+        return []
+    factors = [
+        _factor(noun, [point.model for point in points]),
+        _factor("augmentation", [point.augmentation for point in points]),
+        _factor("fold", [point.fold for point in points]),
+        _count(max(point.repeat for point in points), "repeat"),
+    ]
+    return [f"    {' x '.join(factors)} = {_count(len(points), 'run')}"]
 
 
 def _too_many_folds(experiment: Experiment, points: Sequence[GridPoint]) -> list[str]:
@@ -121,7 +131,7 @@ def cost_lines(
     ends = "the limit" if number == limit else f"assuming that early stopping ends it before the limit of {limit}"
     lines += [
         f"extrapolated from it: {number:.0f} epochs a training ({ends}), times the segments of each part; "
-        f"{settings.attack.bim_steps} steps of BIM; no time for reading and spectrograms",
+        f"{settings.attack.bim_steps} steps of BIM; no time for reading, spectrograms and yardsticks",
         "cost of each table if it is made alone:",
     ]
     width = max(8, *(len(table) for table in TABLES))
@@ -134,7 +144,8 @@ def cost_lines(
     total = format_duration(makespan(seconds.values(), at_a_time))
     shared = "runs that several tables share counted once"
     lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
-    return lines + (_predicted_lines(experiment, tables, list(seconds)) if cost.device == "cpu" else [])
+    networks = [run_id for run_id in seconds if run_id.point.model not in YARDSTICKS]
+    return lines + (_predicted_lines(experiment, tables, networks) if cost.device == "cpu" else [])
 
 
 def _factor(noun: str, values: Sequence[str]) -> str:

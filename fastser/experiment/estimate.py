@@ -18,6 +18,7 @@ from fastser.experiment.grid import GridPoint
 from fastser.runtime.precision import Precision, in_precision
 from fastser.settings import Settings
 from fastser.training.loss import loss_function
+from fastser.training.yardsticks import YARDSTICKS
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class CostModel:
     """Measured paces.
 
     Attributes:
-        pace: Pace of each model, by name.
+        pace: Pace of each network, by name.
         batch: Segments in a timed batch.
         device: Device of the measurement.
     """
@@ -88,10 +89,10 @@ class CostModel:
     def measure(
         cls, models: Iterable[str], experiment: Experiment, device: torch.device, threads: int | None = None
     ) -> "CostModel":
-        """Time a few batches of random segments with each model.
+        """Time a few batches of random segments with each network.
 
         Args:
-            models: Names of models.
+            models: Names of models. Yardsticks are not timed.
             experiment: Settings and classes.
             device: Device of the measurement.
             threads: Threads on a CPU. None for those of this process.
@@ -103,10 +104,13 @@ class CostModel:
         x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(0), device="cpu").to(device)
         y = torch.zeros(batch, dtype=torch.int64, device=device)
         with experiment.kernels(), _on_threads(threads or torch.get_num_threads()):
-            return cls({name: _pace_or_nothing(name, experiment, x, y) for name in models}, batch, str(device))
+            networks = [name for name in models if name not in YARDSTICKS]
+            return cls({name: _pace_or_nothing(name, experiment, x, y) for name in networks}, batch, str(device))
 
     def seconds(self, experiment: Experiment, point: GridPoint) -> float:
-        """Estimate the wall time of one run with all of its tests."""
+        """Estimate the wall time of one run with all of its tests. Yardsticks count as no time."""
+        if point.model in YARDSTICKS:
+            return 0.0
         return self.pace[point.model].seconds(segment_counts(experiment, point))
 
 
@@ -122,7 +126,7 @@ def cost_of_tests(task: str, settings: Settings, *, with_noise: bool) -> Cost:
 
 
 def segment_counts(experiment: Experiment, point: GridPoint) -> SegmentCounts:
-    """Return the segments that one run passes through its model. They are the same for every model."""
+    """Return the segments that one run passes through its model. They are the same for every network."""
     training, validation, test = (len(part.segments) for part in experiment.subsets(point))
     settings = experiment.settings
     cost = cost_of_tests(point.task, settings, with_noise=experiment.noise is not None)

@@ -19,6 +19,7 @@ from fastser.evaluation.conditions import conditions, evaluate
 from fastser.evaluation.inference import validation_score
 from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.segment_trial import SegmentTrial
+from fastser.evaluation.utterance_trial import UtteranceTrial
 from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import Fold, cross_corpus_split, folds, require_classes_in_training, spread
 from fastser.experiment.grid import GridPoint, RunId
@@ -32,9 +33,10 @@ from fastser.runtime.provenance import environment
 from fastser.runtime.random import seeded
 from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
-from fastser.training.loop import train
+from fastser.training.loop import History, train
 from fastser.training.precision import describe, training_precision, with_chosen_precision
 from fastser.training.state import Epoch
+from fastser.training.yardsticks import YARDSTICKS
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Experiment:
         on_condition: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint | None = None,
     ) -> TrainedModel:
-        """Train a model and test it under all conditions of its task.
+        """Train a network or fit a yardstick, and test it under all conditions of its task.
 
         Args:
             point: What to train and test.
@@ -215,12 +217,15 @@ class Experiment:
         settings = self.settings
         training, validation, test = self.subsets(point)
         seed, noise_seed = self._seed("training", asdict(point)), self._seed("noise", point.repeat)
-        model = self.model(point.model, seed)
-        validate = validation_score(validation, settings.training.monitor)
-        augmentation = AUGMENTATIONS[point.augmentation]
-        history = train(model, training, validate, settings, augmentation, seed, on_epoch, checkpoint)
+        if is_yardstick := point.model in YARDSTICKS:
+            model, history = self._fitted(point.model, training)
+        else:
+            model = self.model(point.model, seed)
+            validate = validation_score(validation, settings.training.monitor)
+            augmentation = AUGMENTATIONS[point.augmentation]
+            history = train(model, training, validate, settings, augmentation, seed, on_epoch, checkpoint)
         on_batch = (lambda: None) if checkpoint is None else checkpoint.at_boundary
-        trial = SegmentTrial(
+        trial = (UtteranceTrial if is_yardstick else SegmentTrial)(
             model,
             test,
             settings,
@@ -250,8 +255,14 @@ class Experiment:
         weights = {name: value.cpu() for name, value in model.state_dict().items()}
         return TrainedModel(results, metadata, weights, history.normalisation)
 
+    def _fitted(self, name: str, training: Subset) -> tuple[nn.Module, History]:
+        """Return a yardstick on the experiment's device, and a history without epochs."""
+        began, normalisation = time.perf_counter(), training.normalisation()
+        model = YARDSTICKS[name].fit(training, normalisation).to(self.device)
+        return model, History((), 0, time.perf_counter() - began, normalisation)
+
     def model(self, name: str, seed: int = 0, device: torch.device | None = None) -> nn.Module:
-        """Build a model with fresh weights, on the experiment's device if no other one is given."""
+        """Build a network with fresh weights, on the experiment's device if no other one is given."""
         spectrogram, device = self.settings.spectrogram, device or self.device
         with seeded(seed, device):
             model = build_model(

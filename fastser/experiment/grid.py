@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from fastser.experiment.tasks import TASKS
+from fastser.training.yardsticks import YARDSTICK_AUGMENTATION, YARDSTICKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def plan(
 
     Args:
         fold_names: Folds of each task that can be run, by name of the task.
-        models: Names of models, in the order of the tables.
-        augmentations: Names of augmentations, in the order of the tables.
+        models: Names of models, yardsticks among them, in the order of the tables.
+        augmentations: Names of the augmentations of networks, in the order of the tables.
         repeats: Number of repeats.
         wanted: Selects points (`fastser.experiment.tables.wanted_by`).
 
@@ -87,6 +88,6 @@ def plan(
         for task in TASKS
         for fold in fold_names.get(task, ())
         for model in models
-        for augmentation in augmentations
+        for augmentation in ((YARDSTICK_AUGMENTATION,) if model in YARDSTICKS else augmentations)
     )
     return tuple(point for point in grid if wanted(point))

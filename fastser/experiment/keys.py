@@ -18,9 +18,13 @@ from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
 from fastser.runtime.random import seeded
 from fastser.settings import Settings
+from fastser.training.yardsticks import YARDSTICKS
 
 RESULT_FORMAT = 3
 """Number that is raised whenever the same settings and data no longer give the same numbers."""
+
+SEGMENTATION = {"segment_frames", "segment_hop"}
+"""Spectrogram settings that only models of segments use."""
 
 
 def run_key(
@@ -35,7 +39,7 @@ def run_key(
     """Return the key of a run, 16 hexadecimal digits.
 
     Settings that a run does not use are not part of its key: mixup's alpha of a run without mixup, attack settings of a
-    task that is not attacked, noise settings where there is no noise.
+    task that is not attacked, noise settings where there is no noise, segments and training of a yardstick.
 
     Args:
         point: Point of the grid.
@@ -61,12 +65,12 @@ def run_key(
         "format": RESULT_FORMAT,
         "seed": seed,
         "point": asdict(point),
-        "settings": [settings.audio, settings.spectrogram, settings.model, settings.training, settings.evaluation],
+        "settings": _model_settings(point.model, settings),
         "augmentation": [augmentation.speed, augmentation.mixup],
         "fold": [fold.train, fold.validation, fold.test],
         "data": [dataset.key for dataset in datasets],
         "conditions": [condition.name for condition in tested],
-        "code": [_model_digest(MODELS[point.model], settings, len(datasets[0].corpus.classes)), own_conditions],
+        "code": [_code_of_model(point.model, settings, len(datasets[0].corpus.classes)), own_conditions],
     }
     if augmentation.speed:
         depends["speed factors"] = settings.augmentation.speed_factors
@@ -83,6 +87,20 @@ def run_key(
     if kernels:
         depends["kernels"] = kernels
     return digest(depends)
+
+
+def _model_settings(model: str, settings: Settings) -> list[Any]:
+    """Return the settings that a model is trained and tested with. A yardstick takes whole utterances."""
+    if model in YARDSTICKS:
+        return [settings.audio, settings.spectrogram.model_dump(exclude=SEGMENTATION), settings.evaluation]
+    return [settings.audio, settings.spectrogram, settings.model, settings.training, settings.evaluation]
+
+
+def _code_of_model(model: str, settings: Settings, num_classes: int) -> str | None:
+    """Return a digest of a model's code and configuration, or None for fastser's own models."""
+    if model in YARDSTICKS:
+        return code_digest(YARDSTICKS[model].fit)
+    return _model_digest(MODELS[model], settings, num_classes)
 
 
 def _families(task: str) -> list[str]:

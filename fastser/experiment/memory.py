@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
 from fastser.runtime.precision import in_precision
+from fastser.training.yardsticks import YARDSTICKS
 
 PROCESS_BYTES = 400 * 2**20
 """Memory of a process with torch and fastser that it does not share (some 230 MB), and room for buffers of a step."""
@@ -23,13 +24,15 @@ _PER_WEIGHT = 4
 def run_bytes(name: str, experiment: Experiment) -> int:
     """Estimate the memory of a process that executes runs of a model, in bytes.
 
-    The corpora are not counted, because processes share them. A model that fails counts as a bare process, because its
-    runs will fail too.
+    The corpora are not counted, because processes share them. A yardstick counts as a bare process, and so does a model
+    that fails, because its runs will fail too.
 
     Args:
         name: Name of the model.
         experiment: Settings and classes.
     """
+    if name in YARDSTICKS:
+        return PROCESS_BYTES
     spectrogram, settings = experiment.settings.spectrogram, experiment.settings
     segments = max(settings.training.batch_size, BATCH_SIZE)
     x = torch.zeros(_SEGMENTS, spectrogram.segment_frames, spectrogram.num_bins, device="cpu")

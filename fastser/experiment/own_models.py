@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fastser.models import MODELS, Architecture, InputShape
 from fastser.settings import ModelSettings, Settings
+from fastser.training.yardsticks import YARDSTICKS
 
 
 class OwnModelError(ValueError):
@@ -75,6 +76,10 @@ def register_own_models(targets: Sequence[str], folder: Path) -> None:
     for target in targets:
         make, name = imported(target, folder), name_of(target)
         build = partial(_built, make)
+        if name in YARDSTICKS:
+            raise OwnModelError(
+                f"--model {target}: '{name}' is the name of a yardstick; give the function another name"
+            )
         if name in MODELS:
             known = MODELS[name].build
             if isinstance(known, partial) and known.args == (make,):

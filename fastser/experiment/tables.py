@@ -12,6 +12,7 @@ from fastser.experiment.grid import GridPoint
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.registry import Registry
 from fastser.settings import Settings
+from fastser.training.yardsticks import YARDSTICKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Table:
             titles of the corpora.
         tasks: Names of the tasks that it shows.
         conditions: Names of the condition families that it shows.
-        models: Names of the models that it shows. None shows all.
-        augmentations: Names of the augmentations that it shows. None shows all.
+        models: Names of the networks that it shows. None shows all. Yardsticks are always shown.
+        augmentations: Names of the augmentations that it shows networks with. None shows all.
         part_of: Name of the table that it supplements. It is made whenever that table is made.
         bars: Whether a bar chart is drawn as `NAME.png`. The table must have one task and one condition.
         in_paper: Whether the paper has this table, so that its numbers stand beside ours.
@@ -59,11 +60,10 @@ class Table:
 
     def shows(self, point: GridPoint) -> bool:
         """Return whether a run at this point of the grid is part of the table."""
-        return (
-            point.task in self.tasks
-            and (self.models is None or point.model in self.models)
-            and (self.augmentations is None or point.augmentation in self.augmentations)
+        selected = (self.models is None or point.model in self.models) and (
+            self.augmentations is None or point.augmentation in self.augmentations
         )
+        return point.task in self.tasks and (selected or point.model in YARDSTICKS)
 
     def trains_on(self, role: str, augmentations: Collection[str]) -> bool:
         """Return whether it shows a model that is trained on the corpus of a role with one of the augmentations."""

@@ -9,6 +9,10 @@ from fastser.models import MODELS
 from fastser.report.aggregation import Score
 from fastser.report.published import published
 from fastser.report.tables import Row
+from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
+
+BELOW = "↓"
+"""Mark of a network that is below the yardstick `LOWEST_USEFUL` in its column."""
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -37,8 +41,8 @@ def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
     """
     cells = {(row.model, row.augmentation, row.task, row.condition): row for row in rows}
     systems = list(dict.fromkeys((row.model, row.augmentation) for row in rows))
-    conditions = list(dict.fromkeys((row.task, row.condition) for row in rows if row.model in MODELS))
-    titles = {(row.task, row.condition): row.title for row in rows if row.model in MODELS}
+    conditions = list(dict.fromkeys((row.task, row.condition) for row in rows if not row.quoted))
+    titles = {(row.task, row.condition): row.title for row in rows if not row.quoted}
     tasks = list(dict.fromkeys(task for task, _ in conditions))
     paper_knows = any(row.paper_uar is not None for row in rows)
     columns = [("model", [_model_title(model) for model, _ in systems])]
@@ -46,7 +50,8 @@ def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
         columns.append(("augmentation", [augmentation for _, augmentation in systems]))
     left = len(columns)
     if in_paper and not paper_knows:
-        columns.append((f"paper ({published().corpora.get(tasks[0], tasks[0])})", ["n/a"] * len(systems)))
+        unknown = ["-" if model in YARDSTICKS else "n/a" for model, _ in systems]
+        columns.append((f"paper ({published().corpora.get(tasks[0], tasks[0])})", unknown))
     for task in tasks:
         for condition in (condition for of_task, condition in conditions if of_task == task):
             column = [cells.get((*system, task, condition)) for system in systems]
@@ -63,29 +68,43 @@ def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
 
 
 def _model_title(name: str) -> str:
+    if name in YARDSTICKS:
+        return f"*{YARDSTICKS[name].title} (not in the paper)*"
     return MODELS[name].title if name in MODELS else f"{name} (quoted)"
 
 
 def _paper_cell(row: Row | None) -> str:
-    if row is None:
+    if row is None or row.yardstick:
         return "-"
     return "n/a" if row.paper_uar is None else _plus_minus(row.paper_uar, row.paper_std)
 
 
 def _ours_cells(column: Sequence[Row | None]) -> list[str]:
-    """Return one column of our numbers, with the best one in bold."""
-    means = [round(100 * row.measured.mean, 1) if row and row.measured else None for row in column]
-    best = max((mean for mean in means if mean is not None), default=None)
-    texts = []
-    for row, mean in zip(column, means, strict=True):
-        if row is None or row.model not in MODELS:
-            texts.append("-")
-        elif mean is None or row.measured is None:
-            texts.append("not run")
-        else:
-            std = None if row.measured.std is None else 100 * row.measured.std
-            texts.append(f"**{_plus_minus(mean, std)}**" if mean == best else _plus_minus(mean, std))
-    return texts
+    """Return one column of our numbers, with the best network in bold and those below `LOWEST_USEFUL` marked."""
+    measured = [(row, row.measured) for row in column if row and row.measured]
+    best = max((_printed(score) for row, score in measured if not row.yardstick), default=None)
+    lowest_useful = next((score for row, score in measured if row.model == LOWEST_USEFUL), None)
+    return [_ours_cell(row, best, lowest_useful) for row in column]
+
+
+def _ours_cell(row: Row | None, best: float | None, lowest_useful: Score | None) -> str:
+    if row is None or row.quoted:
+        return "-"
+    if row.measured is None:
+        return "not run"
+    mean, std = _printed(row.measured), row.measured.std
+    text = _plus_minus(mean, None if std is None else 100 * std)
+    if row.yardstick:
+        return text
+    text = f"**{text}**" if mean == best else text
+    if lowest_useful is None or not (row.measured.repeats and lowest_useful.repeats):
+        return text  # the finished folds of an incomplete repeat may be the hard ones
+    return f"{text} {BELOW}" if mean < _printed(lowest_useful) else text
+
+
+def _printed(score: Score) -> float:
+    """Return the mean UAR in percent, rounded as it is printed."""
+    return round(100 * score.mean, 1)
 
 
 def _runs_cell(rows: Sequence[Row]) -> str:

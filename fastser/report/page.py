@@ -12,11 +12,19 @@ from fastser.report.aggregation import Scores
 from fastser.report.claims import judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
-from fastser.report.markdown import details_table, markdown_table, paper_beside_ours, recall_table, side_by_side
+from fastser.report.markdown import (
+    BELOW,
+    details_table,
+    markdown_table,
+    paper_beside_ours,
+    recall_table,
+    side_by_side,
+)
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables, write_csv, write_metrics
 from fastser.runtime.files import atomic_write
 from fastser.settings import PAPER, PAPER_CLASSES
+from fastser.training.yardsticks import YARDSTICKS
 
 
 class Section(NamedTuple):
@@ -56,7 +64,11 @@ def write_report(out: Path, context: ReportContext) -> Path:
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
     write_metrics(out / "metrics.csv", tables)
-    charts = [name for name, rows in tables.items() if TABLES[name].bars and any(row.measured for row in rows)]
+    charts = [
+        name
+        for name, rows in tables.items()
+        if TABLES[name].bars and any(row.measured and not row.yardstick for row in rows)
+    ]
     for name in tables.keys() - set(charts):
         (out / f"{name}.png").unlink(missing_ok=True)
     for name in charts:
@@ -82,6 +94,8 @@ def write_report(out: Path, context: ReportContext) -> Path:
         recalls=_recalls(context),
         claims=_claims(context),
         settings=changed_settings(context),
+        yardsticks=sorted({run_id.point.model for run_id in context.expected} & YARDSTICKS.keys()),
+        below=BELOW,
     )
     with atomic_write(out / "report.md") as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastser.report.aggregation import Score, Scores, std_of
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.runtime.files import atomic_write
+from fastser.training.yardsticks import YARDSTICK_AUGMENTATION, YARDSTICKS
 
 CSV_COLUMNS = (
     "model",
@@ -39,7 +41,7 @@ class Row:
     """One cell of a table, with our score and the paper's.
 
     Attributes:
-        model: Name of the model, or of a quoted study.
+        model: Name of the network or yardstick, or of a quoted study.
         augmentation: Name of the augmentation. Empty for a quoted study.
         condition: Name of the condition, such as "noise-0db".
         title: Title of the condition in column headers.
@@ -61,6 +63,16 @@ class Row:
     ours: Score | None
     paper_uar: float | None
     paper_std: float | None
+
+    @property
+    def quoted(self) -> bool:
+        """Whether it is a study that the paper quotes."""
+        return not self.augmentation
+
+    @property
+    def yardstick(self) -> bool:
+        """Whether it is a yardstick, which the paper does not have."""
+        return self.model in YARDSTICKS
 
     @property
     def measured(self) -> Score | None:
@@ -129,17 +141,21 @@ def _measured_rows(context: ReportContext, scores: Scores, table: Table) -> list
     for task in table.tasks:
         if not (corpus := context.corpus(task)):
             continue
-        for model in table.models or MODELS:
-            for augmentation in table.augmentations or AUGMENTATIONS:
-                for condition in columns:
-                    name = condition.name
-                    ours = scores.score(task, model, augmentation, name)
-                    paper = published().find(task, model, augmentation, name)
-                    if ours or paper:
-                        uar, std = (paper.uar, paper.std) if paper else (None, None)
-                        of = (name, condition.title, condition.level)
-                        rows.append(Row(model, augmentation, *of, task, corpus, ours, uar, std))
+        for (model, augmentation), condition in product(_systems(table), columns):
+            name = condition.name
+            ours = scores.score(task, model, augmentation, name)
+            paper = published().find(task, model, augmentation, name)
+            if ours or paper:
+                uar, std = (paper.uar, paper.std) if paper else (None, None)
+                of = (name, condition.title, condition.level)
+                rows.append(Row(model, augmentation, *of, task, corpus, ours, uar, std))
     return rows
+
+
+def _systems(table: Table) -> list[tuple[str, str]]:
+    """Return the models of a table with their augmentations: networks, then yardsticks."""
+    networks = product(table.models or MODELS, table.augmentations or AUGMENTATIONS)
+    return [*networks, *((name, YARDSTICK_AUGMENTATION) for name in YARDSTICKS)]
 
 
 def _columns(context: ReportContext, table: Table) -> Sequence[Condition]:

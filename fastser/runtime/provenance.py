@@ -31,6 +31,7 @@ def environment(device: str, fallbacks: Mapping[str, str] | None = None) -> dict
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),
+        "scikit-learn": version("scikit-learn"),
         "soundfile": version("soundfile"),
         "soxr": version("soxr"),
         "fastser": __version__,

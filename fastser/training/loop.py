@@ -29,7 +29,7 @@ class History:
 
     Attributes:
         epochs: All epochs.
-        best_epoch: Number of the epoch whose weights the model has.
+        best_epoch: Number of the epoch whose weights the model has. 0 without epochs.
         seconds: Wall time of all processes that took part.
         normalisation: Normalisation of the training set, which belongs to the model.
     """

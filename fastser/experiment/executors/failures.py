@@ -10,6 +10,7 @@ from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
 from fastser.training.batch_size import advice, fitting_batch_size, is_out_of_gpu_memory
 from fastser.training.state import TrainingError
+from fastser.training.yardsticks import YARDSTICKS
 
 SELF_EXPLANATORY_ERRORS = (TrainingError, NoiseError, CorpusError, OSError)
 """Exceptions shown to the user without their type."""
@@ -38,6 +39,9 @@ def out_of_gpu_memory(experiment: Experiment, model: str, condition: str | None)
         model: Name of its model.
         condition: Condition that was being tested, or None during the training.
     """
+    if model in YARDSTICKS:
+        doing = "the yardstick was fitted" if condition is None else f"one utterance was tested under {condition}"
+        return f"out of GPU memory while {doing}"
     if condition is not None:
         return f"out of GPU memory while {BATCH_SIZE} segments were tested under {condition}"
     spectrogram, training = experiment.settings.spectrogram, experiment.settings.training
