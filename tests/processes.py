@@ -20,8 +20,8 @@ SMALL_SETTINGS = [
     "--set=spectrogram.segment_frames=64",
     "--set=spectrogram.segment_hop=64",
 ]
-SMALL_RUNS = 2 + 2 + 1
-"""Number of runs of `small_grid`: two folds of the source, two of the target, one across corpora."""
+SMALL_RUNS = 3 * (2 + 2 + 1)
+"""Number of runs of `small_grid`: a network and two yardsticks, on two folds each of two corpora and across corpora."""
 
 Start = Callable[..., subprocess.Popen[str]]
 """Starts the command in a process of its own."""

@@ -20,6 +20,7 @@ from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import Settings
+from fastser.training.yardsticks import YARDSTICKS
 
 Inputs = Literal["segments", "waveform"]
 """Kinds of input that a model takes."""
@@ -115,6 +116,10 @@ def _from_weights(path: Path, settings: Settings, title: str | None) -> Subject:
     own = Settings.model_validate(description["settings"])
     settings = settings.model_copy(update={name: getattr(own, name) for name in ("audio", "spectrogram", "model")})
     name, classes = str(description["run"]["model"]), tuple(description["classes"])
+    if name in YARDSTICKS:
+        raise ModelError(
+            f"{printable(path)}: '{name}' is a yardstick of whole utterances; give the weights of a network"
+        )
     frames, bins = own.spectrogram.segment_frames, own.spectrogram.num_bins
     try:
         model = build_model(name, len(classes), own.model, frames, bins)

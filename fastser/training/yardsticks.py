@@ -120,8 +120,8 @@ def _majority(training: Subset, _normalisation: Normalisation) -> nn.Module:
     classes, bins = len(training.dataset.corpus.classes), training.dataset.bank.frames.shape[1]
     shares = np.bincount(_labels(training), minlength=classes) / len(training.utterances)
     bias = torch.from_numpy(np.log(shares))
-    none = torch.zeros(classes, 2 * bins, device="cpu")
-    return UtteranceClassifier(none, bias, none[0], torch.ones_like(none[0]))
+    mean, std = torch.zeros(2 * bins, device="cpu"), torch.ones(2 * bins, device="cpu")
+    return UtteranceClassifier(torch.zeros(classes, 2 * bins, device="cpu"), bias, mean, std)
 
 
 def _labels(training: Subset) -> NDArray[np.int64]:

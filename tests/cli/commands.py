@@ -20,6 +20,7 @@ from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.experiment.store import ResultStore, Run
 from fastser.reproduce import reproduce
 from fastser.sensitivity import sensitivity
+from fastser.training.yardsticks import YARDSTICKS
 
 RATE = 16_000
 TINY = (
@@ -38,7 +39,10 @@ TINY = (
 Options = dict[str, Any]
 USUAL: Options = {"executor": "serial", "kernels": "fused"}
 ONE_RUN: Options = {"table": ("3",), "scale": "quick", "models": "cnn", "augmentations": "none", "folds": 1}
-"""Options of one run on the source."""
+"""Options of one run of a network on the source, and of one run of each yardstick beside it."""
+
+RUNS = 1 + len(YARDSTICKS)
+"""Number of runs of the options `ONE_RUN`."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ def read_runs(out: Path) -> list[Run]:
     store = ResultStore(out)
     keys = sorted(path.stem for path in (out / "runs").glob("*.npz"))
     return [store.load(key) for key in keys]
+
+
+def network_runs(out: Path) -> list[Run]:
+    """Return the finished runs of a results folder that are no yardsticks', sorted by key."""
+    return [run for run in read_runs(out) if run.id.point.model not in YARDSTICKS]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

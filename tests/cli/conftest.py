@@ -33,7 +33,7 @@ def corpora(stand_ins: Path) -> Options:
 
 @pytest.fixture(scope="session")
 def everything(corpora: Options) -> Options:
-    """Options of 10 runs that fill all tables and the figure."""
+    """Options of 20 runs that fill all tables and the figure."""
     return {**corpora, "everything": True, "models": "cnn,proposed", "augmentations": "none", "folds": 2}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import ONE_RUN, read_csv, read_runs, run_command, write_manifest
+from commands import ONE_RUN, RUNS, network_runs, read_csv, read_runs, run_command, write_manifest
 
 from fastser.cli.command import RepeatedOptionError, refuse_repeated
 from fastser.cli.options import CliOptions
@@ -51,7 +51,7 @@ def test_a_corpus_of_two_speakers_is_enough_to_be_tested_on_across_corpora(manif
     corpora = {"source": f"manifest={manifest}", "target": f"manifest={pair}", "scale": "quick", "models": "cnn"}
     ended = run_command(**corpora, figure=("2",), augmentations="none", out=tmp_path / "out")
     assert (ended.status, ended.err) == (0, "")
-    assert len(read_runs(tmp_path / "out")) == 1
+    assert len(read_runs(tmp_path / "out")) == RUNS
     refused = run_command(**corpora, table=("1",), out=tmp_path / "out")
     assert refused.status == 2
     assert "pair.csv: leave-one-speaker-out needs at least 3 speakers" in refused.err
@@ -93,16 +93,17 @@ def test_a_table_leaves_the_tables_of_earlier_commands_alone(manifest: Path, tmp
 def test_weights_of_finished_runs_are_kept_after_retraining(manifest: Path, tmp_path: Path) -> None:
     options = {**ONE_RUN, "source": f"manifest={manifest}", "out": tmp_path}
     assert run_command(**options).status == 0
-    ((before,), posteriors) = read_runs(tmp_path), next((tmp_path / "runs").glob("*.npz")).read_bytes()
+    (before,) = network_runs(tmp_path)
+    posteriors = (tmp_path / "runs" / f"{before.id.key}.npz").read_bytes()
     told = run_command(**options, keep_models=True)
     assert told.status == 0
-    assert "1 finished runs have no kept weights; --retrain" in told.out
+    assert f"{RUNS} finished runs have no kept weights; --retrain" in told.out
     assert not (tmp_path / "models").exists()
     again = run_command(**options, keep_models=True, retrain=True)
     assert (again.status, again.err) == (0, "")
     assert (tmp_path / "models" / f"{before.id.key}.safetensors").is_file()
-    assert next((tmp_path / "runs").glob("*.npz")).read_bytes() == posteriors
-    assert "1 reused, 0 to do" in run_command(**options, keep_models=True, retrain=True).out
+    assert (tmp_path / "runs" / f"{before.id.key}.npz").read_bytes() == posteriors
+    assert f"{RUNS} reused, 0 to do" in run_command(**options, keep_models=True, retrain=True).out
     refused = run_command(**options, retrain=True)
     assert (refused.status, refused.out) == (2, "")
     assert "--keep-models" in refused.err
@@ -111,7 +112,7 @@ def test_weights_of_finished_runs_are_kept_after_retraining(manifest: Path, tmp_
 def test_a_dry_run_counts_finished_runs(manifest: Path, tmp_path: Path) -> None:
     options = {**ONE_RUN, "source": f"manifest={manifest}", "out": tmp_path}
     assert run_command(**options).status == 0
-    assert "1 reused, 0 to do" in run_command(**options, dry_run=True).out
+    assert f"{RUNS} reused, 0 to do" in run_command(**options, dry_run=True).out
 
 
 def test_a_tilde_in_the_results_folder_is_the_home_folder(

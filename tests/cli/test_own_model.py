@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import ONE_RUN, Ended, read_csv, run_command
+from commands import ONE_RUN, RUNS, Ended, read_csv, run_command
 
 from fastser.experiment.own_models import name_of
 from fastser.models import MODELS
+from fastser.training.yardsticks import YARDSTICKS
 
 MODEL = """
     import torch
@@ -34,6 +35,8 @@ MODEL = """
 
     def no_module(num_classes, segment_frames, num_bins):
         return len
+
+    linear = make_model
 
     def failing(num_classes, segment_frames, num_bins):
         return Mean(num_bins)
@@ -70,13 +73,13 @@ def test_an_own_model_is_trained_and_stands_in_the_table(here: Path, executor: s
     ended = train(here / "out", **own)
     assert (ended.status, ended.err) == (0, "")
     models = {row["model"] for row in read_csv(here / "out" / "table3.csv")}
-    assert models == {"mean_net"}
+    assert models == {"mean_net", *YARDSTICKS}
     again = train(here / "out", **own)
-    assert "1 reused, 0 to do" in again.out
+    assert f"{RUNS} reused, 0 to do" in again.out
     write(here, factor=2)
     changed = train(here / "out", **own)
-    assert "0 reused, 1 to do" in changed.out
-    assert len(list((here / "out" / "runs").glob("*.npz"))) == 2
+    assert f"{RUNS - 1} reused, 1 to do" in changed.out
+    assert len(list((here / "out" / "runs").glob("*.npz"))) == RUNS + 1
 
 
 @pytest.mark.usefixtures("cache")
@@ -90,6 +93,7 @@ def test_an_own_model_is_trained_and_stands_in_the_table(here: Path, executor: s
         ("mean_net:of_another_shape", "the model returned [2, 5], expected logits [2, 4]"),
         ("mean_net:without_parameters", "has no parameters to train"),
         ("mean_net:no_module", "expected a torch.nn.Module, got builtin_function_or_method"),
+        ("mean_net:linear", "'linear' is the name of a yardstick; give the function another name"),
         ("mean_net:failing", "the model fails: TypeError"),
     ],
 )

@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ONE_RUN, Ended, Options, raise_when_a_run_ends, read_csv, read_runs, read_tables, run_command
+from commands import (
+    ONE_RUN,
+    RUNS,
+    Ended,
+    Options,
+    network_runs,
+    raise_when_a_run_ends,
+    read_csv,
+    read_runs,
+    read_tables,
+    run_command,
+)
 from torch import nn
 
 from fastser.layers import LSTM
@@ -15,16 +26,16 @@ from fastser.training.state import TrainingError
 
 pytestmark = pytest.mark.usefixtures("signals_are_not_ignored")
 
-RUNS = 2 * 2 + 2 * 2 + 2
-"""Runs of the options `everything`: source, target, cross."""
+ALL_RUNS = 4 * 2 + 4 * 2 + 4
+"""Runs of the options `everything`: two networks and two yardsticks on source, target, cross."""
 
 TABLES = ["table1.csv", "table2.csv", "table2-scenes.csv", "table3.csv", "table4.csv", "figure2.csv"]
 
 
 def test_every_table_and_figure_is_there(finished: tuple[Path, Ended]) -> None:
     out, ended = finished
-    assert f"0 reused, {RUNS} to do" in ended.out
-    assert f"{RUNS} of {RUNS} runs finished" in ended.out
+    assert f"0 reused, {ALL_RUNS} to do" in ended.out
+    assert f"{ALL_RUNS} of {ALL_RUNS} runs finished" in ended.out
     tables = read_tables(out)
     assert sorted(tables) == sorted([*TABLES, "metrics.csv"])
     for name in TABLES:
@@ -35,13 +46,13 @@ def test_every_table_and_figure_is_there(finished: tuple[Path, Ended]) -> None:
     assert report.startswith("# fastser report (synthetic speech, quick scale)")
     assert "![Figure 2" in report
     assert (out / "figure2.png").stat().st_size > 10_000
-    assert len(read_runs(out)) == RUNS
+    assert len(read_runs(out)) == ALL_RUNS
 
 
 def test_results_of_single_scenes_are_not_printed_when_a_run_ends(finished: tuple[Path, Ended]) -> None:
     out, ended = finished
     lines = [line for line in ended.out.splitlines() if line.startswith("[") and "IEMOCAP: " in line]
-    assert len(lines) == 4
+    assert len(lines) == 8
     for line in lines:
         assert re.findall(r"(?<= )([\w-]+) \d+\.\d(?=,|  \()", line) == [
             "clean",
@@ -62,24 +73,25 @@ def test_again_reuses_everything_and_writes_the_same(finished: tuple[Path, Ended
     before = state()
     ended = run_command(**everything, out=out)
     assert ended.status == 0
-    assert f"{RUNS} reused, 0 to do" in ended.out
+    assert f"{ALL_RUNS} reused, 0 to do" in ended.out
     assert state() == before
 
 
 def test_a_changed_setting_never_mixes_with_old_results(manifest: Path, tmp_path: Path) -> None:
     options = {**ONE_RUN, "source": f"manifest={manifest}", "out": tmp_path / "out"}
-    assert "0 reused, 1 to do" in run_command(**options).out
-    assert "0 reused, 1 to do" in run_command(**options, set=["training.learning_rate=0.002"]).out
-    assert "1 reused, 0 to do" in run_command(**options).out
-    assert len(read_runs(tmp_path / "out")) == 2
+    assert f"0 reused, {RUNS} to do" in run_command(**options).out
+    changed = run_command(**options, set=["training.learning_rate=0.002"])
+    assert f"{RUNS - 1} reused, 1 to do" in changed.out  # yardsticks have no learning rate
+    assert f"{RUNS} reused, 0 to do" in run_command(**options).out
+    assert len(read_runs(tmp_path / "out")) == RUNS + 1
 
 
 def test_dry_run_shows_the_grid_and_writes_nothing(everything: Options, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = run_command(**everything, dry_run=True, out=out)
     assert (ended.status, ended.err) == (0, "")
-    assert re.findall(r"= (\d+) runs", ended.out) == ["4", "4", "2"]
-    assert re.search(rf"0 reused, {RUNS} to do, about \d+ (s|min)", ended.out)
+    assert re.findall(r"= (\d+) runs", ended.out) == ["4", "4"] * 2 + ["2", "2"]
+    assert re.search(rf"0 reused, {ALL_RUNS} to do, about \d+ (s|min)", ended.out)
     for table in ("table1", "table2", "table3", "table4", "figure2"):
         assert re.search(rf"^  {table} +\d+ runs?, about", ended.out, re.MULTILINE)
     assert not out.exists()
@@ -94,13 +106,13 @@ def test_an_interrupted_command_says_how_to_go_on(
         raise_when_a_run_ends(patch, number)
         ended = run_command(**options)
     assert (ended.status, ended.err) == (130, "")
-    assert f"interrupted: 1 of 4 runs are finished and kept under {tmp_path}" in ended.out
+    assert f"interrupted: 1 of 12 runs are finished and kept under {tmp_path}" in ended.out
     assert "the same command continues" in ended.out
     assert f"report so far: {tmp_path / 'report.md'}" in ended.out
-    assert (tmp_path / "report.md").read_text().splitlines()[2].startswith("1 of 4 runs finished")
+    assert (tmp_path / "report.md").read_text().splitlines()[2].startswith("1 of 12 runs finished")
     ended = run_command(**options)
     assert ended.status == 0
-    assert "1 reused, 3 to do" in ended.out
+    assert "1 reused, 11 to do" in ended.out
 
 
 def test_a_second_signal_ends_at_once(corpora: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,16 +137,16 @@ def test_one_failed_run_does_not_stop_the_others(
         patch.setattr("fastser.experiment.experiment.train", fail_without_lstm)
         ended = run_command(**options)
     assert ended.status == 1
-    assert "1 of 2 runs finished" in ended.out
+    assert f"{RUNS} of {RUNS + 1} runs finished" in ended.out
     failed = "corpus.csv: cnn, none, fold s0, repeat 1: the training loss is nan after epoch 1"
     assert f"failed: {failed}" in ended.out
     report = (tmp_path / "out" / "report.md").read_text()
     assert failed in report.partition("## Failed runs")[2]
     again = run_command(**options)
-    assert "1 reused, 1 failed before" in again.out
-    assert (again.status, len(read_runs(tmp_path / "out"))) == (1, 1)
+    assert f"{RUNS} reused, 1 failed before" in again.out
+    assert (again.status, len(read_runs(tmp_path / "out"))) == (1, RUNS)
     assert run_command(**options, retry_failed=True).status == 0
-    assert len(read_runs(tmp_path / "out")) == 2
+    assert len(read_runs(tmp_path / "out")) == RUNS + 1
 
 
 def test_speed_perturbation_trains_on_three_times_the_segments(corpora: Options, tmp_path: Path) -> None:
@@ -143,7 +155,7 @@ def test_speed_perturbation_trains_on_three_times_the_segments(corpora: Options,
     whole = ["spectrogram.segment_frames=400", "spectrogram.segment_hop=400"]
     ended = run_command(**options, set=whole, out=tmp_path)
     assert (ended.status, ended.err) == (0, "")
-    metadata = {run.id.point.augmentation: run.metadata for run in read_runs(tmp_path)}
+    metadata = {run.id.point.augmentation: run.metadata for run in network_runs(tmp_path)}
     plain = metadata["none"]["segments"]
     assert plain == {"train": 32, "validation": 4, "test": 4}
     for augmentation in ("speed", "speed+mixup"):
@@ -169,7 +181,7 @@ def test_table_1_of_one_corpus_is_half_filled(
     assert "not filled" in none
     rows = read_csv(tmp_path / "table1.csv")
     own = [row for row in rows if row["uar_mean"]]
-    assert [(row["model"], row["corpus"]) for row in own] == [("cnn", f"synthetic {corpus}")]
+    assert [row["model"] for row in own] == ["cnn", "linear", "majority"]
     assert {row["corpus"].removeprefix("synthetic ") for row in rows} == {corpus}
     assert {row["uar_mean"] for row in read_csv(tmp_path / "table4.csv")} <= {""}
     report = (tmp_path / "report.md").read_text()
@@ -183,7 +195,7 @@ def test_the_reference_kernels_make_the_same_tables_under_another_key(manifest: 
     run_command(**options)
     fused = read_csv(tmp_path / "out" / "table3.csv")
     ended = run_command(**options, kernels="reference")
-    assert "0 reused, 1 to do" in ended.out
+    assert f"0 reused, {RUNS} to do" in ended.out
     assert read_csv(tmp_path / "out" / "table3.csv") == fused
     assert len({run.metadata["environment"]["kernels"] for run in read_runs(tmp_path / "out")}) == 2
 
@@ -193,7 +205,8 @@ def test_weights_are_kept_where_they_are_asked_for(manifest: Path, tmp_path: Pat
 
     options = {**ONE_RUN, "source": f"manifest={manifest}", "out": tmp_path / "out"}
     run_command(**options, keep_models=True)
-    (run,) = read_runs(tmp_path / "out")
+    assert len(list((tmp_path / "out" / "models").glob("*.safetensors"))) == RUNS
+    (run,) = network_runs(tmp_path / "out")
     with safe_open(tmp_path / "out" / "models" / f"{run.id.key}.safetensors", "pt") as weights:
         description = weights.metadata()["fastser"]
         assert weights.keys()

@@ -97,29 +97,30 @@ def test_the_plan_names_reader_and_model(results: Results) -> None:
     assert results.status == 0
     assert "speech: 12 utterances, 3 speakers" in results.printed
     assert "1 model (tiny)" in results.printed
+    assert "2 yardsticks (linear, majority)" in results.printed
 
 
 def test_the_executor_runs_the_plan_from_its_end(results: Results) -> None:
     log = [json.loads(line) for line in (results.out / "log.jsonl").read_text().splitlines()]
     started = [record["key"] for record in log if record["event"] == "started"]
-    folds = [json.loads((results.out / "runs" / f"{key}.json").read_text())["identity"]["fold"] for key in started]
-    assert len(folds) == 2
-    assert folds == sorted(folds, reverse=True)
+    identities = [json.loads((results.out / "runs" / f"{key}.json").read_text())["identity"] for key in started]
+    models, folds = ([identity[name] for identity in identities] for name in ("model", "fold"))
+    assert models == [*2 * ["majority", "linear"], *2 * ["tiny"]]
+    assert folds == [*2 * ["bob"], *2 * ["ann"], "bob", "ann"]
 
 
 def test_each_run_holds_condition_attack_and_metric(results: Results) -> None:
     records = [json.loads(path.read_text()) for path in (results.out / "runs").glob("*.json")]
-    assert len(records) == 2
+    assert sorted(record["identity"]["model"] for record in records) == 2 * ["linear"] + 2 * ["majority"] + 2 * ["tiny"]
     for record in records:
-        assert record["identity"]["model"] == "tiny"
         assert {"clean", "low-pass", "random-sign", "fgsm", "bim"} == record["conditions"].keys()
         assert all(0 <= condition["min-recall"] <= condition["uar"] for condition in record["conditions"].values())
 
 
 def test_the_table_has_a_csv_file(results: Results) -> None:
     rows = results.rows("table5.csv")
-    assert [row["condition"] for row in rows] == ["low-pass", "fgsm", "bim", "random-sign"]
-    assert {row["model"] for row in rows} == {"tiny"}
+    assert [row["condition"] for row in rows] == 3 * ["low-pass", "fgsm", "bim", "random-sign"]
+    assert {row["model"] for row in rows} == {"tiny", "linear", "majority"}
     assert all(row["uar_mean"] for row in rows)
 
 
