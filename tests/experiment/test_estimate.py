@@ -45,11 +45,12 @@ def test_every_pace_is_measured_on_batches_of_the_right_size(
 ) -> None:
     """A clock that counts its readings makes every call last one second."""
     monkeypatch.setattr(estimate.time, "perf_counter", count().__next__)
-    cost = CostModel.measure(["cnn", "proposed"], experiment, torch.device("cpu"))
+    cost = CostModel.measure(["cnn", "linear", "proposed"], experiment, torch.device("cpu"))
     assert cost.batch == SETTINGS.training.batch_size
     pace = Pace(1 / cost.batch, 1 / cost.batch, 1 / cost.batch / estimate.ATTACK_STEPS)
     assert cost.pace == {"cnn": pace, "proposed": pace}
     assert cost.device == "cpu"
+    assert cost.seconds(experiment, GridPoint("source", "linear", "none", "Ses01F", 1)) == 0
 
 
 @pytest.fixture

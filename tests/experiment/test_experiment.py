@@ -103,6 +103,25 @@ def test_the_normalisation_is_that_of_the_training_set(experiment: Experiment) -
     assert trained.metadata["normalisation"] == {"mean": trained.normalisation.mean, "std": trained.normalisation.std}
 
 
+@pytest.mark.parametrize("task", ["source", "cross"])
+def test_a_yardstick_is_tested_as_a_network_and_has_no_epochs(experiment: Experiment, task: str) -> None:
+    fold, begun = {"source": "Ses01F", "cross": "all"}[task], list[str]()
+    state = torch.get_rng_state()
+    fitted = experiment.run(GridPoint(task, "linear", "none", fold, 1), on_condition=begun.append)
+    assert torch.equal(torch.get_rng_state(), state)
+    network = experiment.run(GridPoint(task, "cnn", "none", fold, 1))
+    assert fitted.results.keys() == network.results.keys()
+    for name, result in fitted.results.items():
+        assert result.utterance_ids == network.results[name].utterance_ids
+        assert np.array_equal(result.labels, network.results[name].labels)
+    assert fitted.metadata.keys() == network.metadata.keys()
+    assert (fitted.metadata["epochs"], fitted.metadata["best_epoch"]) == ([], 0)
+    assert fitted.metadata["seeds"]["noise"] == network.metadata["seeds"]["noise"]
+    assert fitted.normalisation == network.normalisation
+    assert begun[0] == {"source": "clean", "cross": "cross-corpus"}[task]
+    assert fitted.results[begun[0]].uar > 0.5  # the stand-ins differ in loudness and pitch
+
+
 class Bias(nn.Module):
     """Model whose logits do not depend on the input, so that the loss of a batch can be computed by hand."""
 

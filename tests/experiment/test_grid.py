@@ -9,8 +9,19 @@ from fastser.experiment.grid import GridPoint, RunId, plan
 from fastser.experiment.tables import requestable, wanted_by
 from fastser.models import MODELS
 from fastser.settings import PAPER
+from fastser.training.yardsticks import YARDSTICKS
 
 FOLDS = {"source": ["a", "b"], "target": ["c", "d", "e"], "cross": ["all"]}
+
+
+@pytest.mark.fast
+def test_yardsticks_are_planned_once_without_augmentation_in_every_task() -> None:
+    points = plan(FOLDS, ["cnn", *YARDSTICKS], ["speed", "mixup"], 2, lambda point: wanted_by(requestable(), point))
+    of_networks = [point for point in points if point.model == "cnn"]
+    of_yardsticks = [point for point in points if point.model in YARDSTICKS]
+    assert Counter(point.task for point in of_networks) == {"source": 8, "cross": 4}
+    assert Counter(point.task for point in of_yardsticks) == {"source": 8, "target": 12, "cross": 4}
+    assert {point.augmentation for point in of_yardsticks} == {"none"}
 
 
 @pytest.mark.fast

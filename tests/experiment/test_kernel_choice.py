@@ -25,6 +25,7 @@ pytestmark = pytest.mark.fast
         ("densenet", DENSE),
         ("densenet-lstm", DENSE | {"lstm"}),
         ("proposed", DENSE | {"lstm", "highway"}),
+        ("linear", set()),
     ],
 )
 def test_the_operations_of_a_model_are_found_in_all_precisions_of_a_run(model: str, families: set[str]) -> None:

@@ -30,9 +30,11 @@ from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
 from fastser.runtime.files import cache_at
 from fastser.settings import PAPER, PAPER_CLASSES, QUICK, Settings
+from fastser.training.yardsticks import YARDSTICKS, Yardstick
 
 NOISE = NoiseBank(PackedWaveforms(np.zeros(4, np.float32), np.array([0, 2, 4]), {}, "noise"), ("park", "cafe"), 16_000)
 POINTS = [GridPoint(task, "cnn", augmentation, "a", 1) for task, augmentation in product(TASKS, AUGMENTATIONS)]
+POINTS += [GridPoint(task, "linear", "none", "a", 1) for task in TASKS]
 Case = tuple[GridPoint, NoiseBank | None]
 CASES: list[Case] = [(point, noise) for point in POINTS for noise in (NOISE, None)]
 
@@ -58,6 +60,10 @@ def key_of(case: Case, settings: Settings = CHOSEN, **changes: Any) -> str:
 
 def always(point: GridPoint, noise: NoiseBank | None) -> bool:
     return True
+
+
+def of_a_network(point: GridPoint, noise: NoiseBank | None) -> bool:
+    return point.model not in YARDSTICKS
 
 
 def never(point: GridPoint, noise: NoiseBank | None) -> bool:
@@ -93,32 +99,32 @@ CHANGES: dict[str, tuple[str, Callable[[GridPoint, NoiseBank | None], bool]]] = 
     "spectrogram.kind": ("linear", always),
     "spectrogram.num_bins": ("32", always),
     "spectrogram.power_floor": ("1e-8", always),
-    "spectrogram.segment_frames": ("256", always),
-    "spectrogram.segment_hop": ("64", always),
-    "spectrogram.last_segment": ("shifted", always),
+    "spectrogram.segment_frames": ("256", of_a_network),
+    "spectrogram.segment_hop": ("64", of_a_network),
+    "spectrogram.last_segment": ("shifted", of_a_network),
     "spectrogram.normalisation": ("speaker", always),
-    "model.stem": ("conv3x3", always),
-    "model.layers_per_block": ("2", always),
-    "model.proposed_growth_rate": ("4", always),
-    "model.densenet_growth_rate": ("4", always),
-    "model.compression": ("0.5", always),
-    "model.lstm_units": ("16", always),
-    "model.lstm_directions": ("both", always),
-    "model.highway_units": ("16", always),
-    "model.highway_layers": ("2", always),
-    "model.dense_units": ("32", always),
-    "model.cnn_filters": ("[2,4,6]", always),
-    "model.cnn_kernels": ("[[2,2],[2,2],[3,3]]", always),
-    "model.cnn_units": ("[8,4]", always),
-    "model.dropout": ("0.25", always),
-    "model.dropout_place": ("output", always),
-    "training.learning_rate": ("0.01", always),
-    "training.batch_size": ("8", always),
-    "training.max_epochs": ("2", always),
-    "training.halve_after": ("1", always),
-    "training.stop_after": ("2", always),
-    "training.monitor": ("uar", always),
-    "training.precision": ("bfloat16", always),
+    "model.stem": ("conv3x3", of_a_network),
+    "model.layers_per_block": ("2", of_a_network),
+    "model.proposed_growth_rate": ("4", of_a_network),
+    "model.densenet_growth_rate": ("4", of_a_network),
+    "model.compression": ("0.5", of_a_network),
+    "model.lstm_units": ("16", of_a_network),
+    "model.lstm_directions": ("both", of_a_network),
+    "model.highway_units": ("16", of_a_network),
+    "model.highway_layers": ("2", of_a_network),
+    "model.dense_units": ("32", of_a_network),
+    "model.cnn_filters": ("[2,4,6]", of_a_network),
+    "model.cnn_kernels": ("[[2,2],[2,2],[3,3]]", of_a_network),
+    "model.cnn_units": ("[8,4]", of_a_network),
+    "model.dropout": ("0.25", of_a_network),
+    "model.dropout_place": ("output", of_a_network),
+    "training.learning_rate": ("0.01", of_a_network),
+    "training.batch_size": ("8", of_a_network),
+    "training.max_epochs": ("2", of_a_network),
+    "training.halve_after": ("1", of_a_network),
+    "training.stop_after": ("2", of_a_network),
+    "training.monitor": ("uar", of_a_network),
+    "training.precision": ("bfloat16", of_a_network),
     "evaluation.precision": ("bfloat16", always),
     "augmentation.speed_factors": ("0.8,1.2", with_speed),
     "augmentation.mixup_alpha": ("0.4", with_mixup),
@@ -165,7 +171,7 @@ def test_a_setting_changes_the_keys_of_those_runs_that_depend_on_it(name: str) -
 
 @pytest.mark.fast
 def test_every_point_of_the_grid_has_a_key_of_its_own() -> None:
-    names = product(TASKS, MODELS, AUGMENTATIONS, ("a", "b"), (1, 2))
+    names = product(TASKS, [*MODELS, *YARDSTICKS], AUGMENTATIONS, ("a", "b"), (1, 2))
     keys = [key_of((GridPoint(*point), NOISE)) for point in names]
     assert len(set(keys)) == len(keys)
 
@@ -208,6 +214,15 @@ def test_an_augmentation_is_known_by_what_it_does() -> None:
     with AUGMENTATIONS.including(Augmentation("own", colour="#000000")):
         keys.add(key_of((point, None)))
     assert len(keys) == 4
+
+
+def test_an_own_yardstick_is_known_by_its_code(own_module: Callable[[str], ModuleType]) -> None:
+    keys = set()
+    for value in (1, 1, 2):
+        fit = own_module(f"def fit(training, normalisation):\n    return {value}\n").fit
+        with YARDSTICKS.including(Yardstick("own", "Own", fit)):
+            keys.add(key_of((GridPoint("source", "own", "none", "a", 1), None)))
+    assert len(keys) == 2
 
 
 @pytest.fixture

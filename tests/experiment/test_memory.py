@@ -22,6 +22,10 @@ def test_a_run_takes_memory_for_weights_and_for_each_segment_of_a_batch(stand_in
     assert run_bytes("proposed", large) - PROCESS_BYTES - weights == 3 * small_batch
 
 
+def test_a_yardstick_takes_a_process(stand_ins: Path) -> None:
+    assert run_bytes("linear", stand_in_experiment(stand_ins, SMALL)) == PROCESS_BYTES
+
+
 def test_a_model_that_fails_takes_a_process(stand_ins: Path) -> None:
     broken = Architecture("broken", "Broken", lambda *_: nn.Linear(1, 1))
     with MODELS.including(broken):

@@ -47,14 +47,17 @@ def test_a_run_is_shown_in_all_tables_of_its_task_model_and_augmentation() -> No
     assert shown("target", "cnn", "mixup") == frozenset()
     assert shown("cross", "cnn", "speed") == {"figure2"}
     assert shown("cross", "proposed", "speed") == {"table4", "figure2"}
+    assert shown("cross", "linear", "none") == {"table4", "figure2"}
 
 
-def test_a_table_of_one_model_shows_no_other() -> None:
+def test_a_table_of_one_model_shows_no_other_network() -> None:
     own = Table("own", "Own", "", ("target",), conditions=("clean",), models=("cnn",), augmentations=("speed",))
     with TABLES.including(own):
         assert "own" in requestable()
         assert tables_of(GridPoint("target", "cnn", "speed", "a", 1)) == {"own"}
         assert tables_of(GridPoint("target", "proposed", "speed", "a", 1)) == frozenset()
+        assert "own" in tables_of(GridPoint("target", "linear", "none", "a", 1))
+        assert "own" not in tables_of(GridPoint("source", "linear", "none", "a", 1))
     assert "own" not in requestable()
 
 

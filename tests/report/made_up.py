@@ -101,6 +101,23 @@ def context(repeats: int = 4, folds: int = 2, **changes: Any) -> ReportContext:
     return replace(_whole(repeats, folds), **changes)
 
 
+def with_yardsticks(context: ReportContext, percent: Mapping[str, int]) -> ReportContext:
+    """Return a context with finished runs of yardsticks beside those of the networks.
+
+    Args:
+        context: Context of a finished plan.
+        percent: UAR of each yardstick under every condition, in percent.
+    """
+    alone = [run for run in context.runs if (run.id.point.model, run.id.point.augmentation) == ("cnn", "none")]
+    added = []
+    for name, uar in percent.items():
+        for run in alone:
+            point = run.id.point
+            identity = run_id(point.task, name, "none", point.fold, point.repeat)
+            added.append(finished(identity, {condition: confusion(uar) for condition in run.confusions}))
+    return replace(context, expected=[*context.expected, *(run.id for run in added)], runs=[*context.runs, *added])
+
+
 def of_models(context: ReportContext, models: Sequence[str]) -> ReportContext:
     """Return a context with a plan of some models only, for a report that is made quickly."""
     return replace(
