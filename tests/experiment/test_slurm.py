@@ -88,7 +88,7 @@ def fakes(tmp_path: Path) -> Path:
 def test_a_job_that_slurm_takes_back_continues_where_it_was(
     start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path
 ) -> None:
-    process = start(*grid, *SLURM, "--runs-per-job=3", "--out", tmp_path, script=LOCAL)
+    process = start(*grid, *SLURM, "--runs-per-job=8", "--out", tmp_path, script=LOCAL)
     victim = suspend_within_a_run(tmp_path, process)
     os.kill(victim["pid"], signal.SIGUSR2)
     os.kill(victim["pid"], signal.SIGCONT)
@@ -109,7 +109,7 @@ def test_one_array_is_submitted_and_found_again_by_the_next_driver(
     options = [
         f"--slurm={text}" for text in ("partition=gpu", "time=1-12", "gres=tmp:1", "exclusive", "mem_per_cpu=2G")
     ]
-    arguments = [*grid, *SLURM, *options, "--runs-per-job=3", "--cpus-per-run=1", "--out", out]
+    arguments = [*grid, *SLURM, *options, "--runs-per-job=8", "--cpus-per-run=1", "--out", out]
     path = f"{fakes}:{os.environ['PATH']}"
     process = start(*arguments, PATH=path)
     next(record for record in events(out, process) if record["event"] == "started")
@@ -151,7 +151,7 @@ def test_one_array_is_submitted_and_found_again_by_the_next_driver(
 def test_on_a_real_slurm_a_job_is_requeued_and_continues(
     start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path
 ) -> None:
-    process = start(*grid, *SLURM, "--slurm=time=30", "--runs-per-job=3", "--out", tmp_path)
+    process = start(*grid, *SLURM, "--slurm=time=30", "--runs-per-job=8", "--out", tmp_path)
     victim = next(record for record in events(tmp_path, process) if record["event"] == "started")
     (jobs,) = (tmp_path / "slurm").glob("jobs-*.json")
     (job,) = [job for job, keys in json.loads(jobs.read_text()).items() if victim["key"] in keys]
