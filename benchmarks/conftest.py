@@ -9,7 +9,7 @@ from fastser.runtime.provenance import environment
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole-main-job", action="store_true", help="also benchmark all 70 runs of the main job")
+    parser.addoption("--whole-main-job", action="store_true", help="also benchmark all 80 runs of the main job")
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:

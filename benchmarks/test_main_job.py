@@ -19,9 +19,9 @@ KERNELS = {"eager": "reference", "fastser": "fused"}
 
 GRIDS = {
     "every model once": ["--folds=1", "--augmentations=none"],
-    "all 70 runs": [],
+    "all 80 runs": [],
 }
-ROUNDS = {"every model once": 2, "all 70 runs": 1}
+ROUNDS = {"every model once": 2, "all 80 runs": 1}
 
 
 def _seconds(kernels: str, grid: list[str], cache_folder: Path) -> float:
