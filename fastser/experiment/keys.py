@@ -23,7 +23,7 @@ from fastser.training.yardsticks import YARDSTICKS
 RESULT_FORMAT = 3
 """Number that is raised whenever the same settings and data no longer give the same numbers."""
 
-SEGMENTATION = {"segment_frames", "segment_hop"}
+SEGMENTATION = {"segment_frames", "segment_hop", "last_segment"}
 """Spectrogram settings that only models of segments use."""
 
 
