@@ -2,7 +2,8 @@
 
 A source is a section of Latif et al. 2020 ("paper 4.2") or "open N". Open questions are listed in
 `docs/open-questions.md`, with the reason for each default. There are three `Settings`, `PAPER`, `OPEN` and `QUICK`.
-Every field can be changed on the command line (`--set training.batch_size=32`), and each finished run records all of them.
+Every field can be changed on the command line (`--set training.batch_size=32`), and each finished run records all of
+them.
 """
 
 import json

@@ -47,6 +47,12 @@ def segment_table(
     return recording, first, np.minimum(frames[recording] - first, settings.segment_frames)
 
 
+def in_blocks(settings: SpectrogramSettings, frames: int) -> SpectrogramSettings:
+    """Return settings that cut recordings into blocks of frames, so that each frame is in one block."""
+    blocks = {"segment_frames": frames, "segment_hop": frames, "last_segment": "padded"}
+    return settings.model_copy(update=blocks)
+
+
 def mel_filterbank(settings: SpectrogramSettings, sample_rate: int) -> Tensor:
     """Return triangular filters, equally spaced on the HTK mel scale from 0 Hz to half the sample rate, with peak 1.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastser.data.audio import change_speed
 from fastser.data.cached_arrays import CachedArray
-from fastser.data.features import FeatureExtractor, num_frames, segment_table
+from fastser.data.features import FeatureExtractor, in_blocks, num_frames, segment_table
 from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.standardisation import Moments, groups_of
@@ -200,8 +200,7 @@ def _spectrograms(
     waveforms: PackedWaveforms, settings: SpectrogramSettings, sample_rate: int, speeds: Sequence[float]
 ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Yield packed frames [frames, bins] and the frames of each recording, a chunk of recordings at a time."""
-    blocks = settings.model_copy(update={"segment_frames": _FRAMES_PER_BLOCK, "segment_hop": _FRAMES_PER_BLOCK})
-    extract = FeatureExtractor.create(blocks, sample_rate)
+    extract = FeatureExtractor.create(in_blocks(settings, _FRAMES_PER_BLOCK), sample_rate)
     recordings = range(len(waveforms.offsets) - 1)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for speed in (1.0, *speeds):

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastser.data.features import FeatureExtractor, num_frames, segment_table
+from fastser.data.features import FeatureExtractor, in_blocks, num_frames, segment_table
 from fastser.data.normalisation import IDENTITY, Normalisation
 from fastser.data.standardisation import Moments
 from fastser.evaluation.inference import BATCH_SIZE
@@ -46,6 +46,13 @@ class Recordings:
     lengths: NDArray[np.int64]
     rows: NDArray[np.int64]
     noise: AddedNoise | None = None
+
+    def each(self) -> Iterator["Recordings"]:
+        """Yield the recordings one by one."""
+        for i in range(len(self.lengths)):
+            one, noise = slice(i, i + 1), self.noise
+            added = None if noise is None else AddedNoise(noise.samples, noise.start[one], noise.gain[one])
+            yield Recordings(self.samples, self.start[one], self.lengths[one], self.rows[one], added)
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,8 @@ def moments_of(recordings: Iterable[Recordings], extract: FeatureExtractor, grou
         extract: Feature extractor.
         groups: Group of each position in the test set, int64 [utterances].
     """
-    width = extract.settings.segment_frames
-    whole = extract.settings.model_copy(update={"segment_hop": width, "last_segment": "padded"})
-    blocks = FeatureExtractor(whole, extract.window, extract.filterbank)
+    settings = in_blocks(extract.settings, extract.settings.segment_frames)
+    blocks = FeatureExtractor(settings, extract.window, extract.filterbank)
     sums = torch.zeros(len(groups), 3, dtype=torch.float64, device="cpu")
     for part in recordings:
         for segments in segments_of(part, blocks):

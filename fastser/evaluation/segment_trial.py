@@ -141,22 +141,23 @@ class SegmentTrial(Trial):
     def _posteriors_of(self, parts: Parts) -> Tensor:
         """Return the posteriors for other recordings of the test set's utterances."""
         rows: list[Tensor] = []
-        groups = self._groups
-        if groups is None:
-            normalise, normalisation = _values, self.normalisation
-        else:
-            moments = moments_of(parts(), self._extract, groups)
-            normalise = RowStandardisation.of(moments, self.normalisation, self.test.segments.device)
-            normalisation = IDENTITY
+        normalisation, standardise = self._standardisation(parts)
 
         def batches() -> Iterator[Tensor]:
             for recordings in parts():
                 for segments in segments_of(recordings, self._extract, normalisation):
                     rows.append(segments.rows)
-                    yield normalise(segments)
+                    yield standardise(segments)
 
         by_segment = outputs_of(self.model, batches(), self.on_batch)
         return row_means(by_segment, torch.cat(rows))
+
+    def _standardisation(self, parts: Parts) -> tuple[Normalisation, Callable[[Segments], Tensor]]:
+        """Return the normalisation during the computation of segments, and what makes them the model's input."""
+        if self._groups is None:
+            return self.normalisation, lambda segments: segments.values
+        moments = moments_of(parts(), self._extract, self._groups)
+        return IDENTITY, RowStandardisation.of(moments, self.normalisation, self.test.segments.device)
 
     @cached_property
     def _groups(self) -> NDArray[np.int64] | None:
@@ -227,8 +228,3 @@ class _FromWaveform(nn.Module):
         """Return the logits of waveforms."""
         logits: Tensor = self.model(self.segments(waveforms))
         return logits
-
-
-def _values(segments: Segments) -> Tensor:
-    """Return segments that are normalised already."""
-    return segments.values

@@ -1,18 +1,20 @@
 """Trials of models that take the spectrogram of a whole utterance."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fastser.attacks import Attack
-from fastser.data.features import FeatureExtractor, num_frames, segment_table
+from fastser.data.features import FeatureExtractor, in_blocks
+from fastser.data.normalisation import IDENTITY, Normalisation
 from fastser.data.utterance_frames import utterance_frames
 from fastser.evaluation.inference import outputs_of
+from fastser.evaluation.recordings import Parts, Recordings, Segments, segments_of
 from fastser.evaluation.segment_trial import SegmentTrial
-from fastser.evaluation.trial import Perturb, PositionChange
+from fastser.evaluation.trial import Perturb
 
 _FRAMES_PER_BLOCK = 1024
 """Frames computed together, so that every utterance has the same shapes. No result depends on it."""
@@ -36,62 +38,46 @@ class UtteranceTrial(SegmentTrial):
         inputs = (perturb(of_one[None], label) for of_one, label in zip(frames, self._labels, strict=True))
         return outputs_of(self.model, inputs, self.on_batch)
 
+    @cached_property
+    def input_range(self) -> tuple[float, float]:
+        """Smallest and largest value of the normalised spectrograms."""
+        frames = utterance_frames(self.test.dataset.bank, self.test.utterances, self.normalisation)
+        ends = [of_one.aminmax() for of_one in frames]
+        return min(float(end.min) for end in ends), max(float(end.max) for end in ends)
+
     def attacked_waveform(self, build: Callable[[nn.Module], Attack]) -> Tensor:
         """Return the posteriors for adversarial waveforms."""
-        module = _FromWaveform(self.model, self._spectrogram)
-        attack = build(module)
+        module = _FromWaveform(self.model, partial(self._spectrogram, IDENTITY, self._clean_standardisation))
+        attack, samples = build(module), self.test.dataset.samples
 
         def inputs() -> Iterator[Tensor]:
-            for waveform, label in zip(self._waveforms(), self._labels, strict=True):
+            for row, label in enumerate(self._labels):
+                begin, length = int(self._offsets[row]), int(self._lengths[row])
+                module.row = row
                 with torch.enable_grad():
-                    adversarial = attack(waveform[None], label).detach()
-                yield module.spectrogram(adversarial[0])
+                    adversarial = attack(samples[begin : begin + length][None], label).detach()
+                yield module.spectrogram(_recording(adversarial[0], row))
 
         return outputs_of(self.model, inputs(), self.on_batch)
 
-    def noisy(self, scene: str, snr_db: float) -> Tensor:
-        """Return the posteriors with one noise scene added to every utterance.
-
-        The noise is added to the waveform while its spectrogram is computed.
-        """
-        index = self.noise_draw.scenes.index(scene)
-        starts, gains = self.noise_draw.start[index], self.noise_draw.gain(snr_db)[index]
-        inputs = (
-            self._spectrogram(waveform, start, gain)
-            for waveform, start, gain in zip(self._waveforms(), starts.tolist(), gains.tolist(), strict=True)
-        )
+    def _posteriors_of(self, parts: Parts) -> Tensor:
+        """Return the posteriors for other recordings of the test set's utterances."""
+        spectrogram = partial(self._spectrogram, *self._standardisation(parts))
+        inputs = (spectrogram(recording) for recordings in parts() for recording in recordings.each())
         return outputs_of(self.model, inputs, self.on_batch)
 
-    def changed_by_position(self, change: PositionChange) -> Tensor:
-        """Return the posteriors for changed waveforms."""
-        changed = (self.changed_waveform(position, change) for position in range(len(self.test.utterances)))
-        inputs = (self._spectrogram(torch.from_numpy(samples).to(self.test.segments.device)) for samples in changed)
-        return outputs_of(self.model, inputs, self.on_batch)
-
-    def _spectrogram(self, waveform: Tensor, noise_start: int = 0, noise_gain: float | None = None) -> Tensor:
-        """Return the normalised spectrogram of an utterance, float32 [1, frames, bins].
-
-        Args:
-            waveform: Samples, float32 [samples].
-            noise_start: First sample of the noise.
-            noise_gain: Gain of the noise, or None for no noise.
-        """
-        settings, device = self._blocks.settings, waveform.device
-        waveform = nn.functional.pad(waveform, (0, max(0, settings.win_length - len(waveform))))
-        total = num_frames(np.array([len(waveform)]), settings)
-        _, first, frames = (torch.from_numpy(part).to(device) for part in segment_table(total, settings))
-        start, noise = first * settings.hop_length, {}
-        if noise_gain is not None:
-            gain = torch.full(start.shape, noise_gain, dtype=torch.float32, device=device)
-            noise = {"noise": self._noise_samples, "noise_start": noise_start + start, "noise_gain": gain}
-        blocks = self._blocks(waveform, start, frames, normalisation=self.normalisation, **noise)
-        return blocks.flatten(0, 1)[None, : int(total[0])]
+    def _spectrogram(
+        self, normalisation: Normalisation, standardise: Callable[[Segments], Tensor], recording: Recordings
+    ) -> Tensor:
+        """Return the spectrogram of one recording as the model takes it, float32 [1, frames, bins]."""
+        blocks = [*segments_of(recording, self._blocks, normalisation)]
+        frames = sum(int(block.frames.sum()) for block in blocks)
+        return torch.cat([standardise(block) for block in blocks]).flatten(0, 1)[None, :frames]
 
     @cached_property
     def _blocks(self) -> FeatureExtractor:
         """Feature extractor of blocks of frames."""
-        blocks = {"segment_frames": _FRAMES_PER_BLOCK, "segment_hop": _FRAMES_PER_BLOCK}
-        settings = self.settings.spectrogram.model_copy(update=blocks)
+        settings = in_blocks(self.settings.spectrogram, _FRAMES_PER_BLOCK)
         return FeatureExtractor.create(settings, self.settings.audio.sample_rate, self.test.segments.device)
 
     @cached_property
@@ -100,22 +86,28 @@ class UtteranceTrial(SegmentTrial):
         labels: tuple[Tensor, ...] = self.test.dataset.labels[list(self.test.utterances)].split(1)
         return labels
 
-    def _waveforms(self) -> Iterator[Tensor]:
-        """Yield the samples of each utterance, float32 [samples]."""
-        offsets = self.test.dataset.waveforms.offsets
-        for index in self.test.utterances:
-            yield self.test.dataset.samples[int(offsets[index]) : int(offsets[index + 1])]
-
 
 class _FromWaveform(nn.Module):
-    """A model of spectrograms as a model of one waveform, [1, samples] -> [1, classes]."""
+    """A model of spectrograms as a model of one waveform, [1, samples] -> [1, classes].
 
-    def __init__(self, model: nn.Module, spectrogram: Callable[[Tensor], Tensor]) -> None:
+    Attributes:
+        row: Position of the utterance in the test set.
+    """
+
+    row: int
+
+    def __init__(self, model: nn.Module, spectrogram: Callable[[Recordings], Tensor]) -> None:
         super().__init__()
         self.model = model
         self.spectrogram = spectrogram
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the logits of a waveform."""
-        logits: Tensor = self.model(self.spectrogram(waveform[0]))
+        logits: Tensor = self.model(self.spectrogram(_recording(waveform[0], self.row)))
         return logits
+
+
+def _recording(waveform: Tensor, row: int) -> Recordings:
+    """Return a waveform [samples] as a recording."""
+    start = torch.zeros(1, dtype=torch.int64, device=waveform.device)
+    return Recordings(waveform, start, np.array([len(waveform)]), np.array([row]))

@@ -16,6 +16,7 @@ from fastser.data.features import num_frames, segment_table
 from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.segments import SegmentBank, build_bank
+from fastser.data.utterance_frames import utterance_frames
 from fastser.settings import SpectrogramSettings
 
 SMALL = SpectrogramSettings(segment_frames=20, segment_hop=20)
@@ -53,8 +54,11 @@ def recording(bank: SegmentBank, number: int) -> Tensor:
 
 
 @pytest.mark.usefixtures("cache", "no_computing")
-@pytest.mark.parametrize("changed", [{}, {"segment_frames": 30, "segment_hop": 15}])
-def test_a_bank_is_computed_once_for_all_segment_widths(changed: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"segment_frames": 30, "segment_hop": 15}, {"last_segment": "dropped"}, {"normalisation": "utterance"}],
+)
+def test_a_bank_is_computed_once_for_all_segment_widths(changed: dict[str, Any]) -> None:
     again = bank_of(SMALL.model_copy(update=changed), (0.9,))
     assert again.segment_frames == changed.get("segment_frames", 20)
     assert again.recording.max() == 2 * len(DURATIONS) - 1
@@ -187,6 +191,19 @@ def test_gathered_segments_are_those_cut_from_the_waveforms(hop: int) -> None:
 
 
 @pytest.mark.usefixtures("cache")
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("last", ["shifted", "dropped"])
+def test_the_frames_of_a_bank_do_not_depend_on_the_last_segment(last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastser.data.segments._FRAMES_PER_BLOCK", 16)
+    bank = bank_of(SMALL.model_copy(update={"last_segment": last}), (0.9,))
+    monkeypatch.setattr("fastser.data.segments._FORMAT", -1)  # another key, so that the frames are computed again
+    torch.testing.assert_close(bank.frames, bank_of(SMALL, (0.9,)).frames, rtol=0, atol=0)
+    utterances = utterance_frames(bank, range(len(DURATIONS)), Normalisation(0.0, 1.0))
+    for frames, seconds, seed in zip(utterances, DURATIONS, range(len(DURATIONS)), strict=True):
+        expected = frames_of(torch.from_numpy(vowel(seconds, seed).astype(np.float32)))
+        torch.testing.assert_close(frames, expected, rtol=0, atol=1e-3)
+
+
 def test_recordings_lie_end_to_end_in_the_bank() -> None:
     bank = bank_of(speeds=(0.9,))
     pieces = list(zip(bank.start.tolist(), bank.length.tolist(), strict=True))
