@@ -27,7 +27,7 @@ INVERSE_REGULARISATION = 0.1
 """C of the logistic regression. On EMO-DB and RAVDESS no other C was better, leaving one speaker out."""
 
 MAX_ITERATIONS = 2000
-"""Limit of the optimiser's iterations. It converges long before."""
+"""Limit of the iterations of the optimiser. scikit-learn warns where it ends there."""
 
 _SMALLEST_VARIANCE = 1e-12
 """Lower bound of the variance of a band, where the gradient of its square root ends."""

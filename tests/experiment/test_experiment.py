@@ -119,7 +119,7 @@ def test_a_yardstick_is_tested_as_a_network_and_has_no_epochs(experiment: Experi
     assert fitted.metadata["seeds"]["noise"] == network.metadata["seeds"]["noise"]
     assert fitted.normalisation == network.normalisation
     assert begun[0] == {"source": "clean", "cross": "cross-corpus"}[task]
-    assert fitted.results[begun[0]].uar > 0.5  # the stand-ins differ in loudness and pitch
+    assert fitted.results[begun[0]].uar > 0.5  # chance is 0.25
 
 
 class Bias(nn.Module):
