@@ -7,7 +7,7 @@ from fastser_kernels import checks
 
 from fastser.data.audio import _RATES
 from fastser.runtime.digests import digest
-from fastser.settings import MAX_POWER, MAX_RATE, MIN_POWER, MIN_RATE, PAPER, QUICK, SCALES, SettingsError
+from fastser.settings import MAX_POWER, MAX_RATE, MIN_POWER, MIN_RATE, OPEN, PAPER, QUICK, SCALES, SettingsError
 
 DEFAULTS: dict[str, Any] = {
     "scale": "paper",
@@ -110,7 +110,7 @@ def test_quick_differs_in_sizes_only() -> None:
     paper, quick = PAPER.describe(), QUICK.describe()
     changed = {name for name in paper if paper[name] != quick[name]}
     assert changed == SIZES
-    assert {"paper": PAPER, "quick": QUICK} == SCALES
+    assert {"paper": PAPER, "open": OPEN, "quick": QUICK} == SCALES
 
 
 @pytest.mark.parametrize(
