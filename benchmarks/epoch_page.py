@@ -57,8 +57,8 @@ def page(experiment: Experiment, task: str, settings: Settings, records: Records
         "The oracle knows the test set. It is an upper bound that no rule can reach, also because the highest of many "
         "noisy scores is too high. A chosen epoch is bad if its test UAR is more than "
         f"{' or '.join(map(str, BAD_POINTS))} percentage points below the median of the last {LAST_EPOCHS} epochs of "
-        "its run. The numbers of bad runs are in parentheses. UAR in percent: mean over speakers of the mean over repeats, with a 95 % interval (Student's t) over "
-        "the speakers.",
+        "its run. The numbers of bad runs are in parentheses. UAR in percent: mean over speakers of the mean over "
+        "repeats, with a 95 % interval (Student's t) over the speakers.",
         "",
     ]
     for model, recorded in records.items():
