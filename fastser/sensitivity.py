@@ -9,8 +9,9 @@ from fastser.cli.sensitivity_options import SensitivityOptions
 HELP = """Answer one open question of Latif et al. 2020 at a time otherwise, and compare the results with a baseline.
 
 The baseline has the answers of --scale and --set. Every other answer is trained and tested on the same folds with the
-same seeds. Without --source, --target and --noise, small synthetic stand-ins are made and used. The same command
-continues where it was stopped, and repeats no finished run.
+same seeds. --vary compares settings of your own with the baseline in the same way. Without --source, --target and
+--noise, small synthetic stand-ins are made and used. The same command continues where it was stopped, and repeats no
+finished run.
 
 Exit status: 0 all done; 1 some runs failed; 2 unusable arguments or data; 130 interrupted.
 """

@@ -211,25 +211,28 @@ class Settings(_Frozen):
     evaluation: EvaluationSettings = EvaluationSettings()
     protocol: ProtocolSettings = ProtocolSettings()
 
-    def override(self, assignments: Sequence[str]) -> "Settings":
+    def override(self, assignments: Sequence[str], given: str | None = None) -> "Settings":
         """Return a copy with `section.name=value` assignments applied.
 
         Args:
             assignments: Texts such as "training.batch_size=32", as `--set` gives them.
+            given: Start of error messages: the option that gives all assignments, with its text. None names `--set`.
 
         Raises:
             SettingsError: If a name is unknown or a value is invalid.
         """
         tree: dict[str, Any] = self.model_dump()
         for assignment in assignments:
+            start = given or f"--set {assignment}"
             name, equals, text = assignment.partition("=")
             section, dot, leaf = name.strip().partition(".")
             if not equals or not dot:
-                raise SettingsError(f"--set {assignment}: expected SECTION.NAME=VALUE, such as training.batch_size=32")
+                got = f", got '{assignment}'" if given else ""
+                raise SettingsError(f"{start}: expected SECTION.NAME=VALUE, such as training.batch_size=32{got}")
             if not isinstance(tree.get(section), dict) or leaf not in tree[section]:
                 near = get_close_matches(name.strip(), self.describe(), n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise SettingsError(f"--set {assignment}: there is no setting '{name.strip()}'{hint}")
+                raise SettingsError(f"{start}: there is no setting '{name.strip()}'{hint}")
             value = _parse(text.strip())
             is_list = isinstance(tree[section][leaf], tuple | list)  # a list after an earlier assignment
             tree[section][leaf] = [value] if is_list and not isinstance(value, list) else value
@@ -240,7 +243,8 @@ class Settings(_Frozen):
             where = ".".join(str(part) for part in first["loc"])
             reason = first["msg"].removeprefix("Value error, ")
             got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-            raise SettingsError(f"setting {where}: {reason}{got}") from None
+            start = f"{given}: " if given else ""
+            raise SettingsError(f"{start}setting {where}: {reason}{got}") from None
 
     def describe(self) -> Mapping[str, tuple[Any, str]]:
         """Return every setting as "section.name" -> (value, source)."""

@@ -1,10 +1,11 @@
 """Data of a baseline and its answers. Answers with equal audio and spectrogram settings share prepared datasets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from rich.console import Console
 
+from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import say
 from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import GridOptions, KernelMode
@@ -23,6 +24,7 @@ class AnswerData:
     Args:
         roles: Corpora by role.
         options: Seed, and whether bad files are allowed.
+        augmentations: Names of the augmentations of the models. They decide whether speeds are needed.
         kernel_mode: Value of `--kernels`.
         device: Device of the models.
         here: Whether the runs have this process, which then holds the data on the device.
@@ -33,6 +35,7 @@ class AnswerData:
         self,
         roles: CorpusRoles,
         options: GridOptions,
+        augmentations: Iterable[str],
         kernel_mode: KernelMode,
         device: torch.device,
         here: bool,
@@ -41,7 +44,8 @@ class AnswerData:
         self._roles, self._options, self._kernel_mode = roles, options, kernel_mode
         self._model_device, self._here, self._console = device, here, console
         self.device = device if here else torch.device("cpu")
-        self._datasets: dict[tuple[Role, AudioSettings, SpectrogramSettings], Dataset] = {}
+        self._with_speed = any(AUGMENTATIONS[name].speed for name in augmentations)
+        self._datasets: dict[tuple[Role, AudioSettings, SpectrogramSettings, tuple[float, ...]], Dataset] = {}
         self._noise: dict[AudioSettings, NoiseBank] = {}
         self._said: set[str] = set()
 
@@ -72,10 +76,12 @@ class AnswerData:
         corpus = self._roles.source if role == "source" else self._roles.target
         if corpus is None:
             return None
-        place = role, settings.audio, settings.spectrogram
+        with_speed = self._with_speed and role == "source"  # no model is trained on the target
+        speeds = settings.augmentation.speed_factors if with_speed else ()
+        place = role, settings.audio, settings.spectrogram, speeds
         if place not in self._datasets:
             allow_bad_files = self._options.allow_bad_files
-            dataset = prepared_dataset(corpus, settings, (), self.device, allow_bad_files, self._console)
+            dataset = prepared_dataset(corpus, settings, speeds, self.device, allow_bad_files, self._console)
             self._say(*(f"warning: {warning}" for warning in dataset.warnings))
             self._datasets[place] = dataset
         return self._datasets[place]

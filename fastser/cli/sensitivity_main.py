@@ -1,7 +1,7 @@
 """The way from the options of `python -m fastser.sensitivity` to its report: baseline, answers, runs, differences."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first, makespan
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
+from fastser.experiment.grid import RunId
 from fastser.experiment.own_models import check_own_models, name_of, register_own_models
+from fastser.experiment.questions import Question
 from fastser.experiment.store import ResultStore
 from fastser.experiment.tasks import TASKS
 from fastser.experiment.variants import Variant, plan_variants
@@ -28,6 +30,7 @@ from fastser.models import MODELS
 from fastser.report.collect import report_context
 from fastser.report.sensitivity_page import write_sensitivity
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
+from fastser.settings import Settings
 from fastser.training.precision import describe, with_chosen_precision
 
 COMPARED_TASKS = ("source", "cross")
@@ -66,11 +69,13 @@ def run(options: SensitivityOptions, command: str) -> int:
     if roles.source is None:
         raise UsageError("the models are trained on the source corpus: give --source NAME=PATH too")
     check_own_models(options.model, settings, len(roles.source.classes))
-    data = AnswerData(roles, options, kernel_mode, device, executor.in_this_process, console)
+    augmentations = [question.augmentation for question in questions]
+    data = AnswerData(roles, options, augmentations, kernel_mode, device, executor.in_this_process, console)
     baseline = data.experiment(settings, models)
     tasks = [task for task in TASKS if task in COMPARED_TASKS and baseline.has_corpora_for(task)]
     say(console, *(f"warning: {warning}" for warning in baseline.check(tasks)))
     variants = plan_variants(baseline, questions, models, tasks, data.experiment)
+    _refuse_without_effect(questions, settings, [*variants])
     if len(variants) == 1:
         raise UsageError(f"nothing to compare: {_acts_on(options)}")
 
@@ -81,7 +86,11 @@ def run(options: SensitivityOptions, command: str) -> int:
         for run_id in variant.runs
         if (outcome := runner.settled(run_id)) is not None
     }
-    todo = {variant: [run_id for run_id in variant.runs if run_id not in settled] for variant in variants}
+    todo: dict[Variant, list[RunId]] = {}
+    assigned = {*settled}
+    for variant in variants:  # an own answer may have runs of another answer
+        todo[variant] = [run_id for run_id in variant.runs if run_id not in assigned]
+        assigned.update(todo[variant])
     unsettled = [run_id for runs in todo.values() for run_id in runs]
     placement = executor.placement(options, baseline, unsettled)
     cost = CostModel.measure(
@@ -160,6 +169,23 @@ def _acts_on(options: SensitivityOptions) -> str:
     """Return why no question has another answer for the chosen models."""
     limits = {f"question {q.number} acts on {' and '.join(q.models)} only" for q in options.asked() if q.models}
     return "; ".join(sorted(limits)) or "no question has another answer under these settings"
+
+
+def _refuse_without_effect(questions: Sequence[Question], settings: Settings, variants: Sequence[Variant]) -> None:
+    """Check that every answer of `--vary` makes other runs than the baseline.
+
+    Raises:
+        UsageError: If there is an answer that does not.
+    """
+    baseline, *others = variants
+    compared = {variant.answer for variant in others if not {*variant.runs} <= {*baseline.runs}}
+    own = [answer for question in questions if question.number is None for answer in question.answers(settings)]
+    for answer in own:
+        if answer not in compared:
+            raise UsageError(
+                f"--vary {answer.title}: makes the same runs as the baseline; leave it out, or give an augmentation "
+                "that uses these settings with --vary-augmentation"
+            )
 
 
 def _plan_lines(baseline: Experiment, variants: Mapping[Variant, Experiment]) -> list[str]:

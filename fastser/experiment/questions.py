@@ -30,7 +30,7 @@ class Question:
     """An open question that can be answered in more than one way.
 
     Attributes:
-        number: Number in `docs/open-questions.md`.
+        number: Number in `docs/open-questions.md`, or None for a question of the user's own.
         name: Name on the command line and in the results.
         title: Title of its table.
         answers: Returns all answers for the settings of a baseline.
@@ -39,7 +39,7 @@ class Question:
         conditions: Condition families or single conditions whose results the answer can move. Empty for all.
     """
 
-    number: int
+    number: int | None
     name: str
     title: str
     answers: Callable[[Settings], Sequence[Answer]]
@@ -53,9 +53,15 @@ class Question:
         return {answer: settings for answer, settings in changed.items() if settings != baseline}
 
     def answer_of(self, baseline: Settings) -> str:
-        """Return the title of the answer that the baseline gives."""
+        """Return the title of the answer that the baseline gives, or its settings if no answer equals them."""
         titles = [answer.title for answer in self.answers(baseline) if baseline.override(answer.changes) == baseline]
-        return titles[0] if titles else "as the settings say"
+        if titles:
+            return titles[0]
+        names = dict.fromkeys(
+            change.partition("=")[0] for answer in self.answers(baseline) for change in answer.changes
+        )
+        values = baseline.describe()
+        return ", ".join(f"{name}={values[name][0]}" for name in names)
 
     def acts_on(self, model: str) -> bool:
         """Return whether an answer can change the results of a model."""

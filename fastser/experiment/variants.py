@@ -31,7 +31,8 @@ class Variant:
         """Text for people, "normalisation of inputs: by utterance (open 3)"."""
         if self.question is None or self.answer is None:
             return "baseline"
-        return f"{self.question.title}: {self.answer.title} (open {self.question.number})"
+        number = "" if self.question.number is None else f" (open {self.question.number})"
+        return f"{self.question.title}: {self.answer.title}{number}"
 
 
 def plan_variants(

@@ -32,7 +32,7 @@ def write_sensitivity_csv(path: Path, found: Iterable[Move], context: ReportCont
     """Write every move, one line each: UAR and differences in percent with two decimals.
 
     `low` and `high` are the ends of the 95 % interval of the difference for new speakers. They and the p-values are
-    empty where a single speaker was tested.
+    empty where a single speaker was tested. `open` is empty for own answers.
 
     Args:
         path: The CSV file.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from fastser.models import MODELS
 from fastser.report.sensitivity import Move
@@ -62,7 +63,8 @@ def draw_forest(path: Path, found: Sequence[Move], title: str) -> None:
         label = f"within {width:.1f} points: {pair} in the paper's Table 1 ({corpus})"
         axes.axvspan(-width, width, color="#e4e4e4", zorder=0, label=label)
     axes.axvline(0, color="black", linewidth=1)
-    axes.set_yticks(range(len(answers)), [f"{question.title}: {answer}" for question, answer in answers], fontsize=8)
+    labels = [fill(f"{question.title}: {answer}", 60, break_on_hyphens=False) for question, answer in answers]
+    axes.set_yticks(range(len(answers)), labels, fontsize=8)
     axes.set_ylim(len(answers) - 0.4, -0.6)
     axes.set_xlabel("UAR minus UAR of the baseline (points), 95 % interval")
     axes.set_title(title.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$"), fontsize=11)

@@ -50,8 +50,8 @@ def write_sensitivity(out: Path, variants: Sequence[Variant], context: ReportCon
         citation=published().citation,
         qualifiers=title_qualifiers(context),
         cautions=caution_sentences(context),
-        finished=sum(len(finished_runs(variant, context)) for variant in variants),
-        planned=sum(len(variant.runs) for variant in variants),
+        finished=len({run.id for variant in variants for run in finished_runs(variant, context)}),
+        planned=len({run_id for variant in variants for run_id in variant.runs}),
         sentences=summary,
         picture=picture.name if clean else "",
         sections=_sections(variants, found, context),
@@ -69,7 +69,7 @@ def _sections(variants: Sequence[Variant], found: Sequence[Move], context: Repor
     questions = dict.fromkeys(variant.question for variant in variants if variant.question is not None)
     return [
         (
-            f"Open {question.number}: {question.title}",
+            question.title.capitalize() if question.number is None else f"Open {question.number}: {question.title}",
             f"The baseline's answer: {question.answer_of(context.settings)}."
             + (f" Augmentation: {question.augmentation}." if question.augmentation != "none" else ""),
             _table([move for move in found if move.question == question], _titles(question, variants)),

@@ -15,15 +15,21 @@ PAPERS_TASKS = ("source", "target")
 
 
 def sentences(found: Sequence[Move], context: ReportContext) -> list[str]:
-    """Return the summary for clean speech without augmentation, as in Table 1. Empty if nothing can be compared.
+    """Return the summary for clean speech. Empty if nothing can be compared.
 
     Args:
         found: All moves.
         context: Titles of the corpora and all runs.
     """
-    clean = [
-        move for move in found if (move.task, move.condition.name, move.augmentation) == ("source", "clean", "none")
-    ]
+    clean = [move for move in found if (move.task, move.condition.name) == ("source", "clean")]
+    open_questions = [move for move in clean if move.question.number is not None and move.augmentation == "none"]
+    own = [move for move in clean if move.question.number is None]
+    best = [_best_own_answer([move for move in own if move.model == m], m, context) for m in _models(own)]
+    return [*_of_open_questions(open_questions, context), *best]
+
+
+def _of_open_questions(clean: Sequence[Move], context: ReportContext) -> list[str]:
+    """Return the sentences about open questions, without augmentation as in Table 1."""
     of_subject = [move for move in clean if move.model == SUBJECT]
     if not of_subject:
         return []
@@ -38,11 +44,26 @@ def sentences(found: Sequence[Move], context: ReportContext) -> list[str]:
         f"The largest single move is {100 * largest.value:+.1f} points{interval_text(largest)}: "
         f"{largest.question.title}, {largest.answer} (open {largest.question.number}).{_chance(largest)}",
     ]
-    others = [name for name in dict.fromkeys(move.model for move in clean) if name != SUBJECT]
-    for other in others:
+    for other in (name for name in _models(clean) if name != SUBJECT):
         lines += _beside_the_paper(other, abs(100 * largest.value))
         lines += _order(of_subject, [move for move in clean if move.model == other], other)
     return lines
+
+
+def _best_own_answer(moves: Sequence[Move], model: str, context: ReportContext) -> str:
+    """Return the sentences about the answer of `--vary` that raises the UAR of a model most."""
+    best = max(moves, key=lambda move: move.value)
+    trained = "" if best.augmentation == "none" else f", trained with {best.augmentation}"
+    start = "The own answer" if len(moves) == 1 else f"The best of {len(moves)} own answers"
+    return (
+        f"{start} for {MODELS[model].title} on {context.corpus('source')}, clean speech{trained}, is {best.answer}: "
+        f"UAR {100 * best.answered:.1f} %, {100 * best.value:+.1f} points{interval_text(best)} from the baseline."
+        f"{_chance(best)} The baseline has {100 * best.baseline:.1f} %{_between_repeats(best)}."
+    )
+
+
+def _models(moves: Sequence[Move]) -> list[str]:
+    return list(dict.fromkeys(move.model for move in moves))
 
 
 def interval_text(move: Move) -> str:

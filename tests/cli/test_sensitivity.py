@@ -144,9 +144,55 @@ def test_failed_runs_of_an_answer_are_listed(asked: Options, tmp_path: Path, mon
     assert run_sensitivity(**options, retry_failed=True).status == 0
 
 
+def test_own_answers_are_compared_with_a_baseline_of_the_same_augmentation(asked: Options, tmp_path: Path) -> None:
+    alone = {"target": None, "noise": None, "models": "cnn", "questions": "none", "vary_augmentation": "speed+mixup"}
+    vary = ("training.learning_rate=1e-2", "augmentation.mixup_alpha=1 training.batch_size=8")
+    ended = run_sensitivity(**{**asked, **alone}, vary=vary, out=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert "6 of 6 runs finished" in ended.out
+    assert "  own answers: training.learning_rate=1e-2: 2 runs (cnn)" in ended.out
+    rows = read_csv(tmp_path / "sensitivity.csv")
+    assert {(row["question"], row["open"], row["augmentation"]) for row in rows} == {("own-answers", "", "speed+mixup")}
+    assert [row["answer"] for row in rows] == [text for text in vary for _ in ("clean", "fgsm", "bim")]
+    settings = [run.metadata["settings"] for run in read_runs(tmp_path)]
+    assert sorted((s["training"]["learning_rate"], s["training"]["batch_size"]) for s in settings) == [
+        *[(0.001, 8)] * 2,
+        *[(0.001, 16)] * 2,
+        *[(0.01, 16)] * 2,
+    ]
+    page = (tmp_path / "sensitivity.md").read_text()
+    assert "The best of 2 own answers for CNN on" in page
+    introduction = page.partition("## Own answers\n\n")[2].partition("\n")[0]
+    assert introduction == (
+        "The baseline's answer: training.learning_rate=0.001, augmentation.mixup_alpha=0.2, training.batch_size=16. "
+        "Augmentation: speed+mixup."
+    )
+
+
+def test_runs_that_an_own_answer_shares_with_another_answer_are_executed_once(asked: Options, tmp_path: Path) -> None:
+    options = {**asked, "target": None, "noise": None, "models": "cnn", "folds": 1}
+    ended = run_sensitivity(**options, vary=("spectrogram.kind=linear",), out=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert "2 of 2 runs finished" in ended.out
+    assert (tmp_path / "log.jsonl").read_text().count('"finished"') == 2
+    first, second = (
+        [row for row in read_csv(tmp_path / "sensitivity.csv") if row["question"] == name]
+        for name in ("bins", "own-answers")
+    )
+    assert [row["difference"] for row in first] == [row["difference"] for row in second] != []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"vary": ("training.batch_size=0",), "source": "emodb=/nowhere"}, "--vary training.batch_size=0: setting"),
+        (
+            {"vary": ("augmentation.mixup_alpha=1",), "target": None},
+            "--vary augmentation.mixup_alpha=1: makes the same runs as the baseline; leave it out, or give an augment",
+        ),
+        ({"questions": "none"}, "--questions none: there is nothing to compare; give --vary NAME=VALUE too"),
+        ({"vary_augmentation": "mixup"}, "--vary-augmentation mixup: there is no --vary; give --vary NAME=VALUE too"),
+        ({"vary_augmentation": "mixupp"}, "--vary-augmentation: there is no augmentation 'mixupp'; did you mean"),
         ({"questions": "1,2"}, "--questions: there is no question '2'; known are 1 (bins), 3 (normalisation)"),
         ({"questions": "40", "models": "cnn"}, "nothing to compare: question 40 acts on proposed only"),
         ({"source": None}, "give --source NAME=PATH too"),

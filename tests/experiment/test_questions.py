@@ -57,7 +57,7 @@ def test_answers_are_relative_to_the_baseline() -> None:
         "batch-size": [("training.batch_size=4",)],
     }
     own = Settings().override(["attack.bim_steps=7"])
-    assert QUESTIONS["bim-steps"].answer_of(own) == "as the settings say"
+    assert QUESTIONS["bim-steps"].answer_of(own) == f"attack.bim_steps=7, attack.bim_relative_step={1 / 20.4}"
     assert len(QUESTIONS["bim-steps"].alternatives(own)) == 3
 
 

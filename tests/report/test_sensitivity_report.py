@@ -8,6 +8,7 @@ import pytest
 from made_up import cells, confusion, context, finished, read_csv, run_id, section
 
 from fastser.experiment.grid import RunId
+from fastser.experiment.own_answers import own_question
 from fastser.experiment.questions import QUESTIONS
 from fastser.experiment.store import Run
 from fastser.experiment.variants import Variant
@@ -160,6 +161,31 @@ def test_the_page_has_a_table_for_each_question_and_lists_what_is_not_finished(t
     assert len(rows) == 2 * len(CONDITIONS)
     assert rows[0]["difference"] == "25.50"
     assert rows[0]["corpus"] == "synthetic EMO-DB"
+
+
+def test_own_answers_have_a_table_and_sentences_of_their_own(tmp_path: Path) -> None:
+    own = own_question(["training.learning_rate=3e-4", "training.batch_size=8"], QUICK, "none")
+    baseline = variant(None)
+    low, high = (
+        Variant(own, answer, tuple(replace(run, key=f"{answer.title}{run.key}") for run in baseline.runs))
+        for answer in own.alternatives(QUICK)
+    )
+    variants = {baseline: baseline_uar, variant("bins"): shifted(-3), low: shifted(-20), high: shifted(9)}
+    path, summary = write_sensitivity(tmp_path, [*variants], made(variants))
+    text = " ".join(summary)
+    assert "1 other answer to open questions of the paper moves the UAR of Proposed between 59.9 and 62.4 %." in text
+    assert "The largest single move is -2.5 points" in text
+    for title, uar in (("CNN", 61.9), ("Proposed", 71.9)):
+        best = f"The best of 2 own answers for {title} on EMO-DB, clean speech, is training.batch_size=8: UAR {uar} %"
+        assert f"{best}, +9.5 points (95 % interval" in text
+    lines = section(path.read_text(), "Own answers").splitlines()
+    assert lines[2] == "The baseline's answer: training.learning_rate=0.001, training.batch_size=16."
+    table = [cells(line) for line in lines if line.startswith("|")]
+    assert [line[0] for line in table[4:]] == [
+        title for title in ("training.learning_rate=3e-4", "training.batch_size=8") for _ in MODELS
+    ]
+    rows = read_csv(tmp_path / "sensitivity.csv")
+    assert [(row["question"], row["open"]) for row in rows] == [("bins", "1")] * 12 + [("own-answers", "")] * 24
 
 
 def test_significant_moves_are_bold(tmp_path: Path) -> None:
