@@ -101,7 +101,7 @@ def record_run(experiment: Experiment, point: GridPoint) -> RunRecord:
         tested.extend(evaluate(trial, [Unperturbed()]).values())
         return METRICS[settings.training.monitor].of(validated[-1])
 
-    seed = experiment._seed("training", asdict(point))  # the seed of the same run in `Experiment.run`
+    seed = experiment.training_seed(point)  # the seed of the same run in `Experiment.run`
     with experiment.kernels():
         model = experiment.model(point.model, seed)
         history = train(model, training, validate, settings, AUGMENTATIONS[point.augmentation], seed)

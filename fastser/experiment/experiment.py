@@ -216,7 +216,7 @@ class Experiment:
     ) -> TrainedModel:
         settings = self.settings
         training, validation, test = self.subsets(point)
-        seed, noise_seed = self._seed("training", asdict(point)), self._seed("noise", point.repeat)
+        seed, noise_seed = self.training_seed(point), self._seed("noise", point.repeat)
         if is_yardstick := point.model in YARDSTICKS:
             model, history = self._fitted(point.model, training)
         else:
@@ -293,6 +293,10 @@ class Experiment:
         if dataset is None:
             raise CorpusError(f"there is no {role} corpus; give --{role} NAME=PATH")
         return dataset
+
+    def training_seed(self, point: GridPoint) -> int:
+        """Return the seed of a run's weights, order, dropout and mixup."""
+        return self._seed("training", asdict(point))
 
     def _seed(self, *purpose: Any) -> int:
         return int(digest(self.seed, *purpose)[:15], 16)
