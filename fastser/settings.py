@@ -285,9 +285,8 @@ QUICK = Settings(
         dense_units=64,
         cnn_filters=(6, 8, 12),
         cnn_kernels=((6, 8), (4, 6), (3, 3)),
-        cnn_units=(32, 16),
     ),
-    training=TrainingSettings(batch_size=16, max_epochs=8, halve_after=2, stop_after=3),
+    training=TrainingSettings(batch_size=16, max_epochs=8, halve_after=4, stop_after=8),
     protocol=ProtocolSettings(folds=2, repeats=1),
 )
 """The same architectures and protocol in small, so that every table is filled within minutes on two CPU cores."""
@@ -295,8 +294,9 @@ QUICK = Settings(
 OPEN = QUICK.model_copy(
     update={
         "scale": "open",
+        "audio": AudioSettings(level="equal"),
         "spectrogram": QUICK.spectrogram.model_copy(update={"segment_hop": 64, "last_segment": "shifted"}),
-        "training": TrainingSettings(batch_size=16, max_epochs=30, halve_after=4, stop_after=10, monitor="uar"),
+        "training": TrainingSettings(batch_size=32, max_epochs=24, halve_after=3, stop_after=8, monitor="uar"),
         "protocol": ProtocolSettings(repeats=3),
     }
 )

@@ -77,7 +77,6 @@ SIZES = {
     "model.dense_units",
     "model.cnn_filters",
     "model.cnn_kernels",
-    "model.cnn_units",
     "training.batch_size",
     "training.max_epochs",
     "training.halve_after",

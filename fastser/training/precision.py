@@ -23,7 +23,7 @@ from fastser.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SMALLEST_BFLOAT16_STEP = {"cpu": 2**19, "cuda": 0}
+SMALLEST_BFLOAT16_STEP = {"cpu": 2**18, "cuda": 0}
 """Values in the first maps of a training step (`first_map_values`) from which `auto` takes 16 bits, by type of device.
 
 Smaller steps on a CPU gain little. They stay in float32, so that the precision of quick runs does not depend on the
