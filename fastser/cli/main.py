@@ -11,6 +11,7 @@ from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import Display, make_console, say
+from fastser.cli.ending import finished_lines, interrupted_line
 from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import CliOptions, UsageError, chosen
@@ -20,7 +21,7 @@ from fastser.cli.signals import first_signal_stops
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import CostModel, format_duration
+from fastser.experiment.estimate import CostModel
 from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
@@ -155,20 +156,10 @@ def run(options: CliOptions, command: str) -> int:
                 failures.append((outcome.run_id, outcome.failure))
     if stop.is_set():
         done = sum(store.finished(run_id.key) for run_id in runs)
-        say(
-            console,
-            f"interrupted: {done} of {len(runs)} runs are finished and kept under {options.out}; "
-            "the same command continues from there",
-            f"report so far: {report()}",
-        )
+        say(console, interrupted_line(done, len(runs), options.out), f"report so far: {report()}")
         return 130
-    say(
-        console,
-        f"{len(runs) - len(failures)} of {len(runs)} runs finished, {len(reused)} of them reused, "
-        f"in {format_duration(time.perf_counter() - began)}",
-        *_failure_lines(failures),
-        f"report: {report()}",
-    )
+    ending = finished_lines(len(runs), failures, len(reused), time.perf_counter() - began)
+    say(console, *ending, f"report: {report()}")
     return 1 if failures else 0
 
 
@@ -212,7 +203,3 @@ def _nothing_shown(tables: Sequence[str]) -> str:
     }
     sentences = [f"{title} shows only {' and '.join(names)}." for title, names in limits.items() if names]
     return " ".join(sentences) or "no requested table shows what --models and --augmentations select."
-
-
-def _failure_lines(failures: Sequence[tuple[RunId, str]]) -> list[str]:
-    return [f"failed: {run_id.label}: {reason}" for run_id, reason in failures]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastser.cli.answer_data import AnswerData
 from fastser.cli.console import Display, make_console, say
+from fastser.cli.ending import finished_lines, interrupted_line
 from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.main import checked_executor
 from fastser.cli.options import UsageError, chosen
@@ -137,20 +138,9 @@ def run(options: SensitivityOptions, command: str) -> int:
                     failures.append((outcome.run_id, outcome.failure))
     if stop.is_set():
         done = sum(store.finished(run_id.key) for run_id in expected)
-        say(
-            console,
-            f"interrupted: {done} of {len(expected)} runs are finished and kept under {options.out}; "
-            "the same command continues from there",
-            *report(),
-        )
+        say(console, interrupted_line(done, len(expected), options.out), *report())
         return 130
-    say(
-        console,
-        f"{len(expected) - len(failures)} of {len(expected)} runs finished, {reused} of them reused, "
-        f"in {format_duration(time.perf_counter() - began)}",
-        *(f"failed: {run_id.label}: {reason}" for run_id, reason in failures),
-        *report(),
-    )
+    say(console, *finished_lines(len(expected), failures, reused, time.perf_counter() - began), *report())
     return 1 if failures else 0
 
 
