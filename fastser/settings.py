@@ -133,7 +133,7 @@ class TrainingSettings(_Frozen):
 
 
 MixupWeights = Literal["sample", "batch"]
-"""Whether each sample of a batch draws its own mixup weight, or the batch draws one."""
+"""Number of mixup weights that a batch draws: one per sample, or one."""
 
 
 class AugmentationSettings(_Frozen):

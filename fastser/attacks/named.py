@@ -23,34 +23,34 @@ class NamedAttack:
     Attributes:
         name: Name of the condition, "bim".
         title: Title in tables, "BIM".
-        build: Builds the attack on a model from the attack settings and the smallest and largest input of the test
-            set.
+        build: Builds the attack on a model from the attack settings, and from the smallest and largest input of the
+            test set where eps is in units of their range (else None).
         steps: Number of input gradients that it takes, for the estimate of time.
     """
 
     name: str
     title: str
-    build: Callable[[nn.Module, AttackSettings, Range], Attack] = field(repr=False)
+    build: Callable[[nn.Module, AttackSettings, Range | None], Attack] = field(repr=False)
     steps: Callable[[AttackSettings], int] = field(repr=False)
 
 
-def _eps(settings: AttackSettings, inputs: Range) -> tuple[float, Range | None]:
-    """Return eps in units of the model's input, and the bounds of the input.
+def input_eps(settings: AttackSettings, bounds: Range | None) -> float:
+    """Return eps in units of the model's input (open question 31).
 
-    An eps of the range belongs to inputs between 0 and 1. They are clipped there, and here at the same values.
+    Args:
+        settings: Attack settings.
+        bounds: Smallest and largest input of the test set where eps is in units of their range, else None. An eps of
+            the range belongs to inputs between 0 and 1, which are clipped there. These are clipped at the bounds.
     """
-    if settings.eps_unit == "deviation":
-        return settings.eps, None
-    return settings.eps * (inputs[1] - inputs[0]), inputs
+    return settings.eps if bounds is None else settings.eps * (bounds[1] - bounds[0])
 
 
-def _fgsm(model: nn.Module, settings: AttackSettings, inputs: Range) -> FGSM:
-    eps, bounds = _eps(settings, inputs)
-    return FGSM(model, eps, bounds)
+def _fgsm(model: nn.Module, settings: AttackSettings, bounds: Range | None) -> FGSM:
+    return FGSM(model, input_eps(settings, bounds), bounds)
 
 
-def _bim(model: nn.Module, settings: AttackSettings, inputs: Range) -> BIM:
-    eps, bounds = _eps(settings, inputs)
+def _bim(model: nn.Module, settings: AttackSettings, bounds: Range | None) -> BIM:
+    eps = input_eps(settings, bounds)
     return BIM(model, eps, eps * settings.bim_relative_step, settings.bim_steps, bounds)
 
 

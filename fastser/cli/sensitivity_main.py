@@ -157,7 +157,7 @@ def _runner(experiment: Experiment, store: ResultStore, options: SensitivityOpti
 
 def _acts_on(options: SensitivityOptions) -> str:
     """Return why no question has another answer for the chosen models."""
-    limits = {f"question {q.number} acts on {' and '.join(q.models)} only" for q in options.asked() if q.models}
+    limits = {f"question {q.number} acts on {', '.join(q.models)} only" for q in options.asked() if q.models}
     return "; ".join(sorted(limits)) or "no question has another answer under these settings"
 
 

@@ -54,6 +54,8 @@ class SensitivityOptions(GridOptions):
             return ()
         known = {name: question for question in QUESTIONS.values() for name in (str(question.number), question.name)}
         given = [text.strip() for text in self.questions.split(",")]
+        if "none" in given:
+            raise UsageError(f"--questions {self.questions}: 'none' stands alone")
         for text in given:
             if text not in known:
                 listed = ", ".join(f"{question.number} ({question.name})" for question in QUESTIONS.values())

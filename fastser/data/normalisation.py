@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Mean and standard deviation of a training set's spectrogram values, in decibels (`docs/open-questions.md` 3).
+    """Mean and standard deviation of a training set's spectrogram values (`docs/open-questions.md` 3).
+
+    They are in decibels, or without unit where the spectrograms were standardised by utterance or speaker before.
 
     A model expects its input as `(decibels - mean) / std`, so its normalisation is saved with its weights.
     """

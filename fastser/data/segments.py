@@ -143,7 +143,7 @@ def build_bank(
         sample_rate: Of the waveforms, in hertz.
         speeds: Speed factors of the perturbed versions, besides the original.
         speakers: Speaker of each utterance, needed where the settings standardise by speaker.
-        device: Device of the bank. On the CPU the frames are memory-mapped, unless they are standardised by group.
+        device: Device of the bank. On the CPU the frames are memory-mapped.
     """
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop", "last_segment", "normalisation"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
@@ -151,31 +151,28 @@ def build_bank(
     index = array.load()
     if index is None:
         counts: list[int] = []
-        sums: list[list[float]] = []
+        of_recordings: list[list[float]] = []
         with array.writing() as writer:
             for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds):
                 writer.append(frames.numpy())
                 counts += chunk_counts.tolist()
-                sums += _sums(frames.numpy(), chunk_counts).tolist()
-        index = {"frames": counts, "sums": sums}
+                of_recordings += _sums(frames.numpy(), chunk_counts).tolist()
+        index = {"frames": counts, "sums": of_recordings}
         array.save_index(index, writer)
     counts_array = np.asarray(index["frames"], np.int64)
     packed = array.map().reshape(-1, settings.num_bins)
-    values = torch.from_numpy(packed).to(device)
-    all_sums = torch.tensor(index["sums"], dtype=torch.float64, device="cpu")
-    moments = _moments(all_sums, settings, len(waveforms.offsets) - 1, speakers)
+    sums = torch.tensor(index["sums"], dtype=torch.float64, device="cpu")
+    moments = _moments(sums, settings, len(waveforms.offsets) - 1, speakers)
     if moments is not None:
-        by_frame = torch.from_numpy(np.repeat(np.arange(len(counts_array)), counts_array))
-        mean, std = (part.float()[by_frame].to(device)[:, None] for part in (moments.mean, moments.std))
-        values, all_sums = (values - mean) / std, moments.applied_to_sums(all_sums)
+        packed, sums = _standardised(packed, counts_array, moments, key), moments.applied_to_sums(sums)
     recording, first, length = segment_table(counts_array, settings)
     offsets = np.cumsum(counts_array) - counts_array
     return SegmentBank(
-        frames=values,
+        frames=torch.from_numpy(packed).to(device),
         start=torch.from_numpy(offsets[recording] + first).to(device),
         length=torch.from_numpy(length).to(device),
         recording=torch.from_numpy(recording).to(device),
-        sums=all_sums,
+        sums=sums,
         num_utterances=len(waveforms.offsets) - 1,
         speeds=(1.0, *speeds),
         segment_frames=settings.segment_frames,
@@ -194,6 +191,28 @@ def _moments(
         return None
     versions = np.arange(len(sums) // num_utterances)[:, None] * num_utterances
     return Moments.of(sums, (groups + versions).reshape(-1))
+
+
+def _standardised(
+    frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], moments: Moments, key: str
+) -> npt.NDArray[np.float32]:
+    """Return frames standardised by the moments of their recordings, from the cache if it holds them.
+
+    Args:
+        frames: Frames in decibels, [frames, bins].
+        counts: Frames of each recording, int64 [recordings].
+        moments: Moments of each recording.
+        key: Key of the frames.
+    """
+    mean, std = moments.mean.numpy(), moments.std.numpy()
+    array = CachedArray.named(f"standardised-{digest(key, mean.tolist(), std.tolist())}")
+    if array.load() is None:
+        ends = np.cumsum(counts)
+        with array.writing() as writer:
+            for begin, end, centre, scale in zip(ends - counts, ends, mean, std, strict=True):
+                writer.append(((frames[begin:end] - centre) / scale).astype(np.float32))
+        array.save_index({}, writer)
+    return array.map().reshape(frames.shape)
 
 
 def _spectrograms(

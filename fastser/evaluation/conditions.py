@@ -117,7 +117,7 @@ class Attacked(Condition):
 
     def posteriors(self, trial: Trial) -> Tensor:
         """Return the posteriors for adversarial inputs."""
-        return trial.attacked(lambda model: self.attack.build(model, trial.settings.attack, trial.input_range))
+        return trial.attacked(lambda model: self.attack.build(model, trial.settings.attack, trial.attack_bounds))
 
 
 @dataclass(frozen=True)

@@ -147,4 +147,4 @@ class RowStandardisation:
 
 
 Parts = Callable[[], Iterable[Recordings]]
-"""Makes the recordings of a test set, in parts. It is called twice where their moments are needed first."""
+"""Function that makes the recordings of a test set, in parts. It is called twice where moments are needed first."""

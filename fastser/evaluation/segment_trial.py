@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastser.attacks import Attack
+from fastser.data.corpora import CorpusError
 from fastser.data.dataset import Subset, sample_places
 from fastser.data.features import FeatureExtractor
 from fastser.data.normalisation import IDENTITY, Normalisation
@@ -156,8 +157,24 @@ class SegmentTrial(Trial):
         """Return the normalisation during the computation of segments, and what makes them the model's input."""
         if self._groups is None:
             return self.normalisation, lambda segments: segments.values
+        self._require_whole_speakers()
         moments = moments_of(parts(), self._extract, self._groups)
         return IDENTITY, RowStandardisation.of(moments, self.normalisation, self.test.segments.device)
+
+    def _require_whole_speakers(self) -> None:
+        """Check that moments by speaker, which clean speech takes from the corpus, can be had from the test set.
+
+        Raises:
+            CorpusError: If only some utterances of a speaker are tested.
+        """
+        corpus, tested = self.test.dataset.corpus, set(self.test.utterances)
+        speakers = {corpus.utterances[i].speaker for i in tested}
+        number = sum(utterance.speaker in speakers for utterance in corpus.utterances)
+        if self.settings.spectrogram.normalisation == "speaker" and number > len(tested):
+            raise CorpusError(
+                f"{corpus.title}: spectrogram.normalisation=speaker needs all utterances of a tested speaker in the "
+                f"test set, and {number - len(tested)} of {number} are not; test whole speakers, or use utterance"
+            )
 
     @cached_property
     def _groups(self) -> NDArray[np.int64] | None:

@@ -77,6 +77,11 @@ class Trial(ABC):
     def input_range(self) -> tuple[float, float]:
         """Smallest and largest value of the model's inputs on the clean test set, in the units of `attacked`."""
 
+    @property
+    def attack_bounds(self) -> tuple[float, float] | None:
+        """The range of the inputs if eps is in units of it, else None."""
+        return self.input_range if self.settings.attack.eps_unit == "range" else None
+
     @abstractmethod
     def perturbed(self, perturb: Perturb) -> Tensor:
         """Return the posteriors for perturbed inputs of the model."""

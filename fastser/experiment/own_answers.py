@@ -31,6 +31,13 @@ def own_question(texts: Sequence[str], baseline: Settings, augmentation: str) ->
     answers = []
     for text in texts:
         changes = tuple(text.split())
+        if not changes:
+            raise SettingsError("--vary: the text is empty; give NAME=VALUE")
+        if any(_is_torn(change) for change in changes):
+            raise SettingsError(
+                f"--vary {text}: assignments stand with spaces between them and none inside, such as "
+                '"training.batch_size=32 model.cnn_units=64,32"'
+            )
         answer = Answer(" ".join(changes), changes)
         option = f"--vary {answer.title}"
         settings = baseline.override(changes, given=option)
@@ -45,3 +52,9 @@ def own_question(texts: Sequence[str], baseline: Settings, augmentation: str) ->
         found[settings] = option
         answers.append(answer)
     return Question(None, "own-answers", "own answers", lambda _: answers, augmentation=augmentation)
+
+
+def _is_torn(change: str) -> bool:
+    """Return whether a text is a part of an assignment, or holds two of them."""
+    name, equals, value = change.partition("=")
+    return "=" in value or (not equals and "." not in name)

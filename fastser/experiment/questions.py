@@ -143,7 +143,11 @@ QUESTIONS = Registry(
             "normalisation of inputs",
             _choices(
                 "spectrogram.normalisation",
-                {"training-set": "by the training set", "speaker": "by speaker", "utterance": "by utterance"},
+                {
+                    "training-set": "by the training set",
+                    "speaker": "by speaker (of the tested one without labels)",
+                    "utterance": "by utterance",
+                },
             ),
         ),
         Question(5, "hop", "distance of segments", _hops),
@@ -209,7 +213,11 @@ QUESTIONS = Registry(
             "place of dropout",
             _choices(
                 "model.dropout_place",
-                {"lstm": "after the LSTM", "fuse": "after the fusion of skips and LSTM", "output": "before the output"},
+                {
+                    "lstm": "after the LSTM",
+                    "fuse": "on the joined features of skips and LSTM",
+                    "output": "before the output",
+                },
             ),
             models=("proposed",),
         ),

@@ -9,6 +9,7 @@ from fastser.models import MODELS
 from fastser.report.aggregation import Score
 from fastser.report.published import published
 from fastser.report.tables import Row
+from fastser.report.yardstick_difference import against_yardstick
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
 
 BELOW = "↓"
@@ -132,6 +133,7 @@ def details_table(rows: Sequence[Row]) -> str:
         "corpus",
         "UAR",
         "95 % interval",
+        f"minus {YARDSTICKS[LOWEST_USEFUL].title} (95 % interval)",
         "std over folds",
         "pooled UAR",
         "pooled accuracy",
@@ -146,12 +148,13 @@ def details_table(rows: Sequence[Row]) -> str:
                 row.corpus,
                 f"{100 * ours.mean:.1f}",
                 f"{100 * ours.interval.low:.1f} to {100 * ours.interval.high:.1f}" if ours.interval else "",
+                difference,
                 "" if ours.fold_std is None else f"{100 * ours.fold_std:.1f}",
                 f"{100 * ours.pooled_uar:.1f}",
                 f"{100 * ours.accuracy:.1f}",
                 *(f"{100 * float(np.mean(ours.metrics[metric.name])):.1f}" for metric in own),
             )
-            for row in rows
+            for row, difference in zip(rows, against_yardstick(rows), strict=True)
             if (ours := row.measured)
         ],
         left=4,

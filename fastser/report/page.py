@@ -105,8 +105,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
 _SCALE_CAUTIONS = {
     "quick": "The scale is quick: narrower networks, shorter segments, fewer folds, repeats and epochs than the "
     "paper's. Its numbers cannot be reached this way, and small differences between rows mean nothing.",
-    "open": "The scale is open: every speaker is tested and every run repeated, with narrower networks, shorter "
-    "segments and fewer epochs than the paper's.",
+    "open": "The scale is open: narrower networks, shorter segments, fewer repeats and epochs than the paper's.",
 }
 """Sentences about the scales that are not the paper's."""
 

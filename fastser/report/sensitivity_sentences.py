@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from fastser.evaluation.statistics import holm
 from fastser.models import MODELS
+from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.report.sensitivity import Move
@@ -42,7 +44,7 @@ def _of_open_questions(clean: Sequence[Move], context: ReportContext) -> list[st
         f"move{'s' if len(of_subject) == 1 else ''} the UAR of {title} between {min(values):.1f} and "
         f"{max(values):.1f} %. The baseline has {100 * most.baseline:.1f} %{_between_repeats(most)}.",
         f"The largest single move is {100 * largest.value:+.1f} points{interval_text(largest)}: "
-        f"{largest.question.title}, {largest.answer} (open {largest.question.number}).{_chance(largest)}",
+        f"{largest.question.title}, {largest.answer} (open {largest.question.number}).{_chance(largest, of_subject)}",
     ]
     for other in (name for name in _models(clean) if name != SUBJECT):
         lines += _beside_the_paper(other, abs(100 * largest.value))
@@ -58,7 +60,7 @@ def _best_own_answer(moves: Sequence[Move], model: str, context: ReportContext) 
     return (
         f"{start} for {MODELS[model].title} on {context.corpus('source')}, clean speech{trained}, is {best.answer}: "
         f"UAR {100 * best.answered:.1f} %, {100 * best.value:+.1f} points{interval_text(best)} from the baseline."
-        f"{_chance(best)} The baseline has {100 * best.baseline:.1f} %{_between_repeats(best)}."
+        f"{_chance(best, moves)} The baseline has {100 * best.baseline:.1f} %{_between_repeats(best)}."
     )
 
 
@@ -79,9 +81,12 @@ def _between_repeats(move: Move) -> str:
     return f", with a standard deviation of {100 * move.baseline_std:.1f} points between repeats of the same training"
 
 
-def _chance(largest: Move) -> str:
-    ends = largest.difference
-    return "" if ends and not ends.low <= 0 <= ends.high else " Chance alone may explain a move of this size here."
+def _chance(chosen: Move, among: Sequence[Move]) -> str:
+    """Return a caution, unless the chosen move is significant with Holm's correction for the choice among all."""
+    tested = [move for move in among if move.difference is not None]
+    corrected = holm([move.difference.p for move in tested if move.difference is not None])
+    p = dict(zip(map(id, tested), corrected, strict=True)).get(id(chosen), 1.0)
+    return "" if p <= SIGNIFICANCE else " Chance alone may explain a move of this size here."
 
 
 def published_differences(other: str) -> dict[str, float]:
@@ -110,6 +115,11 @@ def _beside_the_paper(other: str, largest: float) -> list[str]:
 
 def _order(of_subject: Sequence[Move], of_other: Sequence[Move], other: str) -> list[str]:
     """Return a sentence about answers that put the two models into another order than the baseline does."""
+    repeats = max(move.repeats for move in [*of_subject, *of_other])  # other means are over other trainings
+    of_subject = [move for move in of_subject if move.repeats == repeats]
+    of_other = [move for move in of_other if move.repeats == repeats]
+    if not of_subject or not of_other:
+        return []
     answered = {(move.question, move.answer): move.answered for move in of_other}
     before = of_subject[0].baseline - of_other[0].baseline
     untouched = of_other[0].baseline
@@ -119,7 +129,7 @@ def _order(of_subject: Sequence[Move], of_other: Sequence[Move], other: str) -> 
     flips = [
         f"{move.question.title}, {move.answer}"
         for move in compared
-        if (move.answered - answered.get((move.question, move.answer), untouched)) * before <= 0
+        if (move.answered - answered.get((move.question, move.answer), untouched)) * before < 0
     ]
     if not compared:
         return []

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastser.attacks import Attack
+from fastser.attacks import Attack, input_eps
 from fastser.attacks.bim import frozen_in_eval_mode, gradient_of_loss
 from fastser.evaluation.adapter import AdaptedModel
 from fastser.evaluation.condition import Condition
@@ -27,9 +27,7 @@ _SATURATED = 1e-6
 
 @dataclass(frozen=True)
 class RandomSigns(Condition):
-    """Random signs of the size of an attack, which any attack with gradients should beat."""
-
-    eps: float
+    """Random signs of the size of FGSM, which any attack with gradients should beat."""
 
     @property
     def name(self) -> str:
@@ -40,8 +38,15 @@ class RandomSigns(Condition):
         """Return the posteriors with random signs added to the model's input."""
         generator = torch.Generator().manual_seed(trial.noise_seed)
 
+        bounds = trial.attack_bounds
+        eps = input_eps(trial.settings.attack, bounds)
+
+        def attack(x: Tensor, _labels: Tensor) -> Tensor:
+            moved: Tensor = x + eps * (2 * torch.randint(2, x.shape, generator=generator) - 1).to(x)
+            return moved if bounds is None else moved.clamp(*bounds)
+
         def build(_: nn.Module) -> Attack:
-            return lambda x, _: x + self.eps * (2 * torch.randint(2, x.shape, generator=generator) - 1).to(x)
+            return attack
 
         return trial.attacked(build)
 

@@ -267,7 +267,7 @@ def _result(trial: Trial, condition: Condition, kept: KeptPosteriors | None) -> 
 
 def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, ConditionResult]) -> list[str]:
     """Return sentences about attacks that may be weaker than they look."""
-    chance = RandomSigns(trial.settings.attack.eps)
+    chance = RandomSigns()
     trial.on_condition = lambda _: None
     uar = {name: result.uar for name, result in results.items()}
     uar[chance.name] = _result(trial, chance, None).uar

@@ -92,9 +92,19 @@ def subject_of(
     classes = [canonical_emotion(name) for name in classes]
     if len(set(classes)) < max(len(classes), 2):
         raise ModelError(f"classes are {', '.join(classes)}: expected two or more different names")
+    if settings.spectrogram.normalisation != "training-set" and inputs == "waveform":
+        raise ModelError(
+            f"spectrogram.normalisation={settings.spectrogram.normalisation} is of segments, and inputs are waveforms: "
+            "leave it out"
+        )
     if normalisation is not None and inputs == "waveform":
         raise ModelError("normalisation (--normalisation) is of segments, and inputs are waveforms: leave it out")
     if isinstance(normalisation, tuple):
+        if settings.spectrogram.normalisation != "training-set":
+            raise ModelError(
+                "normalisation (--normalisation) is in decibels, and with spectrogram.normalisation="
+                f"{settings.spectrogram.normalisation} the spectrograms are standardised before: leave one of them out"
+            )
         normalisation = Normalisation(*normalisation)
     if normalisation is not None and not (math.isfinite(normalisation.mean) and 0 < normalisation.std < math.inf):
         numbers = f"{normalisation.mean:g}, {normalisation.std:g}"

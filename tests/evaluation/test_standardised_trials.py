@@ -9,6 +9,7 @@ import torch
 from trials import Pooled, Prepared
 
 from fastser.attacks import ATTACKS
+from fastser.data.corpora import CorpusError
 from fastser.data.dataset import Subset
 from fastser.data.segments import build_bank
 from fastser.evaluation.segment_trial import SegmentTrial
@@ -75,3 +76,12 @@ def test_an_eps_of_the_range_is_scaled_and_clipped_to_it(
     assert (adversarial - clean).abs().max().item() == pytest.approx(0.05 * (high - low), rel=1e-4)
     assert low <= adversarial.min()
     assert adversarial.max() <= high
+
+
+def test_moments_by_speaker_need_all_utterances_of_a_tested_speaker(prepared: Prepared, trial: MakeTrial) -> None:
+    settings, test = standardised(prepared, "speaker", 128)
+    some = test.dataset.subset(test.utterances[1:])
+    tested = trial(settings=settings, test=some, normalisation=test.normalisation())
+    tested.perturbed(lambda segments, _: segments)
+    with pytest.raises(CorpusError, match=r"needs all utterances of a tested speaker.*1 of"):
+        tested.noisy("park", 0.0)

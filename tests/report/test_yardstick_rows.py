@@ -11,6 +11,7 @@ from fastser.report.claims import judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
 from fastser.report.tables import build_tables
+from fastser.report.yardstick_difference import against_yardstick
 
 UARS = {"linear": 56, "majority": 25}
 
@@ -118,3 +119,28 @@ def test_yardsticks_alone_make_tables_and_no_figure(tmp_path: Path) -> None:
     page = write_report(tmp_path, of_models(small(1), ["linear"]))
     assert [line[0] for line in lines(page, "Table 1") if line[2] != "not run"] == ["*Linear (not in the paper)*"]
     assert not (tmp_path / "figure2.png").exists()
+
+
+def test_details_have_the_paired_difference_from_the_linear_yardstick(page: Path) -> None:
+    found = build_tables(small())["table1"]
+    texts = dict(zip(((row.model, row.task) for row in found), against_yardstick(found), strict=True))
+    for (model, _), text in texts.items():
+        if model in UARS:
+            assert text == ""
+    low, high = (texts[model, "target"] for model in ("cnn", "proposed"))
+    assert low.startswith("-25.5 (")
+    assert high.startswith("+6.5 (")
+    assert low in page.read_text("utf-8")
+    assert high in page.read_text("utf-8")
+
+
+def test_a_yardstick_of_more_repeats_is_compared_over_those_of_the_network() -> None:
+    both = build_tables(small())["table1"]
+    cell = next(row.ours for row in both if (row.model, row.task) == ("proposed", "target"))
+    assert cell is not None
+    assert cell.units is not None
+    first = replace(cell, units=(cell.units[0][:1], cell.units[1][:1]))
+    assert 100 * cell.by_repeat[0] == pytest.approx(63.0)  # linear has 56 in each repeat
+    rows = [replace(row, ours=first) if row.ours is cell else row for row in both]
+    index = next(i for i, row in enumerate(rows) if row.ours is first)
+    assert against_yardstick(rows)[index].startswith("+7.0 (")
