@@ -19,7 +19,7 @@ from fastser.settings import SCALES, Settings
 from fastser.training.loss import loss_function
 from fastser.training.precision import first_map_values
 
-SIZES = (("quick", 16), ("quick", 64), ("paper", 2), ("paper", 8), ("paper", 32))
+SIZES = (("quick", 16), ("open", 32), ("quick", 64), ("paper", 2), ("paper", 8), ("paper", 32))
 """Scale and batch size of each row."""
 
 SHORTEST_SECONDS = 0.5
