@@ -105,8 +105,8 @@ def test_the_executor_runs_the_plan_from_its_end(results: Results) -> None:
     started = [record["key"] for record in log if record["event"] == "started"]
     identities = [json.loads((results.out / "runs" / f"{key}.json").read_text())["identity"] for key in started]
     models, folds = ([identity[name] for identity in identities] for name in ("model", "fold"))
-    assert models == [*2 * ["tiny"], *2 * ["majority", "linear"]]
-    assert folds == ["bob", "ann", *2 * ["bob"], *2 * ["ann"]]
+    assert models == [*2 * ["majority", "linear"], *2 * ["tiny"]]
+    assert folds == [*2 * ["bob"], *2 * ["ann"], "bob", "ann"]
 
 
 def test_each_run_holds_condition_attack_and_metric(results: Results) -> None:

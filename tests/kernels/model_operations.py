@@ -19,6 +19,9 @@ from fastser.settings import SCALES, Settings
 
 LIBRARY = "fastser_kernels"
 
+SIZES = ("paper", "quick")
+"""Scales whose models have different sizes. Those of the scale open are quick's."""
+
 
 def model_operations(batch: int | None = None) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Yield the operations of a training step in bfloat16 and of an attack in float32, on tensors without values.
@@ -29,7 +32,8 @@ def model_operations(batch: int | None = None) -> Iterator[tuple[str, str, tuple
     Yields:
         A name for the case, the operation's name, and its arguments with meta tensors.
     """
-    for scale, settings in SCALES.items():
+    for scale in SIZES:
+        settings = SCALES[scale]
         for architecture in MODELS:
             model = _model(architecture, settings)
             size = batch or settings.training.batch_size

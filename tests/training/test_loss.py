@@ -16,7 +16,7 @@ from fastser.runtime.nvtx_ranges import stage
 from fastser.settings import QUICK
 from fastser.training.loss import _compiled, batch_loss, loss_function
 
-SMALL = QUICK.model.model_copy(update={"layers_per_block": 2})
+SMALL = QUICK.model.model_copy(update={"layers_per_block": 2, "cnn_units": (32, 16)})
 
 
 def _model(name: str) -> nn.Module:

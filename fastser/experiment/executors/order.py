@@ -7,22 +7,16 @@ from fastser.experiment.grid import RunId
 
 
 def longest_first(runs: Sequence[RunId], seconds: Mapping[RunId, float]) -> list[RunId]:
-    """Sort runs by repeat, and within a repeat the longest first, after those that take no time.
+    """Sort runs by repeat, and within a repeat the longest first.
 
     With whole repeats first, an interrupted grid holds whole comparisons of all models. With the longest runs first, no
-    worker is left with a long run at the end. Yardsticks take no time, so that every report has them. Runs of equal
-    length stay in the order of the plan.
+    worker is left with a long run at the end. Runs of equal length stay in the order of the plan.
 
     Args:
         runs: The plan.
         seconds: Estimated seconds. A run that is not in it has nothing left to do.
     """
-
-    def place(run_id: RunId) -> tuple[int, bool, float]:
-        duration = seconds.get(run_id, 0.0)
-        return run_id.point.repeat, duration > 0.0, -duration
-
-    return sorted(runs, key=place)
+    return sorted(runs, key=lambda run_id: (run_id.point.repeat, -seconds.get(run_id, 0.0)))
 
 
 def makespan(seconds: Iterable[float], at_a_time: int) -> float:

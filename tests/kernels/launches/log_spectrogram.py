@@ -9,11 +9,15 @@ from torch import Tensor
 
 from fastser.settings import SCALES
 
+SIZES = ("paper", "quick")
+"""Scales whose models have different sizes. Those of the scale open are quick's."""
+
 
 def launches(batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield linear bins at paper scale and mel bands at quick scale."""
     waveforms, places = _meta(46_876 * batch + 1), _meta(batch, dtype=torch.int64)
-    for scale, settings in SCALES.items():
+    for scale in SIZES:
+        settings = SCALES[scale]
         s = settings.spectrogram
         filterbank = _meta(s.n_fft // 2 + 1, s.num_bins) if s.kind == "log-mel" else None
         tensors = waveforms, places, places, _meta(s.win_length), filterbank
