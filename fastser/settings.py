@@ -300,9 +300,9 @@ OPEN = QUICK.model_copy(
         "protocol": ProtocolSettings(repeats=3),
     }
 )
-"""The whole protocol, with every speaker and three repeats, in networks that two CPU cores train within hours.
+"""The whole protocol, with every speaker and three repeats, in networks that are meant for two CPU cores.
 
-`docs/evidence.md` has the experiments that chose the values.
+`docs/evidence.md` says how the values were chosen.
 """
 
 SCALES = {"paper": PAPER, "open": OPEN, "quick": QUICK}

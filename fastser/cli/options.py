@@ -40,7 +40,7 @@ class GridOptions(RunOptions):
     )
     scale: str | None = option(
         None,
-        "paper: the published sizes. open: small models, every speaker, hours on two cores. quick: small models, few "
+        "paper: the published sizes. open: small models, every speaker, three repeats. quick: small models, few "
         "runs, minutes. Default: quick for stand-ins, else paper.",
     )
     models: str | None = option(

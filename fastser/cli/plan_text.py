@@ -96,8 +96,7 @@ def remaining_lines(
     ]
     if total > _TOO_LONG_SECONDS and experiment.device.type == "cpu" and experiment.settings.scale == "paper":
         lines.append(
-            "that is days on a CPU: --scale open fills the same tables with small models in hours, --scale quick in "
-            "minutes; "
+            "that is days on a CPU: --scale open fills the same tables with small models, --scale quick with few runs; "
             "--models, --augmentations, --folds and --repeats narrow the grid"
         )
     return lines

@@ -1,7 +1,7 @@
 """The way from the options of `python -m fastser.sensitivity` to its report: baseline, answers, runs, differences."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,11 +87,7 @@ def run(options: SensitivityOptions, command: str) -> int:
         for run_id in variant.runs
         if (outcome := runner.settled(run_id)) is not None
     }
-    todo: dict[Variant, list[RunId]] = {}
-    assigned = {*settled}
-    for variant in variants:  # an own answer may have runs of another answer
-        todo[variant] = [run_id for run_id in variant.runs if run_id not in assigned]
-        assigned.update(todo[variant])
+    todo = _to_do(variants, settled)
     unsettled = [run_id for runs in todo.values() for run_id in runs]
     placement = executor.placement(options, baseline, unsettled)
     cost = CostModel.measure(
@@ -142,6 +138,16 @@ def run(options: SensitivityOptions, command: str) -> int:
         return 130
     say(console, *finished_lines(len(expected), failures, reused, time.perf_counter() - began), *report())
     return 1 if failures else 0
+
+
+def _to_do(variants: Iterable[Variant], settled: Collection[RunId]) -> dict[Variant, list[RunId]]:
+    """Return the unsettled runs of each variant. A run that two variants share is left to the first one."""
+    todo: dict[Variant, list[RunId]] = {}
+    assigned = {*settled}
+    for variant in variants:
+        todo[variant] = [run_id for run_id in variant.runs if run_id not in assigned]
+        assigned.update(todo[variant])
+    return todo
 
 
 def _runner(experiment: Experiment, store: ResultStore, options: SensitivityOptions) -> Runner:

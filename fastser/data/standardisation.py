@@ -27,7 +27,7 @@ def groups_of(speakers: Sequence[str], settings: SpectrogramSettings) -> NDArray
         return None
     if settings.normalisation == "utterance":
         return np.arange(len(speakers))
-    return np.unique(list(speakers), return_inverse=True)[1].astype(np.int64)
+    return np.unique(speakers, return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,13 @@ class UtteranceTrial(SegmentTrial):
             perturb: Maps a normalised spectrogram [1, frames, bins] and its true label [1] to the spectrogram that the
                 model is tested on.
         """
-        frames = utterance_frames(self.test.dataset.bank, self.test.utterances, self.normalisation)
-        inputs = (perturb(of_one[None], label) for of_one, label in zip(frames, self._labels, strict=True))
+        inputs = (perturb(of_one[None], label) for of_one, label in zip(self._frames(), self._labels, strict=True))
         return outputs_of(self.model, inputs, self.on_batch)
 
     @cached_property
     def input_range(self) -> tuple[float, float]:
         """Smallest and largest value of the normalised spectrograms."""
-        frames = utterance_frames(self.test.dataset.bank, self.test.utterances, self.normalisation)
-        ends = [of_one.aminmax() for of_one in frames]
+        ends = [of_one.aminmax() for of_one in self._frames()]
         return min(float(end.min) for end in ends), max(float(end.max) for end in ends)
 
     def attacked_waveform(self, build: Callable[[nn.Module], Attack]) -> Tensor:
@@ -79,6 +77,10 @@ class UtteranceTrial(SegmentTrial):
         """Feature extractor of blocks of frames."""
         settings = in_blocks(self.settings.spectrogram, _FRAMES_PER_BLOCK)
         return FeatureExtractor.create(settings, self.settings.audio.sample_rate, self.test.segments.device)
+
+    def _frames(self) -> Iterator[Tensor]:
+        """Yield the normalised spectrogram of each clean utterance, float32 [frames, bins]."""
+        return utterance_frames(self.test.dataset.bank, self.test.utterances, self.normalisation)
 
     @cached_property
     def _labels(self) -> tuple[Tensor, ...]:

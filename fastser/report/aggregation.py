@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastser.evaluation.metrics import METRICS, accuracy_of, uar_of
-from fastser.evaluation.statistics import Interval
+from fastser.evaluation.statistics import Difference, Interval
 from fastser.experiment.grid import RunId
 from fastser.experiment.store import Run
-from fastser.report.evidence import interval_of_cell, units_of
+from fastser.report.evidence import difference_of_cells, interval_of_cell, units_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Score:
         finished: Number of finished runs, including those of incomplete repeats.
         planned: Number of runs in the plan.
         units: Counts by repeat and speaker (`fastser.report.evidence`), or None where a repeat lacks a fold.
+        numbers: Numbers of the repeats that count.
     """
 
     by_repeat: tuple[float, ...]
@@ -44,6 +45,7 @@ class Score:
     finished: int
     planned: int
     units: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    numbers: tuple[int, ...] = ()
 
     @cached_property
     def interval(self) -> Interval | None:
@@ -81,6 +83,26 @@ class Score:
     def complete(self) -> bool:
         """Whether every planned run is finished."""
         return self.finished == self.planned
+
+
+def difference_of_scores(low: Score, high: Score) -> Difference | None:
+    """Return the second score minus the first, paired by speaker and repeat, with a 95 % interval.
+
+    Only repeats that both scores have are compared.
+
+    Returns:
+        None for a single speaker, about whom nothing general can be said, for cells that lack a fold or have no repeat
+        in common, and if the two did not test the same utterances.
+    """
+    common = [number for number in low.numbers if number in high.numbers]
+    if low.units is None or high.units is None or low.units[0].shape[1] < 2 or not common:
+        return None
+    units, confusions = [], []
+    for score, (correct, tested) in ((low, low.units), (high, high.units)):
+        places = [score.numbers.index(number) for number in common]
+        units.append((correct[places], tested[places]))
+        confusions.append(score.confusion.astype(float) * len(common) / len(score.numbers))
+    return difference_of_cells(units[0], units[1], (confusions[0], confusions[1]))
 
 
 class Scores:
@@ -121,6 +143,7 @@ class Scores:
             finished=len(finished),
             planned=planned.total(),
             units=units_of(counting, condition),
+            numbers=tuple(by_repeat),
         )
 
 

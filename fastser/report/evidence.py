@@ -61,7 +61,7 @@ def interval_of_cell(units: tuple[Array, Array], confusion: NDArray[np.int64], l
 def difference_of_cells(
     low: tuple[Array, Array],
     high: tuple[Array, Array],
-    confusions: tuple[NDArray[np.int64], NDArray[np.int64]],
+    confusions: tuple[NDArray[np.int64] | Array, NDArray[np.int64] | Array],
     level: float = 0.95,
 ) -> Difference | None:
     """Return the second cell minus the first, paired by unit, or None if they did not test the same utterances.
@@ -78,7 +78,7 @@ def difference_of_cells(
     return difference_of(Counts(correct, tested, _least_variance(confusions, len(low[0]))), level=level)
 
 
-def _least_variance(confusions: Sequence[NDArray[np.int64]], repeats: int) -> float:
+def _least_variance(confusions: Sequence[NDArray[np.int64] | Array], repeats: int) -> float:
     """Return the variance that a UAR, or a difference of two, would have if utterances were independent."""
     correct = np.array([matrix.diagonal() / repeats for matrix in confusions])
     tested = np.array([matrix.sum(axis=1) / repeats for matrix in confusions])

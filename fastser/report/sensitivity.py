@@ -9,9 +9,8 @@ from fastser.experiment.grid import GridPoint
 from fastser.experiment.questions import Question
 from fastser.experiment.store import Run
 from fastser.experiment.variants import Variant
-from fastser.report.aggregation import Score, Scores
+from fastser.report.aggregation import Scores, difference_of_scores
 from fastser.report.context import ReportContext
-from fastser.report.evidence import difference_of_cells
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _moves_of(variant: Variant, before: Sequence[Run], baseline: Variant, contex
                 condition,
                 low.mean,
                 high.mean,
-                _difference(low, high),
+                difference_of_scores(low, high),
                 low.std,
                 len(folds),
                 len(repeats),
@@ -124,12 +123,6 @@ def _whole_repeats(runs: Sequence[Run], cell: tuple[str, str, str], folds: set[s
         if _cell(run.id.point) == cell:
             by_repeat.setdefault(run.id.point.repeat, set()).add(run.id.point.fold)
     return {repeat for repeat, found in by_repeat.items() if found == folds}
-
-
-def _difference(low: Score, high: Score) -> Difference | None:
-    if low.units is None or high.units is None or low.units[0].shape[1] < 2:
-        return None
-    return difference_of_cells(low.units, high.units, (low.confusion, high.confusion))
 
 
 def _corrected(found: Sequence[Move]) -> list[Move]:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from fastser.report.aggregation import Score
-from fastser.report.evidence import difference_of_cells
+from fastser.report.aggregation import Score, difference_of_scores
 from fastser.report.tables import Row
 from fastser.training.yardsticks import LOWEST_USEFUL
 
@@ -22,11 +21,7 @@ def against_yardstick(rows: Sequence[Row]) -> list[str]:
 
 
 def _text(low: Score | None, high: Score | None) -> str:
-    if low is None or high is None or low.units is None or high.units is None or low.units[0].shape[1] < 2:
-        return ""
-    common = min(len(low.units[0]), len(high.units[0]))  # an unfinished plan has more repeats of the yardstick
-    low_units, high_units = ((units[0][:common], units[1][:common]) for units in (low.units, high.units))
-    found = difference_of_cells(low_units, high_units, (low.confusion, high.confusion))
+    found = None if low is None or high is None else difference_of_scores(low, high)
     if found is None:
         return ""
     return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"

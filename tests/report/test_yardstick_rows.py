@@ -7,6 +7,7 @@ import pytest
 from made_up import EditPaper, cells, context, of_models, read_csv, section, with_table_4, with_yardsticks
 
 from fastser.report import write_report
+from fastser.report.aggregation import difference_of_scores
 from fastser.report.claims import judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
@@ -135,12 +136,17 @@ def test_details_have_the_paired_difference_from_the_linear_yardstick(page: Path
 
 
 def test_a_yardstick_of_more_repeats_is_compared_over_those_of_the_network() -> None:
-    both = build_tables(small())["table1"]
-    cell = next(row.ours for row in both if (row.model, row.task) == ("proposed", "target"))
-    assert cell is not None
-    assert cell.units is not None
-    first = replace(cell, units=(cell.units[0][:1], cell.units[1][:1]))
-    assert 100 * cell.by_repeat[0] == pytest.approx(63.0)  # linear has 56 in each repeat
-    rows = [replace(row, ours=first) if row.ours is cell else row for row in both]
-    index = next(i for i, row in enumerate(rows) if row.ours is first)
-    assert against_yardstick(rows)[index].startswith("+7.0 (")
+    cells = {row.model: row.ours for row in build_tables(small())["table1"] if row.task == "target"}
+    linear, proposed = cells["linear"], cells["proposed"]
+    assert linear is not None
+    assert proposed is not None
+    alone = build_tables(of_models(with_yardsticks(context(1), UARS), ["proposed", *UARS]))["table1"]
+    first = {row.model: row.ours for row in alone if row.task == "target"}
+    one = first["proposed"]
+    assert one is not None
+    assert (linear.numbers, one.numbers) == ((1, 2), (1,))
+    found, expected = difference_of_scores(linear, one), difference_of_scores(first["linear"], one)
+    assert found == expected
+    assert found is not None
+    assert difference_of_scores(linear, replace(one, numbers=(3,))) is None
+    assert difference_of_scores(linear, proposed) != found
