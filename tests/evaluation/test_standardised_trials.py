@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from trials import Pooled, Prepared
 
 from fastser.attacks import ATTACKS
@@ -13,6 +14,7 @@ from fastser.data.corpora import CorpusError
 from fastser.data.dataset import Subset
 from fastser.data.segments import build_bank
 from fastser.evaluation.segment_trial import SegmentTrial
+from fastser.robustness.attack_checks import RandomSigns
 from fastser.settings import Settings
 
 MakeTrial = Callable[..., SegmentTrial]
@@ -76,6 +78,20 @@ def test_an_eps_of_the_range_is_scaled_and_clipped_to_it(
     assert (adversarial - clean).abs().max().item() == pytest.approx(0.05 * (high - low), rel=1e-4)
     assert low <= adversarial.min()
     assert adversarial.max() <= high
+
+
+@pytest.mark.parametrize("unit", ["deviation", "range"])
+def test_random_signs_are_of_the_size_of_fgsm(prepared: Prepared, trial: MakeTrial, unit: str) -> None:
+    tested = trial(settings=prepared.settings.override([f"attack.eps_unit={unit}", "attack.eps=0.05"]))
+    clean = prepared.test.dataset.bank.gather(prepared.test.segments, prepared.normalisation)
+    seen: list[Tensor] = []
+    tested.perturbed = lambda perturb: seen.append(perturb(clean, prepared.test.labels)) or Tensor()
+    RandomSigns().posteriors(tested)
+    fgsm = ATTACKS["fgsm"].build(tested.model, tested.settings.attack, tested.attack_bounds)
+    for adversarial in (seen[0], fgsm(clean, prepared.test.labels)):
+        reach = 0.05 if unit == "deviation" else 0.05 * (clean.max() - clean.min()).item()
+        assert (adversarial - clean).abs().max().item() == pytest.approx(reach, rel=1e-4)
+        assert unit == "deviation" or (clean.min() <= adversarial.min() and adversarial.max() <= clean.max())
 
 
 def test_moments_by_speaker_need_all_utterances_of_a_tested_speaker(prepared: Prepared, trial: MakeTrial) -> None:

@@ -25,6 +25,7 @@ from fastser.experiment.store import ResultStore
 
 PAPER_CONDITIONS = ["clean", "noise-0db", "fgsm", "bim"]
 QUIET: dict[str, Any] = {"settings": SMALL, "progress": False}
+BY_UTTERANCE = SMALL.override(["spectrogram.normalisation=utterance"])
 
 
 def evaluate(model: Any, corpora: Corpora, **arguments: Any) -> Any:
@@ -231,6 +232,16 @@ def test_two_models_are_compared_condition_by_condition(corpora: Corpora, tmp_pa
         ({"model": 3, "classes": CLASSES}, ModelError, "got int"),
         ({"classes": CLASSES, "normalisation": (-20.0, -3.0)}, ModelError, "a deviation above 0"),
         ({"classes": CLASSES, "normalisation": (0.0, 1.0), "inputs": "waveform"}, ModelError, "inputs are waveforms"),
+        (
+            {"classes": CLASSES, "normalisation": (0.0, 1.0), "settings": BY_UTTERANCE},
+            ModelError,
+            "leave one of them out",
+        ),
+        (
+            {"classes": CLASSES, "inputs": "waveform", "settings": BY_UTTERANCE},
+            ModelError,
+            "is of segments, and inputs",
+        ),
         ({"classes": CLASSES, "conditions": ["noise-0db"]}, ModelError, "there are no noise recordings"),
         ({"classes": CLASSES, "conditions": ["cross-corpus"]}, ModelError, "there is no 'cross-corpus'"),
     ],
