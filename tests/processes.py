@@ -23,6 +23,9 @@ SMALL_SETTINGS = [
 SMALL_RUNS = 3 * (2 + 2 + 1)
 """Number of runs of `small_grid`: a network and two yardsticks, on two folds each of two corpora and across corpora."""
 
+NETWORK_RUNS = SMALL_RUNS // 3
+"""Number of runs of the network, which are begun before those of yardsticks."""
+
 Start = Callable[..., subprocess.Popen[str]]
 """Starts the command in a process of its own."""
 Command = Callable[..., tuple[int, str, str]]
@@ -88,13 +91,20 @@ def events(out: Path, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]
         time.sleep(0.02)
 
 
-def suspend_within_a_run(out: Path, process: subprocess.Popen[str]) -> dict[str, Any]:
+def suspend_within_a_run(
+    out: Path, process: subprocess.Popen[str], wanted: Callable[[str], bool] = lambda _: True
+) -> dict[str, Any]:
     """Suspend the first process that is found in the middle of a run. Return the record of the start of that run.
 
     A suspended process stays in this run until it is continued or killed.
+
+    Args:
+        out: Results folder.
+        process: The command.
+        wanted: Selects runs by their key.
     """
     for record in events(out, process):
-        if record["event"] not in ("started", "continued"):
+        if record["event"] not in ("started", "continued") or not wanted(record["key"]):
             continue
         os.kill(record["pid"], signal.SIGSTOP)
         last = [later for later in event_log.read(out / "log.jsonl") if later["pid"] == record["pid"]][-1]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from processes import (
+    NETWORK_RUNS,
     SMALL_RUNS,
     Command,
     Start,
@@ -88,8 +89,13 @@ def fakes(tmp_path: Path) -> Path:
 def test_a_job_that_slurm_takes_back_continues_where_it_was(
     start: Start, grid: list[str], serial: dict[str, str], tmp_path: Path
 ) -> None:
+    def is_network(key: str) -> bool:
+        """Return whether a run is long enough to be stopped. The first job begins with the networks."""
+        jobs = [json.loads(path.read_text()) for path in (tmp_path / "slurm").glob("jobs-*.json")]
+        return any(key in next(iter(keys.values()))[:NETWORK_RUNS] for keys in jobs)
+
     process = start(*grid, *SLURM, "--runs-per-job=8", "--out", tmp_path, script=LOCAL)
-    victim = suspend_within_a_run(tmp_path, process)
+    victim = suspend_within_a_run(tmp_path, process, is_network)
     os.kill(victim["pid"], signal.SIGUSR2)
     os.kill(victim["pid"], signal.SIGCONT)
     status, said, err = finish(process)
