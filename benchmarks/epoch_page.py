@@ -12,10 +12,9 @@ from benchmarks.epoch_rules import (
     ORACLE,
     RULES,
     Choice,
-    Mean,
-    mean_over_speakers,
     median_correlation,
 )
+from benchmarks.speaker_means import mean_over_speakers
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
@@ -48,11 +47,8 @@ def page(experiment: Experiment, task: str, settings: Settings, records: Records
         f"sets have {min(sizes)} to {max(sizes)} utterances, median {median(sizes):g}.",
         "",
         f"Every model is trained for {training.max_epochs} epochs and tested on clean speech after each of them. The "
-        "test scores do not influence the training. The learning rate is halved after "
-        f"{training.halve_after} epochs without a new best validation {_title(training.monitor)}, whatever the rule "
-        f"that chooses the epoch. The rule of the scale takes the best validation {_title(training.monitor)} before "
-        f"{training.stop_after} epochs without a new best. All other rules choose among all epochs, the first one if "
-        "several are best.",
+        f"test scores do not influence the training. {_schedule(training)} All other rules choose among all epochs, "
+        "the first one if several are best.",
         "",
         "The oracle knows the test set. It is an upper bound that no rule can reach, also because the highest of many "
         "noisy scores is too high. A chosen epoch is bad if its test UAR is more than "
@@ -69,20 +65,40 @@ def page(experiment: Experiment, task: str, settings: Settings, records: Records
     return "\n".join([*lines, ""])
 
 
+def _schedule(training: TrainingSettings) -> str:
+    """Return what sets the learning rate of all rules, and what the rule of the scale chooses."""
+    if training.schedule == "cosine":
+        return (
+            "The learning rate falls along half a cosine, whatever the rule that chooses the epoch. The rule of the "
+            "scale takes the last epoch."
+        )
+    score = _title(training.monitor)
+    return (
+        f"The learning rate is halved after {training.halve_after} epochs without a new best validation {score}, "
+        f"whatever the rule that chooses the epoch. The rule of the scale takes the best validation {score} before "
+        f"{training.stop_after} epochs without a new best."
+    )
+
+
 def _of_model(records: Sequence[RunRecord], settings: Settings) -> list[str]:
     """Return the table of the rules and the correlations of one model."""
     header = ["epoch chosen by", "mean epoch", "UAR", "95 % interval", "below the oracle", "95 % interval"]
     rows = []
     for rule in RULES:
         choices = [Choice.of(record, rule, settings.training) for record in records]
-        uar, lost = (mean_over_speakers(choices, value) for value in (_uar, _below_oracle))
+        uar, lost = (
+            mean_over_speakers((choice.record.point.fold, value(choice)) for choice in choices)
+            for value in (_uar, _below_oracle)
+        )
         bad = [sum(choice.is_bad(points) for choice in choices) for points in BAD_POINTS]
         rows.append(
             [
                 rule.title,
                 f"{mean(choice.epoch for choice in choices):.1f}",
-                *_cells(uar),
-                *(("0.0", "") if rule is ORACLE else _cells(lost)),
+                f"{uar.value:.1f}",
+                uar.ends,
+                f"{lost.value:.1f}",
+                "" if rule is ORACLE else lost.ends,
                 *(f"{100 * number / len(choices):.0f} % ({number})" for number in bad),
             ]
         )
@@ -109,10 +125,6 @@ def _below_oracle(choice: Choice) -> float:
 
 def _title(monitor: str) -> str:
     return "UAR" if monitor == "uar" else monitor
-
-
-def _cells(found: Mean) -> tuple[str, str]:
-    return f"{found.value:.1f}", "n/a" if found.interval is None else "{:.1f} to {:.1f}".format(*found.interval)
 
 
 def write_csv(path: Path, training: TrainingSettings, records: Records) -> None:

@@ -1,11 +1,8 @@
 """Rules that choose an epoch of a recorded training, and the quality of their choices over many runs."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import StatisticsError, correlation, mean, median, stdev
-
-from scipy import stats
+from statistics import StatisticsError, correlation, median
 
 from benchmarks.epoch_record import RunRecord
 from fastser.settings import TrainingSettings
@@ -43,8 +40,10 @@ def monitored(record: RunRecord, settings: TrainingSettings) -> list[float]:
     return [getattr(epoch, settings.monitor) for epoch in record.epochs]
 
 
-def _early_end(record: RunRecord, settings: TrainingSettings) -> int:
-    """Return the epoch that the training chooses if it ends after `stop_after` epochs without a new best."""
+def _of_scale(record: RunRecord, settings: TrainingSettings) -> int:
+    """Return the epoch that the training of the scale keeps."""
+    if settings.schedule == "cosine":
+        return len(record.epochs)
     scores, best = monitored(record, settings), 0
     for index, score in enumerate(scores):
         if score > scores[best]:
@@ -58,7 +57,7 @@ ORACLE = Rule("oracle", "oracle: best test UAR", lambda record, _: _first_best(e
 """Upper bound that no rule can reach, since it knows the test set."""
 
 RULES = (
-    Rule("scale", "rule of the scale", _early_end),
+    Rule("scale", "rule of the scale", _of_scale),
     Rule("accuracy", "best validation accuracy", lambda record, _: _first_best(e.accuracy for e in record.epochs)),
     Rule("uar", "best validation UAR", lambda record, _: _first_best(e.uar for e in record.epochs)),
     Rule("loss", "lowest validation loss", lambda record, _: _first_best(-e.loss for e in record.epochs)),
@@ -97,31 +96,6 @@ class Choice:
     def is_bad(self, points: float) -> bool:
         """Return whether the epoch is more than some percentage points below the typical epoch."""
         return round(self.typical - self.uar, 9) > points  # rounded: 75 - 70 is not more than 5
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over speakers and its 95 % interval, which is None for a single speaker."""
-
-    value: float
-    interval: tuple[float, float] | None
-
-
-def mean_over_speakers(choices: Sequence[Choice], value: Callable[[Choice], float]) -> Mean:
-    """Return the mean over speakers of each speaker's mean over repeats, with Student's interval.
-
-    Args:
-        choices: Choices of one rule, at least one.
-        value: Number that is averaged.
-    """
-    by_speaker = defaultdict(list)
-    for choice in choices:
-        by_speaker[choice.record.point.fold].append(value(choice))
-    means = [mean(values) for values in by_speaker.values()]
-    if len(means) == 1:
-        return Mean(means[0], None)
-    margin = float(stats.t.ppf(0.975, len(means) - 1)) * stdev(means) / len(means) ** 0.5
-    return Mean(mean(means), (mean(means) - margin, mean(means) + margin))
 
 
 def median_correlation(

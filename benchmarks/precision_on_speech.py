@@ -27,7 +27,7 @@ from fastser.runtime.device import named_device
 from fastser.runtime.files import atomic_write
 from fastser.runtime.precision import Precision
 from fastser.settings import SCALES
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 TASK = "target"

@@ -47,7 +47,7 @@ def main() -> None:
         on_epoch=lambda e: print(f"epoch {e.number}: loss {e.loss:.3f}, validation {100 * e.score:.1f} %"),
     )
 
-    print(f"weights of epoch {history.best_epoch}, tested on speaker {fold.name}, UAR in percent (chance is 25):")
+    print(f"weights of epoch {history.kept_epoch}, tested on speaker {fold.name}, UAR in percent (chance is 25):")
     trial = SegmentTrial(model, test, settings, history.normalisation, noise=noise)
     for name, result in evaluate(trial, conditions("source", settings)).items():
         if name in headline_names(settings):  # without the single noise scenes

@@ -13,7 +13,7 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId
 from fastser.runtime.files import cache_at
 from fastser.settings import QUICK, Settings
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 SMALL = QUICK.override(
     [

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "training.learning_rate": 1e-3,
     "training.batch_size": 64,
     "training.max_epochs": 100,
+    "training.schedule": "plateau",
     "training.halve_after": 5,
     "training.stop_after": 20,
     "training.monitor": "accuracy",

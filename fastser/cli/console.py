@@ -15,7 +15,7 @@ from fastser.cli.output import Output
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors import Outcome
 from fastser.experiment.grid import RunId
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 
 class Display:

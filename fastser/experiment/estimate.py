@@ -22,11 +22,8 @@ from fastser.training.yardsticks import YARDSTICKS
 
 log = logging.getLogger(__name__)
 
-EXPECTED_SHARE_OF_EPOCHS = {"paper": 0.6, "open": 0.75, "quick": 1.0}
-"""Share of the epoch limit after which early stopping is assumed to end a training, by scale.
-
-On EMO-DB and RAVDESS trainings of Proposed and CNN at open scale took 72 % of their 24 epochs (mean of 144 runs).
-"""
+EXPECTED_SHARE_OF_EPOCHS = 0.6
+"""Share of the epoch limit after which the schedule "plateau" is assumed to end a training, if it can end early."""
 
 ROUNDS = 3
 """Timed batches of each kind, after one that is not timed."""
@@ -116,7 +113,9 @@ class CostModel:
 
 def epochs(settings: Settings) -> float:
     """Return the number of epochs that a training is assumed to take."""
-    return settings.training.max_epochs * EXPECTED_SHARE_OF_EPOCHS[settings.scale]
+    training = settings.training
+    ends_early = training.schedule == "plateau" and training.stop_after < training.max_epochs
+    return training.max_epochs * (EXPECTED_SHARE_OF_EPOCHS if ends_early else 1.0)
 
 
 def cost_of_tests(task: str, settings: Settings, *, with_noise: bool) -> Cost:

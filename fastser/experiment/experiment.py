@@ -35,7 +35,7 @@ from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
 from fastser.training.loop import History, train
 from fastser.training.precision import describe, training_precision, with_chosen_precision
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 from fastser.training.yardsticks import YARDSTICKS
 
 
@@ -248,7 +248,7 @@ class Experiment:
             },
             "normalisation": asdict(history.normalisation),
             "epochs": [asdict(epoch) for epoch in history.epochs],
-            "best_epoch": history.best_epoch,
+            "kept_epoch": history.kept_epoch,
             "training_seconds": history.seconds,
             "test_seconds": time.perf_counter() - began,
         }

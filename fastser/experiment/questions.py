@@ -125,6 +125,13 @@ def _bim_steps(_: Settings) -> list[Answer]:
     ]
 
 
+SCHEDULE_ANSWERS = (
+    Answer("by validation accuracy", ("training.schedule=plateau", "training.monitor=accuracy")),
+    Answer("by validation UAR", ("training.schedule=plateau", "training.monitor=uar")),
+    Answer("fixed: cosine, last epoch", ("training.schedule=cosine",)),
+)
+"""Answers to the question of what sets the learning rate and chooses the epoch."""
+
 DENSE_MODELS = ("densenet", "densenet-lstm", "proposed")
 """Models that begin with the stem."""
 
@@ -181,9 +188,9 @@ QUESTIONS = Registry(
         Question(24, "batch-size", "batch size", _batch_sizes),
         Question(
             25,
-            "monitor",
-            "monitored score of the validation set",
-            _choices("training.monitor", {"accuracy": "accuracy", "uar": "UAR"}),
+            "schedule",
+            "schedule of the training",
+            lambda _: SCHEDULE_ANSWERS,
         ),
         Question(26, "mixup-alpha", "distribution of mixup's weights", _alphas, augmentation="mixup"),
         Question(

@@ -1,4 +1,4 @@
-"""Training of one model: Adam, cross-entropy, learning rate and end by the validation score (paper 4.4)."""
+"""Training of one model with Adam and cross-entropy (paper 4.4)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
 from fastser.training.loss import LossFunction, loss_function
 from fastser.training.precision import training_precision
-from fastser.training.state import Epoch, TrainingState
+from fastser.training.schedule import Epoch
+from fastser.training.state import TrainingState
 from fastser.training.step_graph import StepGraph
 
 Validate = Callable[[nn.Module, Normalisation, Callable[[], None]], float]
@@ -29,13 +30,13 @@ class History:
 
     Attributes:
         epochs: All epochs.
-        best_epoch: Number of the epoch whose weights the model has. 0 without epochs.
+        kept_epoch: Number of the epoch whose weights the model has. 0 without epochs.
         seconds: Wall time of all processes that took part.
         normalisation: Normalisation of the training set, which belongs to the model.
     """
 
     epochs: tuple[Epoch, ...]
-    best_epoch: int
+    kept_epoch: int
     seconds: float
     normalisation: Normalisation
 
@@ -50,7 +51,7 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train a model in place and leave it with the weights of its best epoch.
+    """Train a model in place and leave it with the weights of the epoch that the schedule keeps.
 
     Batches are gathered on the device from the training set's segment bank. The host waits for the device only at the
     end of an epoch and at a checkpoint. Torch's global random generators are as before when the function returns.
@@ -61,8 +62,8 @@ def train(
     Args:
         model: `[batch, frames, bins] -> [batch, classes]`, on the bank's device.
         training: Training set. It holds the speed-perturbed versions if the augmentation asks for them.
-        validate: Computes the score that decides learning rate, end and best epoch
-            (`fastser.evaluation.inference.validation_score`).
+        validate: Computes the score of each epoch, by which the schedule "plateau" sets the learning rate, ends the
+            training and chooses the epoch (`fastser.evaluation.inference.validation_score`).
         settings: Training and augmentation settings are used.
         augmentation: Training-set variant.
         seed: Seed of order, dropout and mixup.
@@ -104,7 +105,7 @@ def train(
             on_epoch(state.end_epoch(score))
             at_boundary()
         state.end()
-    return History(tuple(state.epochs), state.best_epoch, state.seconds, normalisation)
+    return History(tuple(state.epochs), state.kept_epoch, state.seconds, normalisation)
 
 
 def _step(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,35 +12,17 @@ from torch import Tensor, nn
 from fastser.runtime.nvtx_ranges import stage
 from fastser.runtime.precision import Precision
 from fastser.settings import TrainingSettings
+from fastser.training.schedule import SCHEDULES, Epoch, Schedule
 
 
 class TrainingError(RuntimeError):
     """A training that cannot go on. The message is one sentence."""
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """A finished epoch.
-
-    Attributes:
-        number: 1, 2, ...
-        loss: Mean training loss.
-        score: Monitored validation score, a fraction.
-        learning_rate: Learning rate of the epoch.
-        improved: Whether the score is the best so far.
-    """
-
-    number: int
-    loss: float
-    score: float
-    learning_rate: float
-    improved: bool
-
-
 class TrainingState:
     """Everything that a training needs to continue as if it had never stopped.
 
-    Learning-rate schedule and best epoch follow from the scores of the epochs.
+    The schedule's state follows from the scores of the epochs.
 
     Args:
         model: Model with its initial weights.
@@ -52,7 +34,7 @@ class TrainingState:
             step whose gradients overflow is left out, and the scale is halved.
 
     Attributes:
-        model: The model. After `end` it has the weights of its best epoch.
+        model: The model. After `end` it has the weights of the kept epoch.
         generator: Random generator of order and mixup.
         epochs: Finished epochs.
     """
@@ -71,13 +53,11 @@ class TrainingState:
         self.epochs: list[Epoch] = []
         self._optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate, fused=True)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-        self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self._optimizer, mode="max", factor=0.5, patience=options.halve_after - 1, threshold=0.0
-        )
+        self._schedule: Schedule = SCHEDULES[options.schedule](self._optimizer, options)
         self._options = options
         self._segments = segments
         self._device = device
-        self._best: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
         self._order = torch.empty(0, dtype=torch.int64, device=device)
         self._batches = 0
         self._loss = torch.zeros((), device=device)
@@ -85,9 +65,9 @@ class TrainingState:
         self._seconds: float | None = None
 
     @property
-    def best_epoch(self) -> int:
-        """Return the number of the first epoch with the best score, or 0 before the first epoch."""
-        return next((epoch.number for epoch in reversed(self.epochs) if epoch.improved), 0)
+    def kept_epoch(self) -> int:
+        """Return the number of the finished epoch whose weights are kept, or 0 before the first one."""
+        return self._schedule.kept_epoch(self.epochs)
 
     @property
     def learning_rate(self) -> float:
@@ -97,9 +77,8 @@ class TrainingState:
 
     @property
     def over(self) -> bool:
-        """Return whether the epoch limit or the number of epochs without improvement is reached."""
-        done = len(self.epochs)
-        return done >= self._options.max_epochs or done - self.best_epoch >= self._options.stop_after
+        """Return whether the training has ended."""
+        return self._schedule.over(self.epochs)
 
     @property
     def seconds(self) -> float:
@@ -134,7 +113,7 @@ class TrainingState:
         self._batches += 1
 
     def end_epoch(self, score: float) -> Epoch:
-        """Record the epoch, keep the weights if they are the best, and set the next learning rate.
+        """Record the epoch, keep its weights if the schedule says so, and set the next learning rate.
 
         Raises:
             TrainingError: If the loss is not finite.
@@ -144,22 +123,22 @@ class TrainingState:
         if not math.isfinite(loss):
             raise TrainingError(f"the training loss is {loss} after epoch {number}")
         improved = all(score > epoch.score for epoch in self.epochs)
-        if improved:
-            self._best = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.epochs.append(Epoch(number, loss, score, self.learning_rate, improved))
-        self._schedule.step(score)
+        if self.kept_epoch == number:
+            self._kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self._schedule.end_epoch(score)
         self._order, self._batches = self._order[:0], 0
         return self.epochs[-1]
 
     def end(self) -> None:
-        """Load the weights of the best epoch and stop the clock."""
-        self.model.load_state_dict(self._best)
+        """Load the weights of the kept epoch and stop the clock."""
+        self.model.load_state_dict(self._kept)
         self._seconds = self.seconds
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Implement `fastser.training.checkpoint.Resumable`."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        tensors |= {f"kept.{name}": value for name, value in self._kept.items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         tensors |= {"order": self._order, "loss": self._loss, "random.generator": self.generator.get_state()}
@@ -178,7 +157,7 @@ class TrainingState:
     def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
         """Implement `fastser.training.checkpoint.Resumable`."""
         self.model.load_state_dict(_under("model.", tensors))
-        self._best = {name: value.to(self._device) for name, value in _under("best.", tensors).items()}
+        self._kept = {name: value.to(self._device) for name, value in _under("kept.", tensors).items()}
         parameters = list(self.model.parameters())
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", tensors).items():
@@ -191,7 +170,7 @@ class TrainingState:
         )
         self.epochs = [Epoch(**epoch) for epoch in rest["epochs"]]
         for epoch in self.epochs:
-            self._schedule.step(epoch.score)
+            self._schedule.end_epoch(epoch.score)
         self._order, self._loss = tensors["order"].to(self._device), tensors["loss"].to(self._device)
         self._batches = rest["batches"]
         self._scaler.load_state_dict(rest["scaler"])

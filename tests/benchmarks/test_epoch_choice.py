@@ -16,7 +16,9 @@ from small_runs import SMALL, stand_in_experiment
 
 from benchmarks import epoch_choice
 from benchmarks.epoch_record import EpochScores, RunRecord, cross_entropy, record_run, without_early_end
-from benchmarks.epoch_rules import RULES, Choice, mean_over_speakers, median_correlation
+from benchmarks.epoch_rules import RULES, Choice, median_correlation
+from benchmarks.recorded_runs import run_workers
+from benchmarks.speaker_means import mean_over_speakers
 from fastser.data.corpora.synthetic import generate
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.experiment import Experiment
@@ -55,7 +57,7 @@ def test_records_are_those_of_the_grid(stand_ins: Path, tmp_path: Path) -> None:
     ]
     assert len(record.epochs) == 8 > len(grid.metadata["epochs"])
     chosen = Choice.of(record, SCALE, SETTINGS.training)
-    assert chosen.epoch == grid.metadata["best_epoch"]
+    assert chosen.epoch == grid.metadata["kept_epoch"]
     assert chosen.uar == 100 * grid.results["clean"].uar
     assert (record.validation_utterances, record.test_utterances) == (4, 4)
     record.write(tmp_path / "record.json")
@@ -91,11 +93,12 @@ def test_the_interval_is_that_of_a_t_test_over_speakers() -> None:
         for repeat, value in enumerate(values)
     ]
     choices = [Choice.of(record, LAST, TrainingSettings()) for record in records]
-    found = mean_over_speakers(choices, lambda choice: choice.uar)
+    scores = [(choice.record.point.fold, choice.uar) for choice in choices]
+    found = mean_over_speakers(scores)
     expected = stats.ttest_1samp(100 * uar.mean(axis=1), 0.0).confidence_interval(0.95)
     assert found.value == pytest.approx(100 * uar.mean())
     assert found.interval == pytest.approx((expected.low, expected.high))
-    assert mean_over_speakers(choices[:3], lambda choice: choice.uar).interval is None
+    assert mean_over_speakers(scores[:3]).interval is None
 
 
 @pytest.mark.fast
@@ -177,25 +180,25 @@ def test_failed_and_claimed_runs_are_left(
         raise TrainingError("the training loss is nan after epoch 1")
 
     monkeypatch.setattr(epoch_choice, "record_run", failing)
-    study = epoch_choice.Study(options)
+    study = epoch_choice.EpochStudy(options)
     point, path = next(iter(study.paths.items()))
-    epoch_choice.record_once(study, point)
+    study.record_once(point)
     assert capsys.readouterr().out.endswith(": failed: the training loss is nan after epoch 1\n")
     with FileLock(path.with_suffix(".lock")):
-        epoch_choice.record_once(study, point)
+        study.record_once(point)
     assert capsys.readouterr().out == ""
     assert study.todo() == [*study.paths]
 
 
 def test_a_worker_that_dies_is_noticed(capfd: pytest.CaptureFixture[str]) -> None:
-    assert not epoch_choice.run_workers(Namespace(models="no-such-model"), 1, threading.Event())
+    assert not run_workers(epoch_choice.EpochStudy, Namespace(models="no-such-model"), 1, threading.Event())
     assert "there is no model 'no-such-model'" in capfd.readouterr().err
 
 
 def test_a_dead_worker_is_an_error_after_the_page(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch_choice, "run_workers", lambda *_: False)
+    monkeypatch.setattr(epoch_choice, "record_missing", lambda *_: False)
     with pytest.raises(SystemExit, match="a worker ended with an error"):
         epoch_choice.main(arguments)
     assert "0 of 2 runs." in (tmp_path / "out" / "epoch_choice.md").read_text()
@@ -204,7 +207,7 @@ def test_a_dead_worker_is_an_error_after_the_page(
 def test_stopping_ends_the_workers(options: Namespace) -> None:
     stop = threading.Event()
     stop.set()
-    assert epoch_choice.run_workers(options, 2, stop)
+    assert run_workers(epoch_choice.EpochStudy, options, 2, stop)
     assert multiprocessing.active_children() == []
 
 

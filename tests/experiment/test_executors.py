@@ -24,7 +24,7 @@ from fastser.experiment.kernel_choice import Fallback, KernelChoice
 from fastser.experiment.store import ResultStore
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.files import cache_at
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 CHOICE = KernelChoice("auto", (Fallback("lstm", "float32", False, "slower here"),))
 

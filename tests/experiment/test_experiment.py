@@ -22,7 +22,7 @@ from fastser.experiment.kernel_choice import KernelChoice
 from fastser.models import MODELS
 from fastser.runtime.provenance import environment
 from fastser.training import loop
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_yardstick_is_tested_as_a_network_and_has_no_epochs(experiment: Experi
         assert result.utterance_ids == network.results[name].utterance_ids
         assert np.array_equal(result.labels, network.results[name].labels)
     assert fitted.metadata.keys() == network.metadata.keys()
-    assert (fitted.metadata["epochs"], fitted.metadata["best_epoch"]) == ([], 0)
+    assert (fitted.metadata["epochs"], fitted.metadata["kept_epoch"]) == ([], 0)
     assert fitted.metadata["seeds"]["noise"] == network.metadata["seeds"]["noise"]
     assert fitted.normalisation == network.normalisation
     assert begun[0] == {"source": "clean", "cross": "cross-corpus"}[task]

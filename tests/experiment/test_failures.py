@@ -25,7 +25,8 @@ from fastser.models import build_model
 from fastser.runtime.device import DeviceError
 from fastser.training.batch_size import advice, fitting_batch_size
 from fastser.training.checkpoint import TrainingStopped
-from fastser.training.state import Epoch, TrainingError
+from fastser.training.schedule import Epoch
+from fastser.training.state import TrainingError
 
 SETTINGS = SMALL.override(["training.max_epochs=2", "training.batch_size=32"])
 CNN, LSTM = (GridPoint("target", model, "none", "F01", 1) for model in ("cnn", "cnn-lstm"))

@@ -121,6 +121,7 @@ CHANGES: dict[str, tuple[str, Callable[[GridPoint, NoiseBank | None], bool]]] = 
     "training.learning_rate": ("0.01", of_a_network),
     "training.batch_size": ("8", of_a_network),
     "training.max_epochs": ("2", of_a_network),
+    "training.schedule": ("cosine", of_a_network),
     "training.halve_after": ("1", of_a_network),
     "training.stop_after": ("2", of_a_network),
     "training.monitor": ("uar", of_a_network),

@@ -19,7 +19,7 @@ from fastser.experiment.executors.worker_config import WorkerConfig
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
 from fastser.runtime.files import cache_at
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 RUNS = [identity(f"{number:016x}", repeat=number) for number in (1, 2, 3)]
 Answer = Callable[[str], tuple[str, Any]]

@@ -74,7 +74,7 @@ def test_moves_are_mean_differences_paired_by_fold_and_repeat() -> None:
 
 
 def test_p_values_are_corrected_within_each_question() -> None:
-    variants = {variant(None): baseline_uar, variant("bins"): shifted(20), variant("monitor"): shifted(20)}
+    variants = {variant(None): baseline_uar, variant("bins"): shifted(20), variant("schedule"): shifted(20)}
     found = moves([*variants], made(variants))
     assert len(found) == 2 * 12
     for move in found:
@@ -83,13 +83,13 @@ def test_p_values_are_corrected_within_each_question() -> None:
 
 
 def test_repeats_that_lack_a_fold_are_left_out_on_both_sides() -> None:
-    variants = {variant(None): baseline_uar, variant("bins"): shifted(3), variant("monitor"): shifted(3)}
-    bins, monitor = (v.answer.title for v in [*variants][1:] if v.answer)
+    variants = {variant(None): baseline_uar, variant("bins"): shifted(3), variant("schedule"): shifted(3)}
+    bins, schedule = (v.answer.title for v in [*variants][1:] if v.answer)
 
     def done(run: RunId) -> bool:
         if run.key.startswith(bins):
             return (run.point.repeat, run.point.fold) != (1, "f0")
-        return not run.key.startswith(monitor) or run.point.fold != "f3"
+        return not run.key.startswith(schedule) or run.point.fold != "f3"
 
     found = moves([*variants], made(variants, done))
     assert {move.question.name for move in found} == {"bins"}
@@ -100,7 +100,7 @@ def test_repeats_that_lack_a_fold_are_left_out_on_both_sides() -> None:
 
 def test_sentences_compare_the_largest_move_with_the_published_differences() -> None:
     """Table 1 has Proposed 2.6 points above CNN on IEMOCAP and 3.6 points on MSP-IMPROV."""
-    variants = {variant(None): baseline_uar, variant("bins"): shifted(-3), variant("monitor"): shifted(1)}
+    variants = {variant(None): baseline_uar, variant("bins"): shifted(-3), variant("schedule"): shifted(1)}
     in_context = made(variants)
     text = " ".join(sentences(moves([*variants], in_context), in_context))
     assert "On EMO-DB, clean speech, 2 other answers" in text
@@ -121,7 +121,7 @@ def test_an_answer_that_only_proposed_has_is_compared_with_the_baseline_of_the_o
         variant(None): baseline_uar,
         variant("stem", models=("proposed",)): shifted(-11),
         variant("bins"): lambda run: baseline_uar(run) - 12 * (run.point.model == "proposed"),
-        variant("monitor"): shifted(-11),
+        variant("schedule"): shifted(-11),
     }
     in_context = made(variants)
     text = " ".join(sentences(moves([*variants], in_context), in_context))
@@ -138,7 +138,7 @@ def test_a_move_that_chance_may_explain_says_so() -> None:
 
 def test_the_page_has_a_table_for_each_question_and_lists_what_is_not_finished(tmp_path: Path) -> None:
     first, second = variant("batch-size", 0), variant("batch-size", 1)
-    variants = {variant(None): baseline_uar, first: shifted(25), second: shifted(3), variant("monitor"): shifted(3)}
+    variants = {variant(None): baseline_uar, first: shifted(25), second: shifted(3), variant("schedule"): shifted(3)}
     assert second.answer is not None
     waiting = {"UAR", second.answer.title}
     in_context = made(variants, lambda run: not any(run.key.startswith(title) for title in waiting))

@@ -18,9 +18,10 @@ from fastser.experiment.grid import GridPoint
 from fastser.settings import QUICK
 from fastser.training import loop
 from fastser.training.loop import History, train
-from fastser.training.state import TrainingError
+from fastser.training.state import TrainingError, TrainingState
 
 SETTINGS = QUICK.override(["training.max_epochs=3", "training.batch_size=8"])
+COSINE = SETTINGS.override(["training.schedule=cosine", "training.max_epochs=5", "training.stop_after=1"])
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +137,12 @@ def test_rate_is_halved_and_training_stops_as_the_paper_says(dataset: Dataset) -
     settings = SETTINGS.override(["training.max_epochs=100", "training.halve_after=5", "training.stop_after=20"])
     history = train_on(dataset, fresh(), settings=settings, validate=lambda *_: 0.25)
     rates = [epoch.learning_rate for epoch in history.epochs]
-    assert history.best_epoch == 1
+    assert history.kept_epoch == 1
     assert len(rates) == 21
     assert rates == [1e-3] * 6 + [5e-4] * 5 + [2.5e-4] * 5 + [1.25e-4] * 5
 
 
-def test_the_weights_of_the_best_epoch_are_kept(dataset: Dataset) -> None:
+def test_the_weights_of_the_kept_epoch_are_kept(dataset: Dataset) -> None:
     scores = [0.3, 0.6, 0.4]
     given = iter(scores)
     snapshots: list[dict[str, Tensor]] = []
@@ -152,7 +153,7 @@ def test_the_weights_of_the_best_epoch_are_kept(dataset: Dataset) -> None:
 
     history = train_on(dataset, model, validate=lambda *_: next(given), on_epoch=keep)
     assert [epoch.score for epoch in history.epochs] == scores
-    assert history.best_epoch == 2
+    assert history.kept_epoch == 2
     for name, value in model.state_dict().items():
         assert torch.equal(value, snapshots[1][name])
         assert not torch.equal(value, snapshots[2][name])
@@ -190,3 +191,39 @@ def test_the_global_random_generator_is_as_before(dataset: Dataset) -> None:
     before = torch.get_rng_state()
     train_on(dataset, model)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_rate_falls_along_a_cosine_as_in_torch(dataset: Dataset) -> None:
+    rates = [epoch.learning_rate for epoch in train_on(dataset, fresh(), settings=COSINE).epochs]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=COSINE.training.learning_rate)
+    oracle, expected = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=5), []
+    for _ in range(5):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        oracle.step()
+    assert rates == pytest.approx(expected, rel=1e-12)
+
+
+def test_cosine_ignores_the_validation_scores_and_keeps_the_last_epoch(dataset: Dataset) -> None:
+    last: dict[str, Tensor] = {}
+    model = fresh()
+
+    def keep(_: object) -> None:
+        last.update({name: value.clone() for name, value in model.state_dict().items()})
+
+    scores = iter([0.9, 0.1, 0.1, 0.5, 0.2])
+    history = train_on(dataset, model, settings=COSINE, validate=lambda *_: next(scores), on_epoch=keep)
+    assert (len(history.epochs), history.kept_epoch) == (5, 5)
+    assert all(torch.equal(value, last[name]) for name, value in model.state_dict().items())
+
+
+def test_a_restored_state_continues_the_cosine() -> None:
+    def state() -> TrainingState:
+        return TrainingState(fresh(), 4, COSINE.training, torch.device("cpu"), seed=0)
+
+    begun, continued = state(), state()
+    begun.end_epoch(0.5)
+    begun.end_epoch(0.4)
+    continued.restore(*begun.state())
+    assert continued.learning_rate == begun.learning_rate < COSINE.training.learning_rate
+    assert continued.kept_epoch == 2

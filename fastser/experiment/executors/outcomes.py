@@ -5,7 +5,7 @@ from typing import Protocol
 
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.grid import RunId
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 
 class ExecutorError(RuntimeError):

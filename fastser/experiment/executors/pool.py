@@ -10,7 +10,7 @@ from fastser.experiment.executors.executor import Work
 from fastser.experiment.executors.outcomes import ExecutorError, Listener, Outcome
 from fastser.experiment.grid import RunId
 from fastser.runtime.provenance import environment
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 MAX_DEATHS = 3
 """Number of workers that may die during one run before it counts as failed.

@@ -9,7 +9,7 @@ from submitit.helpers import Checkpointable, DelayedSubmission
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 _POLL_SECONDS = 0.2
 

@@ -13,7 +13,7 @@ from fastser.experiment.store import ResultsError
 from fastser.runtime.device import DeviceError
 from fastser.runtime.registry import UnknownNameError
 from fastser.training.checkpoint import TrainingStopped
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 _WHERE_TO_REGISTER = (
     "a worker knows what fastser's own modules register and the models of --model; --executor serial knows all that "

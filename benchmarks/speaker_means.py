@@ -1,0 +1,37 @@
+"""Mean over speakers with its 95 % interval."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over speakers and its 95 % interval, which is None for a single speaker."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+    @property
+    def ends(self) -> str:
+        """Return the interval as text, with one decimal."""
+        return "n/a" if self.interval is None else "{:.1f} to {:.1f}".format(*self.interval)
+
+
+def mean_over_speakers(values: Iterable[tuple[str, float]]) -> Mean:
+    """Return the mean over speakers of each speaker's mean over repeats, with Student's interval.
+
+    Args:
+        values: Speaker and value of each run, at least one.
+    """
+    by_speaker = defaultdict(list)
+    for speaker, value in values:
+        by_speaker[speaker].append(value)
+    means = [mean(of_speaker) for of_speaker in by_speaker.values()]
+    if len(means) == 1:
+        return Mean(means[0], None)
+    margin = float(stats.t.ppf(0.975, len(means) - 1)) * stdev(means) / len(means) ** 0.5
+    return Mean(mean(means), (mean(means) - margin, mean(means) + margin))
