@@ -138,9 +138,11 @@ def test_a_move_that_chance_may_explain_says_so() -> None:
 
 def test_the_page_has_a_table_for_each_question_and_lists_what_is_not_finished(tmp_path: Path) -> None:
     first, second = variant("batch-size", 0), variant("batch-size", 1)
-    variants = {variant(None): baseline_uar, first: shifted(25), second: shifted(3), variant("schedule"): shifted(3)}
+    third = variant("schedule")
+    variants = {variant(None): baseline_uar, first: shifted(25), second: shifted(3), third: shifted(3)}
     assert second.answer is not None
-    waiting = {"UAR", second.answer.title}
+    assert third.answer is not None
+    waiting = {second.answer.title, third.answer.title}
     in_context = made(variants, lambda run: not any(run.key.startswith(title) for title in waiting))
     path, summary = write_sensitivity(tmp_path, [*variants], replace(in_context, synthetic=frozenset({"source"})))
     page = path.read_text()
