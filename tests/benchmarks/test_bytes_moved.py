@@ -11,6 +11,7 @@ from fastser_kernels.dense_block.op import ideal_bytes
 from fastser_kernels.registration import INTERPRETED
 
 pytest.importorskip("triton", reason="Triton is not installed")
+pytestmark = pytest.mark.slow
 
 CHANNELS, GROWTH_RATE, LAYERS, ITEMSIZE = 48, 24, 6, 2
 

@@ -10,6 +10,7 @@ from fastser_kernels.registration import INTERPRETED
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 pytestmark = [
     pytest.mark.aot,
+    pytest.mark.slow,
     pytest.mark.skipif(INTERPRETED, reason="a process that interprets kernels cannot compile them"),
 ]
 

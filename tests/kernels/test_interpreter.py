@@ -13,6 +13,7 @@ import pytest
 from fastser_kernels.registration import INTERPRETED
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
 def test_interpreted_kernels_pass_the_same_cases() -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
