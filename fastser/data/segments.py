@@ -159,24 +159,53 @@ def build_bank(
                 sums += _sums(frames.numpy(), chunk_counts).tolist()
         index = {"frames": counts, "sums": sums}
         array.save_index(index, writer)
-    counts_array = np.asarray(index["frames"], np.int64)
-    packed = array.map().reshape(-1, settings.num_bins)
-    values = torch.from_numpy(packed).to(device)
+    packed = torch.from_numpy(array.map().reshape(-1, settings.num_bins))
     all_sums = torch.tensor(index["sums"], dtype=torch.float64, device="cpu")
-    moments = _moments(all_sums, settings, len(waveforms.offsets) - 1, speakers)
+    return _bank(packed, np.asarray(index["frames"], np.int64), all_sums, settings, speeds, speakers, device)
+
+
+def bank_in_memory(
+    waveforms: Sequence[npt.NDArray[np.float32]], extract: FeatureExtractor, device: torch.device | str = "cpu"
+) -> SegmentBank:
+    """Compute the log-spectrograms of some waveforms at their original speed, without the cache.
+
+    Args:
+        waveforms: Waveforms, float32 [samples] each, at least one window long.
+        extract: Feature extractor on the CPU. Its settings cut the segments and do not standardise by speaker.
+        device: Device of the bank.
+    """
+    settings = extract.settings
+    blocks = FeatureExtractor(in_blocks(settings, _FRAMES_PER_BLOCK), extract.window, extract.filterbank)
+    frames, counts = _pack_frames(waveforms, blocks)
+    return _bank(frames, counts, torch.from_numpy(_sums(frames.numpy(), counts)), settings, (), (), device)
+
+
+def _bank(
+    frames: Tensor,
+    counts: npt.NDArray[np.int64],
+    sums: Tensor,
+    settings: SpectrogramSettings,
+    speeds: Sequence[float],
+    speakers: Sequence[str],
+    device: torch.device | str,
+) -> SegmentBank:
+    """Return a bank of packed frames [frames, bins] of recordings, each with its number of frames and its sums."""
+    num_utterances = len(counts) // (1 + len(speeds))
+    values = frames.to(device)
+    moments = _moments(sums, settings, num_utterances, speakers)
     if moments is not None:
-        by_frame = torch.from_numpy(np.repeat(np.arange(len(counts_array)), counts_array))
+        by_frame = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
         mean, std = (part.float()[by_frame].to(device)[:, None] for part in (moments.mean, moments.std))
-        values, all_sums = (values - mean) / std, moments.applied_to_sums(all_sums)
-    recording, first, length = segment_table(counts_array, settings)
-    offsets = np.cumsum(counts_array) - counts_array
+        values, sums = (values - mean) / std, moments.applied_to_sums(sums)
+    recording, first, length = segment_table(counts, settings)
+    offsets = np.cumsum(counts) - counts
     return SegmentBank(
         frames=values,
         start=torch.from_numpy(offsets[recording] + first).to(device),
         length=torch.from_numpy(length).to(device),
         recording=torch.from_numpy(recording).to(device),
-        sums=all_sums,
-        num_utterances=len(waveforms.offsets) - 1,
+        sums=sums,
+        num_utterances=num_utterances,
         speeds=(1.0, *speeds),
         segment_frames=settings.segment_frames,
         moments=moments,
