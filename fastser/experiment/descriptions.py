@@ -16,13 +16,19 @@ from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import RunId
 from fastser.recognition.model_file import ModelDescription
 from fastser.settings import Settings
+from fastser.training.yardsticks import YARDSTICKS
 
 
 def description_of_run(experiment: Experiment, run_id: RunId, trained: TrainedModel) -> ModelDescription:
     """Return the description of a model that a run has trained and tested."""
     training, validation, test = experiment.subsets(run_id.point)
     metadata, corpus = trained.metadata, test.dataset.corpus
-    speakers = ", ".join(_speakers(test))
+    speakers, is_network = ", ".join(_speakers(test)), run_id.point.model not in YARDSTICKS
+    trained_by = {
+        "epochs": metadata["best_epoch"],
+        "seed": metadata["seeds"]["training"],
+        "validation_speakers": _speakers(validation),
+    }
     return ModelDescription(
         architecture=run_id.point.model,
         classes=tuple(metadata["classes"]),
@@ -31,9 +37,7 @@ def description_of_run(experiment: Experiment, run_id: RunId, trained: TrainedMo
         training={
             "corpora": [corpus_record(training.dataset.corpus, _utterances(training))],
             "augmentation": run_id.point.augmentation,
-            "epochs": metadata["best_epoch"],
-            "seed": metadata["seeds"]["training"],
-            "validation_speakers": _speakers(validation),
+            **(trained_by if is_network else {}),
             "test_speakers": _speakers(test),
             "run": run_id.to_json(),
         },

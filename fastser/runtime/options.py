@@ -14,6 +14,7 @@ class OptionInfo:
         metavar: Placeholder of the value, such as "NAME=PATH".
         minimum: Smallest number.
         executors: Names of the executors that the option is for. Empty for all.
+        argument: Whether the value is given by its position, without a flag.
     """
 
     help: str
@@ -21,6 +22,7 @@ class OptionInfo:
     metavar: str | None = None
     minimum: float | None = None
     executors: tuple[str, ...] = ()
+    argument: bool = False
 
 
 def option(default: Any, help: str, **info: Any) -> Any:

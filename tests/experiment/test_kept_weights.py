@@ -51,10 +51,11 @@ def test_scores_of_several_speakers_have_intervals(stand_ins: Path, tmp_path: Pa
     assert outcome is not None
     path = store.weights(outcome.run_id.key)
     description, _ = read_model_file(path)
-    (clean,) = description.scores
-    assert 0 <= clean["low"] <= clean["uar"] <= clean["high"] <= 1
+    (score,) = description.scores
+    assert 0 <= score["low"] <= score["uar"] <= score["high"] <= 1
     card = path.with_suffix(".md").read_text("utf-8")
-    assert f"| clean | {100 * clean['uar']:.1f} | {100 * clean['low']:.1f} to {100 * clean['high']:.1f} |" in card
+    uar, low, high = (100 * score[name] for name in ("uar", "low", "high"))
+    assert f"| cross-corpus | {uar:.1f} | {low:.1f} to {high:.1f} |" in card
     for part in ("Linear (yardstick of whole utterances)", "synthetic IEMOCAP", "speakers who were tested", "not for"):
         assert part in card
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Keep
 from safetensors.torch import load_file, save_file
 from small_runs import SMALL
 
 import fastser
+from conftest import Keep
 from fastser.evaluation.adapter import ModelError
 from fastser.recognition import packaged_models
 from fastser.recognition.model_file import read_model_file, write_model_file
@@ -92,7 +92,7 @@ def test_packaged_models_are_found_by_name(keep: Keep, tmp_path: Path, monkeypat
     (tmp_path / "small.safetensors").write_bytes(keep("cnn").file.read_bytes())
     assert packaged_models.default_model() == tmp_path / "small.safetensors"
     assert fastser.load_model("small").metadata == fastser.load_model(keep("cnn").file).metadata
-    with pytest.raises(ModelError, match="big: there is no such model; .* packaged models small"):
+    with pytest.raises(ModelError, match=r"big: there is no such model; .* packaged models small"):
         fastser.load_model("big")
     (tmp_path / "other.safetensors").touch()
     with pytest.raises(ModelError, match="several packaged models; give MODEL, one of other, small"):
