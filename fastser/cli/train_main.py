@@ -1,6 +1,6 @@
 """The way from the options of `python -m fastser.train` to a file of weights and its model card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console

@@ -53,13 +53,9 @@ def test_epochs_and_scores_come_from_the_finished_runs(
     (data,) = description.training["corpora"]
     assert (data["utterances"], data["speakers"]) == (12, ["s0", "s1", "s2"])
     card = (tmp_path / "manifest-cnn-none.md").read_text("utf-8")
-    for part in (
-        "without the speaker that tested it: 2 of 3 speakers",
-        "median of the best epochs of 2 runs",
-        "not for",
-    ):
+    for part in ("without the speaker that tested it: 2 of 3 speakers", "median of the best epochs of 2 runs"):
         assert part in card
-    (audio,) = [path for path in sorted(Path(source.partition("=")[2]).parent.rglob("0-sad-0.wav"))]
+    audio = Path(source.partition("=")[2]).parent / "wav" / "0-sad-0.wav"
     recogniser = fastser.load_model(tmp_path / "manifest-cnn-none.safetensors")
     assert recogniser.predict(audio)[0]["label"] in ("angry", "sad")
 
@@ -108,6 +104,7 @@ def test_unusable_arguments_are_one_sentence(
         (source, (), {"results": results, "classes": "sad,angry"}, "runs: classes=angry,sad"),
         (source, (), {"model": "linear", "augmentation": "mixup"}, "yardsticks are fitted without augmentation"),
         (source, (), {"model": "rnn", "epochs": 1}, "--model: there is no"),
+        (source, (), {"model": "cnn,linear", "epochs": 1}, "--model cnn,linear: one model is trained"),
         (source, (), {"epochs": 1, "scale": "huge"}, "--scale huge: expected"),
         (source, (), {"epochs": 1, "kernels": "none"}, "--kernels none: expected"),
         (source, (), {"epochs": 1, "name": "a/b"}, "--name a/b: expected a name without folder"),
