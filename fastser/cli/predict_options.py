@@ -22,7 +22,7 @@ class PredictOptions:
         "A model (a .safetensors file or the name of a packaged model, by default the packaged one), then audio files "
         "and folders. - reads a list of files from standard input, one a line.",
         metavar="[MODEL] FILE...",
-        argument=True,
+        positional=True,
     )
     out: Path | None = option(
         None, "File of the predictions. Files that it already holds are skipped. Default: standard output.", metavar="F"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.cli.options import KernelMode, UsageError, checked_kernel_mode, scaled
+from fastser.cli.options import KernelMode, UsageError, checked_kernel_mode, settings_of_scale
 from fastser.runtime.options import option
 from fastser.settings import PAPER_CLASSES, Settings
 
@@ -57,7 +57,7 @@ class TrainOptions:
             UsageError: If there is no such scale.
             SettingsError: If `--set` names no setting, or gives an invalid value.
         """
-        return scaled(self.scale).override(self.set)
+        return settings_of_scale(self.scale).override(self.set)
 
     def kernel_mode(self) -> KernelMode:
         """Return the value of `--kernels`.

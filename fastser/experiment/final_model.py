@@ -78,7 +78,8 @@ def train_final(
 
 def median_epochs(runs: Sequence[Run]) -> int:
     """Return the median of the best epochs of some runs, rounded to a whole number."""
-    return max(1, round(statistics.median(run.metadata["best_epoch"] for run in runs)))
+    epochs: list[int] = [run.metadata["best_epoch"] for run in runs]
+    return max(1, round(statistics.median(epochs)))
 
 
 def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, model: str, augmentation: str) -> list[Run]:
@@ -110,7 +111,7 @@ def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, mode
     differing = [_differences(run, settings, corpus.classes, seed) for run in of_model]
     runs = [run for run, differs in zip(of_model, differing, strict=True) if not differs]
     if not runs:
-        fewest = ", ".join(min(differing, key=len))
+        fewest = ", ".join(min(differing, key=lambda names: len(names)))
         raise ResultsError(f"{what} it holds runs of other settings only; give the settings of its runs: {fewest}")
     places = Counter((run.id.point.task, run.id.point.fold, run.id.point.repeat) for run in runs)
     foreign = sorted({run.id.point.fold for run in runs} - {*corpus.speakers, "split"})

@@ -14,7 +14,7 @@ class OptionInfo:
         metavar: Placeholder of the value, such as "NAME=PATH".
         minimum: Smallest number.
         executors: Names of the executors that the option is for. Empty for all.
-        argument: Whether the value is given by its position, without a flag.
+        positional: Whether the value stands without a name before it.
     """
 
     help: str
@@ -22,7 +22,7 @@ class OptionInfo:
     metavar: str | None = None
     minimum: float | None = None
     executors: tuple[str, ...] = ()
-    argument: bool = False
+    positional: bool = False
 
 
 def option(default: Any, help: str, **info: Any) -> Any:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +138,15 @@ def test_the_packaged_model_needs_no_name_and_a_timeline_is_drawn(
     assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
     assert run(None, "small", *files(kept, 1)) == 0
     assert capsys.readouterr().out == without_name
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("door", ["predict", "train"])
+def test_help_does_not_import_torch(door: str) -> None:
+    code = f"import sys; sys.argv = ['{door}', '--help']; from fastser.{door} import main; main()"
+    ended = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert "Exit status: 0" in ended.stdout
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert f"fastser.cli.{door}_options" in imported
+    assert not {"torch", "numpy", "matplotlib"} & imported
