@@ -107,7 +107,8 @@ def _appended(
     reused, seconds = len(paths) - len(todo), time.perf_counter() - began
     speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
     unusable = f", {found.unusable} unusable" if found.unusable else ""
-    print(f"{out}: {found.usable} files labelled ({speech}), {reused} held already{unusable}")
+    files = f"{found.usable} file{'' if found.usable == 1 else 's'}"
+    print(f"{out}: {files} labelled ({speech}), {reused} held already{unusable}")
     found.usable += reused
     return found
 

@@ -105,7 +105,8 @@ def _trained(experiment: Experiment, model: str, augmentation: str, epochs: int,
 
         final = train_final(experiment, model, augmentation, epochs, on_epoch)
     if losses:
-        say(console, f"{model}, {augmentation}: {epochs} epochs, training loss {losses[0]:.3f} to {losses[-1]:.3f}")
+        number = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+        say(console, f"{model}, {augmentation}: {number}, training loss {losses[0]:.3f} to {losses[-1]:.3f}")
     return final
 
 

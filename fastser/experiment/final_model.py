@@ -111,8 +111,9 @@ def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, mode
     differing = [_differences(run, settings, corpus.classes, seed) for run in of_model]
     runs = [run for run, differs in zip(of_model, differing, strict=True) if not differs]
     if not runs:
-        fewest = ", ".join(min(differing, key=lambda names: len(names)))
-        raise ResultsError(f"{what} it holds runs of other settings only; give the settings of its runs: {fewest}")
+        fewest: list[str] = min(differing, key=len)
+        asked = ", ".join(fewest)
+        raise ResultsError(f"{what} it holds runs of other settings only; give the settings of its runs: {asked}")
     places = Counter((run.id.point.task, run.id.point.fold, run.id.point.repeat) for run in runs)
     foreign = sorted({run.id.point.fold for run in runs} - {*corpus.speakers, "split"})
     if foreign:

@@ -14,6 +14,9 @@ from fastser.runtime.files import atomic_write, printable, storable
 
 _INDEX = ("file", "start", "end")
 
+_DECIMALS = 6
+"""Decimals of posteriors, and of seconds in JSON lines. Further ones depend on the other files of a batch."""
+
 
 class PredictionsError(ValueError):
     """A file of predictions that cannot be continued. The message is one sentence."""
@@ -47,13 +50,18 @@ def text_of(records: Sequence[Record], kind: str) -> str:
         kind: "csv" or "jsonl".
     """
     if kind == "jsonl":
-        lines = ({**record, "file": storable(str(record["file"]))} for record in records)
-        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    return "".join(_csv_line([*map(str, _csv_values(record))]) for record in records)
+        return "".join(json.dumps(_rounded(record), ensure_ascii=False) + "\n" for record in records)
+    return "".join(_csv_line(_csv_values(record)) for record in records)
+
+
+def _rounded(record: Record) -> Record:
+    """Return a record whose numbers have as many decimals as in CSV."""
+    numbers = {name: round(value, _DECIMALS) for name, value in record.items() if isinstance(value, float)}
+    return {**record, **numbers, "file": storable(str(record["file"]))}
 
 
 def _csv_values(record: Record) -> list[str]:
-    posteriors = [f"{value:.6f}" for name, value in record.items() if name.startswith("p_")]
+    posteriors = [f"{value:.{_DECIMALS}f}" for name, value in record.items() if name.startswith("p_")]
     times = (timedelta_text(record["start"]), timedelta_text(record["end"]))
     return [storable(str(record["file"])), *times, record["label"], *posteriors]
 

@@ -44,10 +44,11 @@ def draw_timeline(
     places = np.array([0.0, *middles, seconds])
     for name in classes:
         values = [record[f"p_{name}"] for record in records]
-        below.plot(places, 100 * np.array([values[0], *values, values[-1]]), label=name.replace("$", r"\$"))
+        percent = 100 * np.array([values[0], *values, values[-1]])
+        below.plot(places, percent, marker=".", markevery=[*range(1, len(places) - 1)], label=name.replace("$", r"\$"))
     below.set_xlim(0, seconds)
     below.set_ylim(0, 100)
-    below.set_xlabel("time (s)")
+    below.set_xlabel("time (s), a dot for each segment at its middle")
     below.set_ylabel("posterior (%)")
     below.grid(color="#dddddd", linewidth=0.6)
     below.spines[["top", "right"]].set_visible(False)
