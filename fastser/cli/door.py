@@ -40,12 +40,17 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     sys.exit(status)
 
 
-def status_of(run: Callable[[], int], user_errors: tuple[type[Exception], ...]) -> int:
+def status_of(
+    run: Callable[[], int],
+    user_errors: tuple[type[Exception], ...],
+    interrupted: str = "interrupted; the same command continues where it was",
+) -> int:
     """Run a command and turn errors into one sentence and an exit status.
 
     Args:
         run: The command. Returns the exit status.
         user_errors: Exceptions whose message is everything that a user needs to see.
+        interrupted: Sentence for a user who has interrupted the command.
     """
     from fastser.experiment.executors.failures import in_one_sentence, is_out_of_memory
 
@@ -63,7 +68,7 @@ def status_of(run: Callable[[], int], user_errors: tuple[type[Exception], ...]) 
         print(f"error: {in_one_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command continues where it was", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return 130
 
 

@@ -110,9 +110,9 @@ def run(options: CliOptions, command: str) -> int:
     reused = set() if store is None else {run_id for run_id in runs if store.finished(run_id.key)}
     if store is not None and options.keep_models:
         without = {run_id for run_id in reused if not store.weights(run_id.key).exists()}
-        if without and not options.retrain:
-            say(console, f"{len(without)} finished runs have no kept weights; --retrain makes these runs again")
-        reused -= without if options.retrain else set()
+        if without:
+            say(console, f"{len(without)} finished runs have no kept weights; these runs are made again")
+        reused -= without
     failed_keys = set() if store is None or options.retry_failed else {f.id.key for f in store.failures(runs)}
     given_up = {run_id for run_id in runs if run_id.key in failed_keys} - reused
     todo = [run_id for run_id in runs if run_id not in reused | given_up]
@@ -145,7 +145,6 @@ def run(options: CliOptions, command: str) -> int:
             experiment,
             store,
             keep_models=options.keep_models,
-            retrain=options.retrain,
             stop=stop,
             checkpoint_seconds=60 * options.checkpoint_minutes,
             retry_failed=options.retry_failed,
@@ -176,8 +175,6 @@ def checked_executor(options: RunOptions) -> Executor:
         raise UsageError(f"--executor: {error}") from None
     for flag, owners in options.foreign_options():
         raise UsageError(f"{flag} is for --executor {' or '.join(owners)}, this is --executor {executor.name}")
-    if options.retrain and not options.keep_models:
-        raise UsageError("--retrain makes finished runs again to keep their weights: give --keep-models too")
     executor.check(options)
     return executor
 

@@ -22,6 +22,17 @@ class UsageError(ValueError):
     """Arguments that cannot be used. The message is one sentence."""
 
 
+def checked_kernel_mode(name: str) -> KernelMode:
+    """Return the value of `--kernels`.
+
+    Raises:
+        UsageError: If there is no such mode.
+    """
+    if name not in KERNELS:
+        raise UsageError(f"--kernels {name}: expected {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
+    return name
+
+
 @dataclass(frozen=True, kw_only=True)
 class GridOptions(RunOptions):
     """Options of corpora, settings and the size of the grid."""
@@ -80,9 +91,7 @@ class GridOptions(RunOptions):
             SettingsError: If `--set` names no setting, or gives an invalid value.
         """
         name = self.scale or ("quick" if self.uses_stand_ins else "paper")
-        if name not in SCALES:
-            raise UsageError(f"--scale {name}: expected {' or '.join(SCALES)}")
-        base = SCALES[name]
+        base = settings_of_scale(name)
         narrowed = {"folds": self.folds, "repeats": self.repeats}
         protocol = base.protocol.model_copy(update={name: n for name, n in narrowed.items() if n is not None})
         return base.model_copy(update={"protocol": protocol}).override(self.set)
@@ -93,9 +102,7 @@ class GridOptions(RunOptions):
         Raises:
             UsageError: If `--kernels` has another value.
         """
-        if self.kernels not in KERNELS:
-            raise UsageError(f"--kernels {self.kernels}: expected {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
-        return self.kernels
+        return checked_kernel_mode(self.kernels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +127,17 @@ class CliOptions(GridOptions):
         if not names and not self.everything:
             raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
         return tuple(name for name in requestable() if self.everything or name in names)
+
+
+def settings_of_scale(name: str) -> Settings:
+    """Return the settings of `--scale NAME`.
+
+    Raises:
+        UsageError: If there is no such scale.
+    """
+    if name not in SCALES:
+        raise UsageError(f"--scale {name}: expected {' or '.join(SCALES)}")
+    return SCALES[name]
 
 
 def chosen(option_name: str, text: str | None, known: Mapping[str, Any]) -> tuple[str, ...]:

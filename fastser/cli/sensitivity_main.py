@@ -155,7 +155,6 @@ def _runner(experiment: Experiment, store: ResultStore, options: SensitivityOpti
         experiment,
         store,
         keep_models=options.keep_models,
-        retrain=options.retrain,
         checkpoint_seconds=60 * options.checkpoint_minutes,
         retry_failed=options.retry_failed,
     )

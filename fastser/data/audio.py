@@ -42,7 +42,7 @@ _RATES = range(1_000, 768_001)
 _HEAD_BYTES = 512
 """Bytes at the beginning of a file that tell most contents that are not audio."""
 
-_LOUDEST = 16.0
+LOUDEST = 16.0
 """Largest plausible absolute sample. Greater ones are damaged floats, or integers that nobody scaled to 1."""
 
 _UNKNOWN_FRAMES = 2**63 - 1
@@ -230,7 +230,7 @@ def _joined(parts: Sequence[npt.NDArray[np.float32]], rates: Sequence[int]) -> n
 def _check_samples(content: bytes, frames: npt.NDArray[np.float32]) -> None:
     if not np.isfinite(frames).all():
         raise ContainerError("holds NaN or infinite samples")
-    if (loudest := np.abs(frames).max()) > _LOUDEST:
+    if (loudest := np.abs(frames).max()) > LOUDEST:
         raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
     if not loudest:
         raise ContainerError("is digital silence, every sample is zero")

@@ -13,8 +13,11 @@ class RunOptions:
     device: str = option("auto", "cpu, cuda or cuda:1. auto takes a GPU if there is one.", metavar="NAME")
     out: Path = option(Path("results"), "Folder for tables, figure, report and finished runs.", metavar="DIR")
     dry_run: bool = option(False, "Print the grid and an estimate of the time, and stop.")
-    keep_models: bool = option(False, "Keep every trained model's weights as OUT/models/KEY.safetensors.")
-    retrain: bool = option(False, "With --keep-models: make finished runs again whose weights were not kept.")
+    keep_models: bool = option(
+        False,
+        "Keep the weights of every trained model as OUT/models/KEY.safetensors, with a model card KEY.md. Finished "
+        "runs whose weights were not kept are made again.",
+    )
     retry_failed: bool = option(False, "Try failed runs of earlier calls again. Otherwise they are only listed.")
     checkpoint_minutes: float = option(3.0, "Shortest time between two checkpoints of a run.", metavar="MIN", minimum=0)
     model: tuple[str, ...] = option(

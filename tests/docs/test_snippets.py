@@ -17,7 +17,9 @@ from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import CliOptions, chosen
+from fastser.cli.predict_options import PredictOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
+from fastser.cli.train_options import TrainOptions
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.models import MODELS
@@ -34,7 +36,7 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions, SensitivityOptions)
+    for options in (CliOptions, EvaluateOptions, PredictOptions, SensitivityOptions, TrainOptions)
     for field in fields(options)
 }
 NOT_OURS = {"--requeue", "--help"}
@@ -91,6 +93,14 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         evaluated = parse(EvaluateOptions, command)
         assert (evaluated.model is None) != (evaluated.weights is None)
         assert "=" in str(evaluated.corpus)
+        return
+    if door == "fastser.predict":
+        assert parse(PredictOptions, command).chosen_format()
+        return
+    if door == "fastser.train":
+        trained = parse(TrainOptions, command)
+        assert trained.settings()
+        assert "=" in str(trained.source)
         return
     options: CliOptions | SensitivityOptions
     if door == "fastser.sensitivity":
