@@ -1,7 +1,7 @@
 """Self-test of the kernels at the start of a command, and its lines of output."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import torch
@@ -18,7 +18,13 @@ from fastser.training.precision import with_chosen_precision
 
 
 def choose_kernels(
-    mode: KernelMode, models: Sequence[str], settings: Settings, device: torch.device, *, here: bool
+    mode: KernelMode,
+    models: Sequence[str],
+    settings: Settings,
+    device: torch.device,
+    *,
+    here: bool,
+    on_test: Callable[[str], None] = lambda _: None,
 ) -> tuple[KernelChoice, list[str]]:
     """Choose between the kernels and the references for the operations of a grid.
 
@@ -31,6 +37,7 @@ def choose_kernels(
         settings: All settings.
         device: Device of the models.
         here: Whether the runs have this process.
+        on_test: Called with the name of an operation before its test.
 
     Returns:
         The choice, and lines for the user: how a new test ended, which operations the reference computes, and a warning
@@ -46,7 +53,7 @@ def choose_kernels(
         return KernelChoice(mode), []
     began = time.perf_counter()
     settings = with_chosen_precision(settings, device)
-    verdicts, new = kernel_verdicts(models, settings, device, cache_dir() / "kernels")
+    verdicts, new = kernel_verdicts(models, settings, device, cache_dir() / "kernels", on_test)
     choice = KernelChoice.after(verdicts)
     wrong = [verdict for verdict in verdicts if verdict.fault]
     reasons = choice.reasons() or {}

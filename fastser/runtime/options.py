@@ -1,7 +1,17 @@
 """Options: dataclass fields that carry what a command line needs to know about them."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
+
+
+class Group(StrEnum):
+    """Groups of options in `--help`, in the order of printing. Options without a group follow after them."""
+
+    CORPORA = "Corpora"
+    RUNS = "What runs"
+    EXECUTION = "How it runs"
+    RESULTS = "Results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +24,8 @@ class OptionInfo:
         metavar: Placeholder of the value, such as "NAME=PATH".
         minimum: Smallest number.
         executors: Names of the executors that the option is for. Empty for all.
+        group: Group in `--help`, or None.
+        rare: Whether `--help` shows it after the other options of its group.
     """
 
     help: str
@@ -21,6 +33,8 @@ class OptionInfo:
     metavar: str | None = None
     minimum: float | None = None
     executors: tuple[str, ...] = ()
+    group: Group | None = None
+    rare: bool = False
 
 
 def option(default: Any, help: str, **info: Any) -> Any:
