@@ -20,7 +20,7 @@ from fastser.settings import HELP, PAPER, Settings, SettingsError
 COLUMNS = ("setting", "value", "paper scale", "open question", "source")
 FORMATS = ("table", "csv", "json")
 
-_NOTE = "open N: question N of docs/open-questions.md; paper N: section N of Latif et al. 2020"
+_NOTES = ("paper N: section N of Latif et al. 2020", "open N: question N of docs/open-questions.md")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def _table(rows: Sequence[tuple[str, Any, Any, str, str]], width: int | None) ->
         beside = [_shown(paper) if value != paper else ""] if differs else []
         cells.append((name, _shown(value), *beside, source))
     header = ("setting", "value", *(["paper scale"] if differs else []), "source")
-    return [*text_table(header, cells, left=len(header), width=width), "", _NOTE]
+    return [*text_table(header, cells, left=len(header), width=width), "", *_NOTES]
 
 
 def _shown(value: Any) -> str:
