@@ -32,8 +32,9 @@ def result_lines(context: ReportContext, width: int) -> list[str]:
     lines: list[str] = []
     for name, rows in build_tables(context).items():
         if TABLES[name].part_of is None and any(row.measured for row in rows):
+            unknown = TABLES[name].in_paper and all(row.paper_uar is None for row in rows if not row.quoted)
             lines += [*textwrap.wrap(context.heading(name), width), *_table([r for r in rows if not r.quoted], width)]
-            lines.append("")
+            lines += [*(textwrap.wrap(f"paper: {published().unknown}", width) if unknown else ()), ""]
     if not lines:
         return []
     notes = "ours: mean [95 % interval for new speakers]. paper: mean ± standard deviation over repeats."

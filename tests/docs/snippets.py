@@ -51,7 +51,7 @@ def commands(document: Path) -> list[str]:
 
 def arguments(command: str) -> list[str]:
     """Return the arguments of a command, without the dots that stand for further arguments."""
-    return [word for word in shlex.split(command)[3:] if word != "..."]
+    return [word for word in shlex.split(command, comments=True)[3:] if word != "..."]
 
 
 def run_and_check_shapes(block: Block, namespace: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ import pytest
 from made_up import context, of_models
 
 from fastser.cli.results_text import result_lines
+from fastser.report.published import published
 
 TITLES = ["Table 1", "Table 2", "Table 3", "Table 4", "Figure 2"]
 
@@ -25,6 +26,7 @@ def test_every_table_has_the_papers_number_and_ours_with_its_interval(width: int
     assert re.search(r"64\.1 ± 1\.3 +62\.5 \[\d+\.\d, \d+\.\d\]", proposed)
     assert "by noise scene" not in text
     assert "quoted" not in text
+    assert text.count(f"paper: {published().unknown[:30]}") == 4  # all but Table 1
     second = text[text.index("Table 2:") : text.index("Table 3:")]
     for level in ("0 dB", "10 dB", "20 dB"):
         assert f"ours, {level}" in second
