@@ -19,7 +19,7 @@ from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
 from fastser.cli.prepare import announced_roles, prepared_experiment
 from fastser.cli.results_text import WIDTH, result_lines
 from fastser.cli.signals import first_signal_stops
-from fastser.cli.steps import KERNEL_TESTS, MODEL_TIMES, steps
+from fastser.cli.steps import KERNEL_TESTS, MODEL_TIMES, PLANNING, steps
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.conditions import headline_names
@@ -110,7 +110,11 @@ def run(options: CliOptions, command: str) -> int:
     if not any(point.model in (networks or models) for point in points):
         raise UsageError("nothing to do: " + " ".join(missing.values() or [_nothing_shown(tables)]))
 
-    runs = [experiment.identify(point) for point in points]
+    runs: list[RunId] = []
+    with steps(PLANNING, len(points), console) as on_run:
+        for point in points:
+            on_run()
+            runs.append(experiment.identify(point))
     reused = set() if store is None else {run_id for run_id in runs if store.finished(run_id.key)}
     if store is not None and options.keep_models:
         without = {run_id for run_id in reused if not store.weights(run_id.key).exists()}

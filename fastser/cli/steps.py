@@ -26,6 +26,7 @@ def steps(title: str, total: int | None, console: Console) -> Iterator["Steps"]:
 
 
 KERNEL_TESTS = "testing the kernels on this machine"
+PLANNING = "planning the runs"
 MODEL_TIMES = "timing the models"
 
 
