@@ -1,6 +1,8 @@
 """Door `python -m fastser.predict`: labels of audio files."""
 
-from fastser.cli.door import run_command, status_of
+import sys
+
+from fastser.cli.door import announce, run_command, status_of
 from fastser.cli.predict_options import PredictOptions
 
 HELP = """Label audio files with a trained model.
@@ -15,6 +17,7 @@ interrupted.
 
 def predict(options: PredictOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    announce(sys.stderr if options.out is None else sys.stdout)  # without --out, standard output has the predictions
     from fastser.cli.predict_main import USER_ERRORS, predict_and_write  # imports torch, which --help does without
 
     return status_of(lambda: predict_and_write(options), USER_ERRORS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fastser.experiment.options import RunOptions
-from fastser.runtime.options import option
+from fastser.runtime.options import Group, option
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import PAPER_CLASSES, SCALES, Settings
 
@@ -41,35 +41,62 @@ class GridOptions(RunOptions):
         None,
         "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ...",
         metavar="NAME=PATH",
+        group=Group.CORPORA,
     )
     target: str | None = option(
-        None, "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ...", metavar="NAME=PATH"
+        None,
+        "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ...",
+        metavar="NAME=PATH",
+        group=Group.CORPORA,
     )
-    noise: str | None = option(None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH")
+    noise: str | None = option(
+        None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH", group=Group.CORPORA
+    )
     classes: str = option(
-        ",".join(PAPER_CLASSES), "Emotions to recognise. all: every label that the corpora share.", metavar="A,B"
+        ",".join(PAPER_CLASSES),
+        "Emotions to recognise. all: every label that the corpora share.",
+        metavar="A,B",
+        group=Group.CORPORA,
     )
     scale: str | None = option(
         None,
         "paper: the published sizes. open: small models, every speaker, three repeats. quick: small models, few "
         "runs, minutes. Default: quick for stand-ins, else paper.",
+        metavar="NAME",
+        group=Group.RUNS,
     )
     models: str | None = option(
-        None, "Only these models, and the yardsticks linear and majority unless one of them is named.", metavar="A,B"
+        None,
+        "Only these models, and the yardsticks linear and majority unless one of them is named.",
+        metavar="A,B",
+        group=Group.RUNS,
     )
-    folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)
-    repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
+    folds: int | None = option(
+        None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1, group=Group.RUNS
+    )
+    repeats: int | None = option(
+        None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1, group=Group.RUNS
+    )
     kernels: str = option(
         "auto",
         "auto: fastser's own kernels, where a self-test on this machine finds them right and fast. fused: without "
         "the test. reference: plain PyTorch, to compare.",
         metavar="NAME",
+        group=Group.EXECUTION,
+        rare=True,
     )
-    seed: int = option(0, "Seed from which all others are derived.", metavar="N", minimum=0)
+    seed: int = option(
+        0, "Seed from which all others are derived.", metavar="N", minimum=0, group=Group.RUNS, rare=True
+    )
     set: tuple[str, ...] = option(
-        (), "Change a setting, such as augmentation.mixup_alpha=0.4. May be repeated.", metavar="NAME=VALUE"
+        (),
+        "Change a setting, such as augmentation.mixup_alpha=0.4. May be repeated.",
+        metavar="NAME=VALUE",
+        group=Group.RUNS,
     )
-    allow_bad_files: bool = option(False, "Go on even if more than 5 % of a corpus' files are unusable.")
+    allow_bad_files: bool = option(
+        False, "Go on even if more than 5 % of a corpus' files are unusable.", group=Group.CORPORA, rare=True
+    )
 
     @property
     def uses_stand_ins(self) -> bool:
@@ -109,10 +136,12 @@ class GridOptions(RunOptions):
 class CliOptions(GridOptions):
     """Arguments of the command line. Each field is one option, in the order of `--help`."""
 
-    everything: bool = option(False, "All tables and figures.", flag="--all")
-    table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
-    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N")
-    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
+    everything: bool = option(False, "All tables and figures.", flag="--all", group=Group.RUNS)
+    table: tuple[str, ...] = option(
+        (), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N", group=Group.RUNS
+    )
+    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N", group=Group.RUNS)
+    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B", group=Group.RUNS)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the requested tables and figures, in the order of the report.

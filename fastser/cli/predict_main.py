@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from fastser.cli.options import UsageError
 from fastser.cli.output import Output
 from fastser.cli.predict_options import Format, PredictOptions
+from fastser.cli.steps import steps
 from fastser.data.audio import AudioError, decode
 from fastser.data.corpora import CorpusError
 from fastser.evaluation.adapter import ModelError
@@ -77,8 +77,9 @@ def _predicted(
 ) -> _Count:
     """Label files, write their predictions, and name unusable files. A terminal shows the progress."""
     console, count = Console(stderr=True), _Count()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task("labelling", total=len(paths))
+    console.quiet = not console.is_terminal
+    with steps("labelling", len(paths), console) as on_file:
+        on_file()
         for found in recogniser.predict_files(paths, per=per, hop=hop):
             if found.error is None:
                 count.usable += 1
@@ -87,7 +88,7 @@ def _predicted(
             else:
                 count.unusable += 1
                 print(f"unusable: {found.error}", file=sys.stderr)
-            bars.advance(bar)
+            on_file()
     return count
 
 

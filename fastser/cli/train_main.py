@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import make_console, say
@@ -12,6 +11,7 @@ from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.main import USER_ERRORS as GRID_ERRORS
 from fastser.cli.options import UsageError, chosen
 from fastser.cli.prepare import prepared_dataset
+from fastser.cli.steps import steps
 from fastser.cli.train_options import TrainOptions
 from fastser.data.corpora import Corpus
 from fastser.experiment.descriptions import corpus_record, today
@@ -61,7 +61,7 @@ def train_and_write(options: TrainOptions) -> int:
     if options.results is not None:
         runs = tested_runs(expanded(options.results), dataset, settings, options.seed, model, augmentation)
         say(console, f"{len(runs)} finished leave-one-speaker-out runs in {options.results}")
-    kernels, lines = choose_kernels(kernel_mode, [model], settings, device, here=True)
+    kernels, lines = choose_kernels(kernel_mode, [model], settings, device, console, here=True)
     say(console, *lines)
     experiment = Experiment(settings, options.seed, dataset, None, None, device, kernels)
     epochs = 0 if model in YARDSTICKS else options.epochs or median_epochs(runs)
@@ -94,14 +94,14 @@ def _one(flag: str, text: str, known: Mapping[str, Any]) -> str:
 
 
 def _trained(experiment: Experiment, model: str, augmentation: str, epochs: int, console: Console) -> FinalModel:
-    """Train the model with a progress bar in a terminal, and print its last loss."""
+    """Train the model with a progress bar, and print its losses."""
     losses: list[float] = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(f"training {model}", total=epochs or None)
+    with steps(f"training {model}", epochs or None, console) as on_step:
+        on_step()
 
         def on_epoch(epoch: Epoch) -> None:
             losses.append(epoch.loss)
-            bars.update(bar, completed=epoch.number)
+            on_step(f"training loss {epoch.loss:.3f}")
 
         final = train_final(experiment, model, augmentation, epochs, on_epoch)
     if losses:

@@ -1,7 +1,7 @@
 """The segments of a corpus: log-spectrograms as one packed tensor on the device, and windows on it (paper 4.2)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -134,6 +134,7 @@ def build_bank(
     speeds: Sequence[float] = (),
     speakers: Sequence[str] = (),
     device: torch.device | str = "cpu",
+    on_spectrograms: Callable[[str], None] = lambda _: None,
 ) -> SegmentBank:
     """Compute the log-spectrograms of a corpus, or read them from the cache.
 
@@ -144,6 +145,7 @@ def build_bank(
         speeds: Speed factors of the perturbed versions, besides the original.
         speakers: Speaker of each utterance, needed where the settings standardise by speaker.
         device: Device of the bank. On the CPU the frames are memory-mapped.
+        on_spectrograms: Called with a text before the spectrograms of some recordings are computed.
     """
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop", "last_segment", "normalisation"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
@@ -153,7 +155,7 @@ def build_bank(
         counts: list[int] = []
         of_recordings: list[list[float]] = []
         with array.writing() as writer:
-            for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds):
+            for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds, on_spectrograms):
                 writer.append(frames.numpy())
                 counts += chunk_counts.tolist()
                 of_recordings += _sums(frames.numpy(), chunk_counts).tolist()
@@ -266,7 +268,11 @@ def _cached_standardised(
 
 
 def _spectrograms(
-    waveforms: PackedWaveforms, settings: SpectrogramSettings, sample_rate: int, speeds: Sequence[float]
+    waveforms: PackedWaveforms,
+    settings: SpectrogramSettings,
+    sample_rate: int,
+    speeds: Sequence[float],
+    on_spectrograms: Callable[[str], None],
 ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Yield packed frames [frames, bins] and the frames of each recording, a chunk of recordings at a time."""
     extract = FeatureExtractor.create(in_blocks(settings, _FRAMES_PER_BLOCK), sample_rate)
@@ -274,6 +280,7 @@ def _spectrograms(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for speed in (1.0, *speeds):
             for first in range(0, len(recordings), _RECORDINGS_PER_CHUNK):
+                on_spectrograms(f"{first} of {len(recordings)} at speed {speed:g}")
                 chunk = [waveforms[i] for i in recordings[first : first + _RECORDINGS_PER_CHUNK]]
                 if speed != 1.0:
                     chunk = list(pool.map(lambda signal, factor=speed: change_speed(signal, factor), chunk))

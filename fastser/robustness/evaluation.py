@@ -94,7 +94,7 @@ def evaluate(
         title: Name for tables.
         out: Folder in which finished conditions are kept, so that the same call continues after an interruption. It has
             no effect for a callable, whose weights are not known.
-        progress: Print the name of each condition to standard error when it begins.
+        progress: Print a line to standard error when the corpus is read and when each condition begins.
 
     Returns:
         Predictions under all conditions, with intervals. `print` shows them as a table.
@@ -115,6 +115,8 @@ def evaluate(
     whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
     speech = _speech(whole, subject, notes)
     settings, recordings = _noise(noise, subject.settings, notes)
+    if progress:
+        print(f"reading {speech.title}: {len(speech.utterances)} utterances", file=sys.stderr, flush=True)
     dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
     notes += dataset.warnings
     parts = None if split is None else read_split(split, dataset.corpus, whole)

@@ -44,14 +44,20 @@ def commands(document: Path) -> list[str]:
     text = document.read_text()
     inline = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     texts = [block.text.replace("\\\n", " ") for block in blocks(document) if block.language != "python"]
-    lines = [line for text in texts for line in text.splitlines()]
+    lines = [line for text in texts for line in _typed(text)]
     parts = [part.strip() for code in (*inline, *lines) for part in code.replace("\n", " ").split("&&")]
     return [part for part in parts if part.startswith("python -m fastser")]
 
 
+def _typed(text: str) -> list[str]:
+    """Return the lines of a block that a user types: those with a prompt, or all if none has one."""
+    lines = text.splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
+
+
 def arguments(command: str) -> list[str]:
     """Return the arguments of a command, without the dots that stand for further arguments."""
-    return [word for word in shlex.split(command)[3:] if word != "..."]
+    return [word for word in shlex.split(command, comments=True)[3:] if word != "..."]
 
 
 def run_and_check_shapes(block: Block, namespace: dict[str, Any]) -> int:

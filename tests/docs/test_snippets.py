@@ -16,9 +16,10 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
 from fastser.cli.evaluate_options import EvaluateOptions
-from fastser.cli.options import CliOptions, chosen
+from fastser.cli.options import CliOptions, chosen, settings_of_scale
 from fastser.cli.predict_options import PredictOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
+from fastser.cli.settings_command import SettingsOptions
 from fastser.cli.train_options import TrainOptions
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.executors.automatic import with_named_executor
@@ -36,10 +37,17 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions, PredictOptions, SensitivityOptions, TrainOptions)
+    for options in (
+        CliOptions,
+        EvaluateOptions,
+        PredictOptions,
+        SensitivityOptions,
+        SettingsOptions,
+        TrainOptions,
+    )
     for field in fields(options)
 }
-NOT_OURS = {"--requeue", "--help"}
+NOT_OURS = {"--requeue", "--help", "--config", "--version"}
 """Options in the documents that belong to sbatch or that every command has."""
 
 Options = TypeVar("Options")
@@ -89,6 +97,13 @@ def parse(options: type[Options], command: str) -> Options:
 @pytest.mark.parametrize(("document", "command"), COMMANDS, ids=lambda value: getattr(value, "name", None))
 def test_commands_are_understood_by_the_real_command_line(document: Path, command: str) -> None:
     door = command.split()[2]
+    if door == "fastser":
+        assert command in ("python -m fastser", "python -m fastser --version")
+        return
+    if door == "fastser.settings":
+        given = parse(SettingsOptions, command)
+        assert settings_of_scale(given.scale).override(given.set)
+        return
     if door == "fastser.evaluate":
         evaluated = parse(EvaluateOptions, command)
         assert (evaluated.model is None) != (evaluated.weights is None)
