@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.data.examination.finding import Finding
+from fastser.data.examination.finding import Finding, Severity
 from fastser.runtime.files import atomic_write, printable
 
-_ORDER = ("error", "warning", "note", "ok")
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,12 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
+from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.evaluate_options import EvaluateOptions
+from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions, chosen
 from fastser.cli.sensitivity_options import SensitivityOptions
+from fastser.data.corpora.name_pattern import NamePattern
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.models import MODELS
@@ -34,7 +37,7 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions, SensitivityOptions)
+    for options in (CliOptions, DoctorOptions, EvaluateOptions, ManifestOptions, SensitivityOptions)
     for field in fields(options)
 }
 NOT_OURS = {"--requeue", "--help"}
@@ -91,6 +94,15 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         evaluated = parse(EvaluateOptions, command)
         assert (evaluated.model is None) != (evaluated.weights is None)
         assert "=" in str(evaluated.corpus)
+        return
+    if door == "fastser.doctor":
+        examined = parse(DoctorOptions, command)
+        assert all(corpus is None or "=" in corpus for corpus in (examined.source, examined.target, examined.noise))
+        return
+    if door == "fastser.manifest":
+        manifest = parse(ManifestOptions, command)
+        assert manifest.folder is not None
+        assert NamePattern.parse(str(manifest.pattern)).fields
         return
     options: CliOptions | SensitivityOptions
     if door == "fastser.sensitivity":

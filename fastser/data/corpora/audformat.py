@@ -69,7 +69,7 @@ def _header(root: Path) -> Mapping[str, Any]:
         ) from None
     try:
         header = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError for an impossible date
         reason = " ".join(str(error).split())
         raise CorpusError(f"{file}: is not the YAML header of an audformat database ({reason})") from None
     if not isinstance(header, dict) or not isinstance(header.get("tables"), dict):
@@ -77,7 +77,7 @@ def _header(root: Path) -> Mapping[str, Any]:
     return header
 
 
-def _tables(root: Path, header: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _tables(root: Path, header: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return the descriptions of the tables that have one row for each file."""
     tables = {str(name): table for name, table in header["tables"].items() if isinstance(table, dict)}
     filewise = {name: table for name, table in tables.items() if table.get("type") == _FILEWISE}
@@ -107,8 +107,10 @@ def _chosen(root: Path, tables: Mapping[str, Mapping[str, Any]], wanted: str | N
 
 def _column_of(table: Mapping[str, Any], scheme: str) -> str:
     """Return the name of the column of a scheme, or else of that name, or an empty text."""
-    columns = table.get("columns") or {}
-    of_scheme = [name for name, column in columns.items() if (column or {}).get("scheme_id") == scheme]
+    columns = table.get("columns")
+    if not isinstance(columns, dict):
+        return ""
+    of_scheme = [n for n, column in columns.items() if isinstance(column, dict) and column.get("scheme_id") == scheme]
     return scheme if scheme in columns else str(next(iter(of_scheme), ""))
 
 

@@ -4,6 +4,9 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastser.runtime.files import printable
+
+from .files import is_hidden
 from .utterance import CorpusError
 
 Row = dict[str, str]
@@ -30,7 +33,7 @@ def read_label_table(file: Path, required: Sequence[str]) -> list[tuple[int, Row
             for name in required:
                 if name not in columns:
                     raise CorpusError(
-                        f"{file}: has no column {name}, only {', '.join(columns) or 'an empty line'};"
+                        f"{file}: has no column {name}, only {printable(', '.join(columns)) or 'an empty line'};"
                         f" a label file of this corpus has the columns {', '.join(required)}"
                     )
             for cells in filter(None, reader):
@@ -50,7 +53,7 @@ def label_file(path: Path, names: Sequence[str], title: str) -> Path:
     for pattern in ("", "*/"):
         for name in names:
             for file in sorted(path.glob(pattern + name)):
-                if not file.relative_to(path).parts[0].startswith(".") and file.is_file():
+                if file.is_file() and not is_hidden(file.relative_to(path).parts[0]):
                     return file
     raise CorpusError(
         f"{path}: is not {title}; give the folder that holds {' or '.join(names)}, directly or one level below"

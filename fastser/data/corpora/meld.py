@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from fastser.runtime.files import printable
+
 from .base import Corpus, CorpusError, Utterance
 from .canonical import canonical_emotion
 from .expected import ExpectedCounts
-from .files import audio_files, is_synthetic, require_folder, titled
+from .files import audio_files, is_hidden, is_synthetic, require_folder, titled
 from .label_table import read_label_table
 
 _EMOTION = {"joy": "happy"}
@@ -56,7 +58,8 @@ def read(path: Path) -> Corpus:
         for number, row in read_label_table(file, ("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion")):
             name = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
             if not _NAME.fullmatch(name) or not row["Speaker"] or not row["Emotion"]:
-                raise CorpusError(f"{file}, line {number}: needs two numbers, a speaker and an emotion, got {name}")
+                line = printable(",".join(row.values()))
+                raise CorpusError(f"{file}, line {number}: needs two numbers, a speaker and an emotion: {line}")
             emotion = _EMOTION.get(row["Emotion"].lower()) or canonical_emotion(row["Emotion"])
             id = f"{part}/{name}"
             if (part, name) in audio:
@@ -77,7 +80,7 @@ def read(path: Path) -> Corpus:
 
 def _label_file(path: Path, part: str) -> Path | None:
     files = (file for pattern in ("", "*/") for file in sorted(path.glob(f"{pattern}{part}_sent_emo.csv")))
-    return next((file for file in files if not file.relative_to(path).parts[0].startswith(".")), None)
+    return next((f for f in files if f.is_file() and not is_hidden(f.relative_to(path).parts[0])), None)
 
 
 def _audio(path: Path, parts: Iterable[str]) -> dict[tuple[str, str], Path]:

@@ -6,6 +6,8 @@ Releases differ in size, so there are no published counts to compare with.
 import re
 from pathlib import Path
 
+from fastser.runtime.files import printable
+
 from .base import Corpus, CorpusError, Utterance
 from .files import audio_files, by_stem, is_synthetic, require_folder, titled
 from .label_table import label_file, read_label_table
@@ -46,7 +48,8 @@ def read(path: Path) -> Corpus:
         id, code, split = row["FileName"].removesuffix(".wav"), row["EmoClass"], row.get("Split_Set", "").lower()
         match = _PODCAST.fullmatch(id)
         if not match or code not in {*_EMOTION, _NO_AGREEMENT} or (split and split not in _SPLIT):
-            raise CorpusError(f"{labels}, line {number}: is not an MSP-Podcast label line: {', '.join(row.values())}")
+            line = printable(",".join(row.values()))
+            raise CorpusError(f"{labels}, line {number}: is not an MSP-Podcast label line: {line}")
         if code == _NO_AGREEMENT:
             continue
         if id not in audio:
