@@ -20,16 +20,17 @@ RATE = 16_000
 
 
 def speech_like(seed: int, seconds: float = 0.5) -> np.ndarray:
-    """Return noise whose level varies like that of syllables."""
+    """Return low noise whose level varies like that of syllables."""
     generator = np.random.default_rng(seed)
     count = int(RATE * seconds)
     syllables = np.interp(np.arange(count), np.linspace(0, count, 9), generator.uniform(0.02, 1, 9))
-    return generator.uniform(-0.5, 0.5, count) * syllables
+    return np.convolve(generator.uniform(-0.25, 0.25, count), np.hanning(9) / 2, "same") * syllables
 
 
-def written(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "PCM_16") -> Path:
+def written(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
+    """Write 16-bit samples, which libsndfile rounds in one way for WAV and in another for FLAC."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype=subtype)
+    soundfile.write(path, np.clip(np.round(samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16), rate)
     return path
 
 

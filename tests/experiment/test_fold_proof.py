@@ -51,17 +51,18 @@ def test_the_audio_of_another_speaker_is_a_leak() -> None:
 
 
 def test_the_digest_can_be_computed_from_the_table(tmp_path: Path) -> None:
-    made = folds(corpus())
-    write_folds(tmp_path / "folds.csv", corpus(), made)
+    mine = corpus(str(tmp_path))
+    made = folds(mine)
+    write_folds(tmp_path / "folds.csv", mine, made)
     with (tmp_path / "folds.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 4 * 8
-    assert {row["file"] for row in rows} == {f"{u.speaker}/{u.id}.wav" for u in corpus().utterances}
+    assert {row["file"] for row in rows} == {f"{u.speaker}/{u.id}.wav" for u in mine.utterances}
     lines = defaultdict(list)
     for row in rows:
         lines[row["fold"]].append(f"{row['part']},{row['id']}\n")
     for fold in made:
-        assert hashlib.sha256("".join(sorted(lines[fold.name])).encode()).hexdigest() == fold_digest(corpus(), fold)
+        assert hashlib.sha256("".join(sorted(lines[fold.name])).encode()).hexdigest() == fold_digest(mine, fold)
         assert {row["speaker"] for row in rows if (row["fold"], row["part"]) == (fold.name, PARTS[2])} == {fold.name}
 
 

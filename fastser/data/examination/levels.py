@@ -10,7 +10,7 @@ from fastser.data.examination.finding import Finding
 LARGE_DIFFERENCE_DB = 6.0
 """Difference of levels that is reported, a factor of two in amplitude."""
 
-_ANSWER = "--set audio.level=equal gives all recordings one level"
+_ANSWER = "--set audio.level=equal gives all recordings one level, and then loudness is no cue to emotion either"
 
 
 def levels_by_speaker(speakers: Sequence[str], files: Sequence[ExaminedFile]) -> dict[str, float]:
@@ -48,8 +48,8 @@ def level_findings(speakers: Sequence[str], files: Sequence[ExaminedFile], names
         findings = [
             Finding(
                 "note",
-                f"{said}, that of speakers from {by_speaker}: level tells speakers apart. {_ANSWER}, and "
-                "spectrogram.normalisation=speaker removes it from spectrograms",
+                f"{said}, that of speakers from {by_speaker}: level tells speakers apart. {_ANSWER}. "
+                "--set spectrogram.normalisation=speaker removes the difference between speakers only",
             )
         ]
     else:

@@ -166,11 +166,11 @@ def _repeated(examined: ExaminedCorpus) -> Iterator[Finding]:
         else:
             found[""].append(said)
     for field in ("label", "speaker"):
-        if said := found[field]:
-            sentence = f"{len(said)} recordings occur again with another {field}: {first_few(said)}. Keep one of each"
+        if names := found[field]:
+            sentence = f"{len(names)} recordings occur again with another {field}: {first_few(names)}. Keep one of each"
             yield Finding("error", sentence)
-    if said := found[""]:
-        yield Finding("warning", f"{len(said)} recordings occur again with the same label: {first_few(said)}")
+    if names := found[""]:
+        yield Finding("warning", f"{len(names)} recordings occur again with the same label: {first_few(names)}")
 
 
 def _duration(seconds: float) -> str:
