@@ -44,6 +44,7 @@ def run(options: DoctorOptions) -> int:
         for flag, text in (("--source", options.source), ("--target", options.target))
         if text is not None
     ]
+    corpora = [_checked(corpus, options.classes) for corpus in distinct_titles(listed)]
     noise = read_noise(*name_and_path("--noise", options.noise)) if options.noise is not None else None
     for folder in (out, out / "folds", out / "files"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,16 +59,14 @@ def run(options: DoctorOptions) -> int:
     say(console, "examining the machine; the first self-test of the kernels takes some seconds")
     show(machine_section(settings, device))
     examined: list[ExaminedCorpus] = []
-    for corpus in distinct_titles(listed):
-        try:
-            whole = corpus.select(None)
-        except CorpusError as error:
-            show(Section(f"Corpus: {corpus.title}", (Finding("error", str(error)),)))
+    for corpus in corpora:
+        if isinstance(corpus, Section):
+            show(corpus)
             continue
-        examined.append(_examined(whole, console))
-        name = _file_name(whole.title)
+        examined.append(_examined(corpus, console))
+        name = _file_name(corpus.title)
         show(speech_section(examined[-1], out, name))
-        show(folds_section(examined[-1], chosen_classes(whole, options.classes), settings, out, name))
+        show(folds_section(examined[-1], chosen_classes(corpus, options.classes), settings, out, name))
     if usable := [corpus for corpus in examined if corpus.sounds]:
         show(together_section(usable, out))
     if noise is not None:
@@ -78,6 +77,20 @@ def run(options: DoctorOptions) -> int:
     write_page(page, sections, shlex.join(["python", "-m", "fastser.doctor", *sys.argv[1:]]))
     say(console, summary(sections), f"page: {page}")
     return 1 if has_errors(finding for section in sections for finding in section.findings) else 0
+
+
+def _checked(corpus: Corpus, classes: str | None) -> Corpus | Section:
+    """Return a corpus with all its labels, or a section that says why it is no sound corpus.
+
+    Raises:
+        CorpusError: If the corpus cannot have the classes of `--classes`.
+    """
+    try:
+        whole = corpus.select(None)
+    except CorpusError as error:
+        return Section(f"Corpus: {corpus.title}", (Finding("error", str(error)),))
+    whole.select(chosen_classes(whole, classes))
+    return whole
 
 
 def _examined(corpus: Corpus, console: Console) -> ExaminedCorpus:

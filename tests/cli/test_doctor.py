@@ -82,6 +82,22 @@ def test_too_few_speakers_are_an_error_and_not_the_end(tmp_path: Path, capsys: p
     assert (tmp_path / "out" / "doctor.md").is_file()
 
 
+def test_a_class_that_the_corpus_lacks_is_refused_before_anything_is_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_manifest(tmp_path / "m.csv", ("angry", "sad"), speakers=1, takes=1)
+    assert doctor(DoctorOptions(source=f"manifest={manifest}", classes="angry,proud", out=tmp_path / "out")) == 2
+    assert "has no utterance of proud" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_under_two_labels_is_an_error_of_the_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = write_manifest(tmp_path / "m.csv", ("angry", "sad"), speakers=1, takes=1)
+    manifest.write_text(manifest.read_text() + "./wav/0-sad-0.wav,s0,angry\n")
+    assert doctor(DoctorOptions(source=f"manifest={manifest}", out=tmp_path / "out", device="cpu")) == 1
+    assert "are the same file under two labels or speakers" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [
