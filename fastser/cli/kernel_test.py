@@ -12,7 +12,7 @@ from fastser_kernels.trust.trusted import warning
 from rich.console import Console
 
 from fastser.cli.options import KernelMode
-from fastser.cli.steps import steps
+from fastser.cli.steps import KERNEL_TESTS, steps
 from fastser.experiment.kernel_choice import KernelChoice, kernel_verdicts
 from fastser.runtime.files import cache_dir
 from fastser.settings import Settings
@@ -55,7 +55,7 @@ def choose_kernels(
         return KernelChoice(mode), []
     began = time.perf_counter()
     settings = with_chosen_precision(settings, device)
-    with steps("testing the kernels on this machine", None, console) as on_test:
+    with steps(KERNEL_TESTS, None, console) as on_test:
         verdicts, new = kernel_verdicts(models, settings, device, cache_dir() / "kernels", on_test)
     choice = KernelChoice.after(verdicts)
     wrong = [verdict for verdict in verdicts if verdict.fault]

@@ -8,6 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fastser.cli.console import say
 
+KERNEL_TESTS = "testing the kernels on this machine"
+"""Title of the phase that compares the kernels with their references."""
+
 MODEL_TIMES = "timing the models"
 """Title of the phase that measures the time of a training step."""
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -126,15 +127,36 @@ def streams_of(path: Path, content: Content) -> list[AudioStream]:
 
 def decode_streams(path: Path, streams: Sequence[AudioStream], sample_rate: int) -> Waveform:
     """Decode the streams of a file. Result and errors are those of `decode`."""
+    recording = decode_channels(path, streams)
+    waveform, rate = recording.mono, recording.rate
+    resampled = waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="VHQ")
+    if len(resampled) == 0:
+        raise AudioError(path, f"is too short, {len(waveform)} samples at {rate} Hz")
+    return resampled
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A decoded file at its own sample rate.
+
+    Attributes:
+        frames: Channels, float32 [samples, channels], full scale is 1.
+        mono: Mean of the channels, float32 [samples].
+        rate: Sample rate in hertz.
+    """
+
+    frames: npt.NDArray[np.float32]
+    mono: Waveform
+    rate: int
+
+
+def decode_channels(path: Path, streams: Sequence[AudioStream]) -> Recording:
+    """Decode the streams of a file without resampling. Errors are those of `decode`."""
     with _naming(path):
         parts, rates = zip(*map(_read, streams), strict=True)
-        frames, rate = _joined(parts, rates), rates[0]
+        frames = _joined(parts, rates)
         _check_samples(streams[0].content, frames)
-        waveform = _mono(frames)
-        resampled = waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="VHQ")
-        if len(resampled) == 0:
-            raise ContainerError(f"is too short, {len(waveform)} samples at {rate} Hz")
-    return resampled
+        return Recording(frames, _mono(frames), rates[0])
 
 
 def declared_sample_rate(path: Path) -> int:

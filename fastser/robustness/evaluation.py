@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
+from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise, text_of
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
-from fastser.data.leakage import leaks, text_of_emodb
+from fastser.data.leakage import leaks
 from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
 from fastser.data.splits import read_split, sides
@@ -219,8 +219,7 @@ def _leakage(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], 
         CorpusError: If a speaker or a recording is on both sides, unless that is allowed.
     """
     seen, tested = sides(parts)
-    text_of = text_of_emodb if dataset.corpus.name == "emodb" else lambda _: None
-    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of)
+    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
     serious = [leak.sentence for leak in found if leak.severity == "error"]
     if serious and not allow:
         raise CorpusError(f"{printable(split)}: {serious[0]}; allow_leakage (--allow-leakage) goes on nevertheless")

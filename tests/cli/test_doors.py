@@ -67,7 +67,9 @@ def test_every_command_has_a_version(
     assert capsys.readouterr().out == f"fastser {fastser.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["reproduce", "--all"], ["sensitivity"], ["evaluate"], ["train"], ["predict", "--out=p.csv"]])
+@pytest.mark.parametrize(
+    "arguments", [["reproduce", "--all"], ["sensitivity"], ["evaluate"], ["train"], ["predict", "--out=p.csv"], ["doctor"], ["manifest"]]
+)
 def test_the_first_line_comes_before_torch_is_imported(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')\n")
     path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])

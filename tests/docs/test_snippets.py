@@ -2,7 +2,6 @@
 
 import pkgutil
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,16 +14,19 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
+from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.evaluate_options import EvaluateOptions
+from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions, chosen, settings_of_scale
 from fastser.cli.predict_options import PredictOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.cli.settings_command import SettingsOptions
 from fastser.cli.train_options import TrainOptions
+from fastser.data.corpora.name_pattern import NamePattern
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.models import MODELS
-from fastser.runtime.options import flag_of
+from fastser.runtime.options import flag_of, named_fields
 from fastser.settings import PAPER
 
 PYTHON_BLOCKS = [
@@ -39,13 +41,15 @@ FLAGS = {
     flag_of(field.name, field.metadata["option"])
     for options in (
         CliOptions,
+        DoctorOptions,
         EvaluateOptions,
+        ManifestOptions,
         PredictOptions,
         SensitivityOptions,
         SettingsOptions,
         TrainOptions,
     )
-    for field in fields(options)
+    for field in named_fields(options)
 }
 NOT_OURS = {"--requeue", "--help", "--config", "--version"}
 """Options in the documents that belong to sbatch or that every command has."""
@@ -116,6 +120,15 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         trained = parse(TrainOptions, command)
         assert trained.settings()
         assert "=" in str(trained.source)
+        return
+    if door == "fastser.doctor":
+        examined = parse(DoctorOptions, command)
+        assert all(corpus is None or "=" in corpus for corpus in (examined.source, examined.target, examined.noise))
+        return
+    if door == "fastser.manifest":
+        manifest = parse(ManifestOptions, command)
+        assert manifest.folder is not None
+        assert NamePattern.parse(str(manifest.pattern)).fields
         return
     options: CliOptions | SensitivityOptions
     if door == "fastser.sensitivity":
