@@ -65,7 +65,10 @@ def refuse_repeated(options: type, arguments: Sequence[str]) -> None:
 def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:
     info: OptionInfo = field.metadata["option"]
     default = None if field.default in ((), MISSING) else field.default
-    option = typer.Option(flag_of(field.name, info), help=info.help, metavar=info.metavar, min=info.minimum)
+    if info.positional:
+        option = typer.Argument(help=info.help, metavar=info.metavar)
+    else:
+        option = typer.Option(flag_of(field.name, info), help=info.help, metavar=info.metavar, min=info.minimum)
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -35,6 +35,7 @@ from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
 from fastser.report import write_report
+from fastser.report.audio import listen
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
@@ -134,7 +135,8 @@ def run(options: CliOptions, command: str) -> int:
         reasons = {run_id.key: reason for run_id, reason in failures} | recorded
         failed = [(run_id, reasons[run_id.key]) for run_id in runs if run_id.key in reasons]
         context = report_context(command, tables, roles, experiment, executor, runs, store, failed, missing)
-        return write_report(options.out, context)
+        listening = listen(experiment, context.runs, store, wanted=not options.no_audio)
+        return write_report(options.out, replace(context, listening=listening))
 
     began = time.perf_counter()
     costs = {run_id.key: duration for run_id, duration in seconds.items()}
@@ -159,7 +161,7 @@ def run(options: CliOptions, command: str) -> int:
         say(console, interrupted_line(done, len(runs), options.out), f"report so far: {report()}")
         return 130
     ending = finished_lines(len(runs), failures, len(reused), time.perf_counter() - began)
-    say(console, *ending, f"report: {report()}")
+    say(console, *ending, f"report: {report()}", f"in a browser: {options.out / 'report.html'}")
     return 1 if failures else 0
 
 

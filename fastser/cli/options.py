@@ -106,6 +106,7 @@ class CliOptions(GridOptions):
     table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
     figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N")
     augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
+    no_audio: bool = option(False, "Leave the audio of the corpora out of report.html.")
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the requested tables and figures, in the order of the report.

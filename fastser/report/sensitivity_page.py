@@ -9,10 +9,11 @@ from jinja2 import Environment, StrictUndefined
 from fastser.experiment.questions import Question
 from fastser.experiment.variants import Variant
 from fastser.models import MODELS
+from fastser.report.cautions import caution_sentences, title_qualifiers
 from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.markdown import markdown_table
-from fastser.report.page import caution_sentences, changed_settings, title_qualifiers
+from fastser.report.page import changed_settings
 from fastser.report.published import published
 from fastser.report.sensitivity import Move, finished_runs, moves
 from fastser.report.sensitivity_csv import write_sensitivity_csv

@@ -14,6 +14,7 @@ class OptionInfo:
         metavar: Placeholder of the value, such as "NAME=PATH".
         minimum: Smallest number.
         executors: Names of the executors that the option is for. Empty for all.
+        positional: Whether the value stands without a name before it.
     """
 
     help: str
@@ -21,6 +22,7 @@ class OptionInfo:
     metavar: str | None = None
     minimum: float | None = None
     executors: tuple[str, ...] = ()
+    positional: bool = False
 
 
 def option(default: Any, help: str, **info: Any) -> Any:
