@@ -116,10 +116,9 @@ def _cells(system: tuple[str, str, str, str], pairs: Sequence[tuple[Run, Run]]) 
         if not same:
             continue
         low, high = [a for a, _ in same], [b for _, b in same]
-        means = [float(np.mean([uar_of(run.confusions[condition]) for run in runs])) for runs in (low, high)]
-        yield ComparedCell(
-            task, corpus, model, augmentation, condition, *means, len(same), _difference(low, high, condition)
-        )
+        first, second = (float(np.mean([uar_of(run.confusions[condition]) for run in runs])) for runs in (low, high))
+        difference = _difference(low, high, condition)
+        yield ComparedCell(task, corpus, model, augmentation, condition, first, second, len(same), difference)
 
 
 def _same_test(a: Run, b: Run, condition: str) -> bool:

@@ -11,7 +11,7 @@ from fastser.experiment.tables import TABLES, Table
 from fastser.report.aggregation import Scores
 from fastser.report.cautions import caution_sentences, setting_lines, title_qualifiers
 from fastser.report.cells import BELOW
-from fastser.report.claims import judge
+from fastser.report.claims import Judgement, judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
 from fastser.report.html import write_html
@@ -66,13 +66,13 @@ def write_report(out: Path, context: ReportContext) -> Path:
     Returns:
         Path of `report.md`.
     """
-    tables = build_tables(context)
+    tables, judgements = build_tables(context), judge(context)
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
     write_metrics(out / "metrics.csv", tables)
     write_runs(out / "runs.csv", context.runs)
     write_latex(out / "tables.tex", context, tables)
-    write_html(out / "report.html", context, tables)
+    write_html(out / "report.html", context, tables, judgements)
     charts = [
         name
         for name, rows in tables.items()
@@ -101,7 +101,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
             if table.part_of and (text := side_by_side(tables.get(table.name, [])))
         ],
         recalls=_recalls(context),
-        claims=_claims(context),
+        claims=_claims(judgements),
         settings=changed_settings(context),
         yardsticks=sorted({run_id.point.model for run_id in context.expected} & YARDSTICKS.keys()),
         below=BELOW,
@@ -144,9 +144,9 @@ def _recalls(context: ReportContext) -> list[tuple[str, str]]:
     ]
 
 
-def _claims(context: ReportContext) -> str:
+def _claims(judgements: Sequence[Judgement]) -> str:
     """Return the claims whose comparisons are in the plan, in Markdown; empty if there is none."""
-    judged = [judgement for judgement in judge(context) if judgement.verdict != "not planned"]
+    judged = [judgement for judgement in judgements if judgement.verdict != "not planned"]
     if not judged:
         return ""
     lines = [(j.claim, j.source, j.where, f"**{j.verdict}**", j.because) for j in judged]

@@ -15,6 +15,7 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
+from fastser.cli.compare_options import CompareOptions
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import CliOptions, chosen
 from fastser.cli.sensitivity_options import SensitivityOptions
@@ -34,7 +35,7 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions, SensitivityOptions)
+    for options in (CliOptions, CompareOptions, EvaluateOptions, SensitivityOptions)
     for field in fields(options)
 }
 NOT_OURS = {"--requeue", "--help"}
@@ -91,6 +92,11 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         evaluated = parse(EvaluateOptions, command)
         assert (evaluated.model is None) != (evaluated.weights is None)
         assert "=" in str(evaluated.corpus)
+        return
+    if door == "fastser.compare":
+        folders = parse(CompareOptions, command)
+        assert folders.first is not None
+        assert folders.second is not None
         return
     options: CliOptions | SensitivityOptions
     if door == "fastser.sensitivity":

@@ -15,6 +15,7 @@ from made_up import context, of_models, with_yardsticks
 
 from fastser.report import ReportContext
 from fastser.report.audio import Clip, Listening
+from fastser.report.claims import judge
 from fastser.report.html import write_html
 from fastser.report.html.charts import MOST_DOTS, dot_chart
 from fastser.report.html.confusions import confusion_groups
@@ -78,7 +79,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of a finished plan of all tables, with yardsticks, epochs and audio."""
     whole = replace(with_epochs(with_yardsticks(context(), {"linear": 45, "majority": 25}), 6), listening=CLIPS)
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_html(path, whole, build_tables(whole))
+    write_html(path, whole, build_tables(whole), judge(whole))
     return path.read_text("utf-8")
 
 
@@ -148,7 +149,7 @@ def test_a_page_of_600_runs_is_small(tmp_path: Path) -> None:
     assert len(whole.runs) > 600
     sounds = [Clip(f"clip {n}", "sad, 80 %", True, bytes(90_000)) for n in range(6)]
     whole = replace(whole, listening=Listening(sounds))
-    write_html(tmp_path / "report.html", whole, build_tables(whole))
+    write_html(tmp_path / "report.html", whole, build_tables(whole), judge(whole))
     assert (tmp_path / "report.html").stat().st_size < 3_000_000
 
 
@@ -156,7 +157,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     whole = of_models(context(1, source_title="<b>A&B</b>$x$"), ["cnn"])
     failed = whole.expected[0]
     whole = replace(whole, failures=[(failed, "<script>alert(1)</script>")], runs=whole.runs[1:])
-    write_html(tmp_path / "report.html", whole, build_tables(whole))
+    write_html(tmp_path / "report.html", whole, build_tables(whole), judge(whole))
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     assert page.unbalanced == []
     assert not page.all("b")
@@ -166,7 +167,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 def test_nothing_finished_yet(tmp_path: Path) -> None:
     whole = context(runs=[])
-    write_html(tmp_path / "report.html", whole, build_tables(whole))
+    write_html(tmp_path / "report.html", whole, build_tables(whole), judge(whole))
     text = (tmp_path / "report.html").read_text("utf-8")
     assert Page(text).unbalanced == []
     assert text.count("None of its runs is finished.") == 5

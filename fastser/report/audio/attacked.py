@@ -64,8 +64,7 @@ class AttackedUtterance:
         for change, begin, frames in zip(changes, start - first, length, strict=True):
             total[begin : begin + frames] += change[:frames]
             number[begin : begin + frames] += 1
-        mean: NDArray[np.float32] = total / np.maximum(number, 1)
-        return mean
+        return (total / np.maximum(number, 1)).astype(np.float32)
 
     def _decibels(self) -> float:
         """Return the decibels of a unit of the model's input."""

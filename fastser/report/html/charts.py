@@ -25,8 +25,7 @@ class Bar:
     """A score in percent, with its interval where there is one."""
 
     value: float
-    low: float | None = None
-    high: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 def line_chart(series: Mapping[str, Mapping[str, Bar]], x_label: str, chance: float, description: str) -> Markup:
@@ -44,11 +43,11 @@ def line_chart(series: Mapping[str, Mapping[str, Bar]], x_label: str, chance: fl
         shift = 0.05 * (index - (len(series) - 1) / 2)
         x = [places.index(title) + shift for title in values]
         y = [bar.value for bar in values.values()]
-        style = {"color": COLOURS[index % len(COLOURS)], "label": name}
-        axes.plot(x, y, marker=MARKERS[index % len(MARKERS)], markersize=5, linewidth=1.4, **style)
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
         for at, bar in zip(x, values.values(), strict=True):
-            if bar.low is not None:
-                axes.plot([at, at], [bar.low, bar.high], color=style["color"], linewidth=0.8, alpha=0.6)
+            if bar.interval is not None:
+                axes.plot([at, at], bar.interval, color=colour, linewidth=0.8, alpha=0.6)
     _percent_axis(axes, chance)
     axes.set_xticks(range(len(places)), places)
     axes.set_xlabel(x_label, fontsize=9)
@@ -72,8 +71,8 @@ def bar_chart(groups: Mapping[str, Mapping[str, Bar]], chance: float, descriptio
         x = [at for at, _ in found]
         axes.bar(x, [bar.value for _, bar in found], 0.92 * width, color=COLOURS[index % len(COLOURS)], label=kind)
         for at, bar in found:
-            if bar.low is not None:
-                axes.plot([at, at], [bar.low, bar.high], color=TEXT, linewidth=0.9)
+            if bar.interval is not None:
+                axes.plot([at, at], bar.interval, color=TEXT, linewidth=0.9)
     _percent_axis(axes, chance)
     axes.set_xticks(range(len(groups)), [name.replace(" ", "\n", 1).replace("-", "-\n", 1) for name in groups])
     return _finished(figure, description)
@@ -91,7 +90,7 @@ def dot_chart(rows: Mapping[str, Sequence[float]], chance: float, description: s
     """
     import numpy as np
 
-    figure, axes = new_axes(0.7 + 0.21 * len(rows), left=1.75, top=0.05)
+    figure, axes = new_axes(0.7 + 0.21 * len(rows), left=2.1, top=0.05)
     for place, values in enumerate(rows.values()):
         y, mean = -place, float(np.mean(values))
         if len(values) <= MOST_DOTS:

@@ -134,7 +134,7 @@ def _title(model: str) -> str:
 
 def _bar(score: Score) -> Bar:
     ends = score.interval
-    return Bar(100 * score.mean, *((100 * ends.low, 100 * ends.high) if ends else ()))
+    return Bar(100 * score.mean, (100 * ends.low, 100 * ends.high) if ends else None)
 
 
 def _numbers(series: Mapping[str, Mapping[str, Bar]]) -> str:

@@ -15,7 +15,7 @@ from fastser.models import MODELS
 from fastser.report.against_linear import against_linear, linear_sentences
 from fastser.report.cautions import caution_sentences, setting_lines, title_qualifiers
 from fastser.report.cells import BELOW, model_title
-from fastser.report.claims import judge
+from fastser.report.claims import Judgement
 from fastser.report.context import ReportContext
 from fastser.report.durations import durations
 from fastser.report.html.confusions import confusion_groups
@@ -38,17 +38,20 @@ class HtmlSection(NamedTuple):
     supplement: bool
 
 
-def write_html(path: Path, context: ReportContext, tables: dict[str, list[Row]]) -> None:
+def write_html(
+    path: Path, context: ReportContext, tables: dict[str, list[Row]], judgements: Sequence[Judgement]
+) -> None:
     """Write the page.
 
     Args:
         path: The HTML file.
         context: Content of the report.
         tables: Rows of its tables.
+        judgements: The paper's claims with verdicts.
     """
     files = resources.files(__package__)
     lines = against_linear(context)
-    judged = [judgement for judgement in judge(context) if judgement.verdict != "not planned"]
+    judged = [judgement for judgement in judgements if judgement.verdict != "not planned"]
     groups, left_out = confusion_groups(tables, context)
     spent = durations(context.runs)
     template = Environment(

@@ -41,7 +41,7 @@ def new_axes(height: float, left: float = 0.6, bottom: float = 0.5, top: float =
 
     figure = Figure(figsize=(WIDTH, height))
     figure.patch.set_visible(False)
-    right = 0.1
+    right = 0.2
     axes = figure.add_axes(
         (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - bottom - top) / height)
     )
