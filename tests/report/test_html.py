@@ -77,7 +77,7 @@ CLIPS = Listening(
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of a finished plan of all tables, with yardsticks, epochs and audio."""
-    whole = replace(with_epochs(with_yardsticks(context(), {"linear": 45, "majority": 25}), 6), listening=CLIPS)
+    whole = replace(with_yardsticks(with_epochs(context(), 6), {"linear": 45, "majority": 25}), listening=CLIPS)
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_html(path, whole, build_tables(whole), judge(whole))
     return path.read_text("utf-8")
@@ -119,11 +119,12 @@ def test_page_begins_with_what_was_found(text: str) -> None:
 
 
 def test_tables_show_paper_ours_and_interval(text: str) -> None:
-    row = next(line for line in text.splitlines() if line.startswith('<tr><th scope="row">Proposed</th><td>none</td>'))
+    lines = text.partition('<section id="tables">')[2].splitlines()
+    row = next(line for line in lines if line.startswith('<tr><th scope="row">Proposed</th><td>none</td>'))
     assert '<td class="number paper">64.1 ± 1.3</td>' in row
     assert re.search(r'<td class="number best">62\.5 ± 0\.6<small>\d+\.\d to \d+\.\d</small></td>', row)
     assert "4 x 2" in row
-    below = next(line for line in text.splitlines() if line.startswith('<tr><th scope="row">CNN</th><td>none</td>'))
+    below = next(line for line in lines if line.startswith('<tr><th scope="row">CNN</th><td>none</td>'))
     assert "↓" in below
 
 
