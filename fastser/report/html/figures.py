@@ -12,7 +12,7 @@ from fastser.experiment.store import Run
 from fastser.experiment.tables import TABLES
 from fastser.models import MODELS
 from fastser.report.against_linear import UNDISTURBED
-from fastser.report.aggregation import Score
+from fastser.report.aggregation import Score, Scores
 from fastser.report.context import ReportContext
 from fastser.report.html.charts import Bar, bar_chart, dot_chart, line_chart
 from fastser.report.html.curves import curve_chart, curve_of
@@ -30,7 +30,7 @@ class Picture(NamedTuple):
     svg: Markup
 
 
-def table_pictures(name: str, rows: Sequence[Row], clean: Sequence[Row], context: ReportContext) -> list[Picture]:
+def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: ReportContext) -> list[Picture]:
     """Return the charts of a table: lines over levels where it has levels, else bars where it has several conditions.
 
     There is one chart for each augmentation.
@@ -38,7 +38,7 @@ def table_pictures(name: str, rows: Sequence[Row], clean: Sequence[Row], context
     Args:
         name: Name of the table.
         rows: Its rows.
-        clean: Rows of clean speech, which stand beside disturbed speech.
+        scores: Scores, of which those of clean speech stand beside disturbed speech.
         context: Title of the table and chance level.
     """
     measured = [row for row in rows if row.measured and not row.quoted]
@@ -46,24 +46,25 @@ def table_pictures(name: str, rows: Sequence[Row], clean: Sequence[Row], context
         return _bars_by_augmentation(measured, context) if measured else []
     if len({row.condition for row in measured}) < 2 or len({row.task for row in measured}) > 1:
         return []
-    levels = {row.condition: row.level for row in measured}
     pictures = []
     for augmentation in dict.fromkeys(row.augmentation for row in measured if row.model not in YARDSTICKS):
-        shown = [row for row in [*clean, *measured] if row.model in YARDSTICKS or row.augmentation == augmentation]
+        shown = [row for row in measured if row.model in YARDSTICKS or row.augmentation == augmentation]
         series: defaultdict[str, dict[str, Bar]] = defaultdict(dict)
-        for row in sorted(shown, key=lambda row: (levels.get(row.condition) is not None, -(row.level or 0))):
+        for row in sorted(shown, key=lambda row: -(row.level or 0)):
             if row.measured and row.model != "majority":
-                series[_title(row.model)][row.title or "clean"] = _bar(row.measured)
+                values = series[_title(row.model)]
+                clean = scores.score(row.task, *row.system, "clean")
+                if not values and clean and clean.finished:
+                    values["clean"] = _bar(clean)
+                values[row.title or row.condition] = _bar(row.measured)
         trained = "without augmentation" if augmentation == "none" else f"trained with {augmentation}"
-        if None in levels.values():
-            caption = f"Networks {trained}: UAR by condition, with 95 % intervals."
-            svg = bar_chart(series, context.chance, f"{context.heading(name)}, {trained}: {_numbers(series)}")
+        text = f"{context.heading(name)}, {trained}: {_numbers(series)}"
+        if any(row.level is None for row in measured):
+            over, svg = "by condition", bar_chart(series, context.chance, text)
         else:
-            caption = f"Networks {trained}: UAR over SNR, with 95 % intervals."
-            svg = line_chart(
-                series, "SNR of the test set", context.chance, f"{context.heading(name)}, {trained}: {_numbers(series)}"
-            )
-        pictures.append(Picture(caption, svg))
+            level = "SNR" if all(row.condition.startswith("noise-") for row in measured) else "level"
+            over, svg = f"over {level}", line_chart(series, f"{level} of the test set", context.chance, text)
+        pictures.append(Picture(f"Networks {trained}: UAR {over}, with 95 % intervals.", svg))
     return pictures
 
 

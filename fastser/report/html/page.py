@@ -13,6 +13,7 @@ from fastser.experiment.estimate import format_duration
 from fastser.experiment.tables import TABLES, Table
 from fastser.models import MODELS
 from fastser.report.against_linear import against_linear, linear_sentences
+from fastser.report.aggregation import Scores
 from fastser.report.cautions import caution_sentences, setting_lines, title_qualifiers
 from fastser.report.cells import BELOW, model_title
 from fastser.report.claims import Judgement
@@ -88,18 +89,19 @@ def write_html(
 
 def _sections(tables: dict[str, list[Row]], context: ReportContext) -> list[HtmlSection]:
     """Return the sections of all tables that were requested, supplements behind their tables."""
-    clean = [row for row in tables.get("table1", []) if row.task == "source"]
+    scores = Scores(context.expected, context.runs)
     return [
-        _section(table, tables.get(table.name, []), clean, context)
+        _section(table, tables.get(table.name, []), scores, context)
         for table in TABLES.values()
         if (table.part_of or table.name) in context.parts
         and (table.part_of is None or any(row.measured for row in tables.get(table.name, [])))
     ]
 
 
-def _section(table: Table, rows: list[Row], clean: list[Row], context: ReportContext) -> HtmlSection:
+def _section(table: Table, rows: list[Row], scores: Scores, context: ReportContext) -> HtmlSection:
     measured = any(row.measured for row in rows)
-    notes = [context.missing[table.name].capitalize()] if table.name in context.missing else []
+    reason = context.missing.get(table.name, "")
+    notes = [reason[0].upper() + reason[1:]] if reason else []
     if not measured and not notes:
         notes = ["None of its runs is finished."]
     if measured and table.in_paper and any(row.paper_uar is None and not row.yardstick for row in rows):
@@ -109,6 +111,6 @@ def _section(table: Table, rows: list[Row], clean: list[Row], context: ReportCon
     }
     if studies:
         notes.append(f"Quoted by the paper: {'; '.join(f'{name}, {where}' for name, where in studies.items())}.")
-    pictures = table_pictures(table.name, rows, clean, context) if table.part_of is None else []
+    pictures = table_pictures(table.name, rows, scores, context) if table.part_of is None else []
     view = table_view(rows) if measured else None
     return HtmlSection(table.name, context.heading(table.name), view, pictures, notes, table.part_of is not None)
