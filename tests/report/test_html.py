@@ -145,7 +145,7 @@ def test_audio_is_embedded_with_the_answers(text: str) -> None:
 
 
 def test_a_page_of_600_runs_is_small(tmp_path: Path) -> None:
-    whole = of_models(context(10, 8), ["densenet", "densenet-lstm", "proposed"])
+    whole = of_models(context(10, 4), ["densenet", "densenet-lstm", "proposed"])
     whole = with_epochs(whole, 100)
     assert len(whole.runs) > 600
     sounds = [Clip(f"clip {n}", "sad, 80 %", True, bytes(90_000)) for n in range(6)]
