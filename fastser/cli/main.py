@@ -37,6 +37,7 @@ from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
 from fastser.report import write_report
+from fastser.report.audio import listen
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
@@ -143,8 +144,10 @@ def run(options: CliOptions, command: str) -> int:
         reasons = {run_id.key: reason for run_id, reason in failures} | recorded
         failed = [(run_id, reasons[run_id.key]) for run_id in runs if run_id.key in reasons]
         context = report_context(command, tables, roles, experiment, executor, runs, store, failed, missing)
-        path = write_report(options.out, context)
-        return [*result_lines(context, console.width if console.is_terminal else WIDTH), f"{title}: {path}"]
+        listening = listen(experiment, context.runs, store, wanted=not options.no_audio)
+        path = write_report(options.out, replace(context, listening=listening))
+        lines = result_lines(context, console.width if console.is_terminal else WIDTH)
+        return [*lines, f"{title}: {path}", f"in a browser: {path.with_suffix('.html')}"]
 
     began = time.perf_counter()
     costs = {run_id.key: duration for run_id, duration in seconds.items()}

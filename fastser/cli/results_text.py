@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from fastser.cli.text_table import GAP, text_table
 from fastser.experiment.tables import TABLES
-from fastser.models import MODELS
+from fastser.report.cells import plain_title, plus_minus
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables
-from fastser.training.yardsticks import YARDSTICKS
 
 WIDTH = 100
 """Largest width of a table, in characters."""
@@ -45,7 +44,7 @@ def result_lines(context: ReportContext, width: int) -> list[str]:
 def _table(rows: Sequence[Row], width: int) -> Iterator[str]:
     """Yield the lines of one table. Conditions that do not fit beside the others follow below them."""
     systems = list(dict.fromkeys((row.model, row.augmentation) for row in rows))
-    first: list[Column] = [("model", [_title(model) for model, _ in systems])]
+    first: list[Column] = [("model", [plain_title(model) for model, _ in systems])]
     if any(augmentation != "none" for _, augmentation in systems):
         first.append(("augmentation", [augmentation for _, augmentation in systems]))
     cells = {(row.model, row.augmentation, row.task, row.condition): row for row in rows}
@@ -79,14 +78,10 @@ def _pair(column: Sequence[Row | None], several: bool) -> list[Column]:
     return pair
 
 
-def _title(name: str) -> str:
-    return YARDSTICKS[name].title if name in YARDSTICKS else MODELS[name].title if name in MODELS else name
-
-
 def _paper(row: Row | None) -> str:
     if row is None or row.paper_uar is None:
         return "-"
-    return f"{row.paper_uar:.1f}" if row.paper_std is None else f"{row.paper_uar:.1f} ± {row.paper_std:.1f}"
+    return plus_minus(row.paper_uar, row.paper_std)
 
 
 def _ours(row: Row | None) -> str:

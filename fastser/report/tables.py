@@ -75,6 +75,11 @@ class Row:
         return self.model in YARDSTICKS
 
     @property
+    def system(self) -> tuple[str, str]:
+        """Names of model and augmentation."""
+        return self.model, self.augmentation
+
+    @property
     def measured(self) -> Score | None:
         """Our score, if at least one run is finished."""
         return self.ours if self.ours and self.ours.finished else None

@@ -118,7 +118,7 @@ def test_status_2_for_arguments(
 
 def test_the_machine_without_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_machine, "native", lambda: Native(reason="this installation has none"))
-    section = doctor_machine.machine_section(QUICK, torch.device("cpu"))
+    section = doctor_machine.machine_section(QUICK, torch.device("cpu"), lambda _: None)
     (warning,) = (
         finding.sentence for finding in section.findings if finding.severity == "warning" and "kern" in finding.sentence
     )
@@ -129,7 +129,7 @@ def test_the_machine_with_a_slow_and_with_a_wrong_kernel(monkeypatch: pytest.Mon
     verdicts = [Verdict("lstm", "float32", "s", "", 3.0, 2.0), Verdict("highway", "float32", "s", "off by 7")]
     monkeypatch.setattr(doctor_machine, "native", lambda: Native("v3", "", object()))  # type: ignore[arg-type]
     monkeypatch.setattr(doctor_machine, "kernel_verdicts", lambda *_: (verdicts, False))
-    findings = doctor_machine.machine_section(QUICK, torch.device("cpu")).findings
+    findings = doctor_machine.machine_section(QUICK, torch.device("cpu"), lambda _: None).findings
     said = {finding.severity: finding.sentence for finding in findings if "float32 is" in finding.sentence}
     assert said["note"].endswith("because the kernel is slower here: 3 ms instead of 2 ms")
     assert said["warning"] == "highway in float32 is wrong here: off by 7"

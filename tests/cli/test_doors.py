@@ -68,7 +68,16 @@ def test_every_command_has_a_version(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["reproduce", "--all"], ["sensitivity"], ["evaluate"], ["train"], ["predict", "--out=p.csv"], ["doctor"], ["manifest"]]
+    "arguments",
+    [
+        ["reproduce", "--all"],
+        ["sensitivity"],
+        ["evaluate"],
+        ["train"],
+        ["predict", "--out=p.csv"],
+        ["doctor"],
+        ["manifest"],
+    ],
 )
 def test_the_first_line_comes_before_torch_is_imported(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')\n")

@@ -14,6 +14,7 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
+from fastser.cli.compare_options import CompareOptions
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.manifest_options import ManifestOptions
@@ -41,6 +42,7 @@ FLAGS = {
     flag_of(field.name, field.metadata["option"])
     for options in (
         CliOptions,
+        CompareOptions,
         DoctorOptions,
         EvaluateOptions,
         ManifestOptions,
@@ -129,6 +131,11 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         manifest = parse(ManifestOptions, command)
         assert manifest.folder is not None
         assert NamePattern.parse(str(manifest.pattern)).fields
+        return
+    if door == "fastser.compare":
+        folders = parse(CompareOptions, command)
+        assert folders.first is not None
+        assert folders.second is not None
         return
     options: CliOptions | SensitivityOptions
     if door == "fastser.sensitivity":
