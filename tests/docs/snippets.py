@@ -16,6 +16,7 @@ DOCUMENTS = [
     ROOT / "kernels/README.md",
     ROOT / "docs/results/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/reference").glob("*.md")),
 ]
 
 
@@ -35,7 +36,7 @@ class Block(NamedTuple):
 def blocks(document: Path) -> Iterator[Block]:
     """Yield the fenced code blocks of a document."""
     text = document.read_text()
-    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S):
+    for match in re.finditer(r"^```([\w{}-]*)\n(.*?)^```$", text, re.M | re.S):
         yield Block(document, text[: match.start(2)].count("\n") + 1, match[1], match[2])
 
 
