@@ -25,17 +25,15 @@ root_doc = "docs/index"
 include_patterns = ["docs/**.md", "kernels/README.md", "benchmarks/README.md", "benchmarks/results/*.md", "*.md"]
 exclude_patterns = [
     "README.md",  # docs/index.md begins the site
-    *(
-        folder.name
-        for folder in ROOT.iterdir()
-        if folder.is_dir() and folder.name not in ("docs", "kernels", "benchmarks")
-    ),
+    *(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ("docs", "kernels", "benchmarks")),
 ]
 
 myst_heading_anchors = 4
 default_role = "code"  # single backticks in docstrings
 highlight_language = "text"  # of blocks without a language
+autodoc_default_options = {"exclude-members": "extra_repr, model_config"}
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = True
