@@ -142,7 +142,7 @@ class CliOptions(GridOptions):
     )
     figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N", group=Group.RUNS)
     augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B", group=Group.RUNS)
-    no_audio: bool = option(False, "Leave the audio of the corpora out of report.html.", group=Group.RESULTS)
+    no_audio: bool = option(False, "Leave the audio of the corpora out of report.html.", group=Group.RESULTS, rare=True)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the requested tables and figures, in the order of the report.
