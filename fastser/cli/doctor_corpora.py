@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fastser.cli.options import class_names
 from fastser.data.corpora import PAPER_CLASSES, Corpus, CorpusError, text_of
 from fastser.data.corpora.files import first_few
 from fastser.data.examination.files import ExaminedFile, Sound
@@ -83,9 +84,7 @@ def chosen_classes(corpus: Corpus, classes: str | None) -> tuple[str, ...] | Non
     """
     if classes is None:
         return PAPER_CLASSES if set(PAPER_CLASSES) <= set(corpus.classes) else None
-    if classes.strip().lower() == "all":
-        return None
-    return tuple(name.strip() for name in classes.split(","))
+    return class_names(classes)
 
 
 def folds_section(
