@@ -25,7 +25,7 @@ class GroupedCommand(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the line "Usage:" behind the name of the command."""
         arguments = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "argument"]
-        return [self.options_metavar, *(str(argument.metavar) for argument in arguments)]
+        return [str(self.options_metavar), *(str(argument.metavar) for argument in arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each group."""
