@@ -170,6 +170,7 @@ def test_an_argument_without_a_name_stands_on_the_command_line_only(tmp_path: Pa
     path.write_text("pattern = '{speaker}_{emotion}.wav'\n")
     expected = ManifestOptions(folder=Path("AUDIO"), pattern="{speaker}_{emotion}.wav")
     assert parse(ManifestOptions, "AUDIO", f"--config={path}") == expected
-    path.write_text("folder = 'AUDIO'\n")
+    other = tmp_path / "folder.toml"
+    other.write_text("folder = 'AUDIO'\n")
     with pytest.raises(ConfigError, match="there is no option 'folder'"):
-        config_arguments(ManifestOptions, [f"--config={path}"])
+        config_arguments(ManifestOptions, [f"--config={other}"])
