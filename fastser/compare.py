@@ -5,8 +5,8 @@ from fastser.cli.door import announce, run_command, status_of
 
 HELP = """Compare the runs of two results folders, paired by task, model, augmentation, condition, fold and repeat.
 
-Usage: python -m fastser.compare OUT_A OUT_B [--out DIR]. The difference is B minus A, with its 95 % interval over
-speakers and the p-value of a permutation test. Runs without a partner are left out and counted.
+The difference is B minus A, with its 95 % interval over speakers and the p-value of a permutation test. Runs without a
+partner are left out and counted.
 
 Exit status: 0 compared; 2 folders that cannot be compared.
 """

@@ -20,7 +20,12 @@ HELP_WIDTH = 100
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose `--help` shows options in groups."""
+    """A command whose `--help` shows options in groups, and arguments by their placeholders alone."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the line "Usage:" behind the name of the command."""
+        arguments = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "argument"]
+        return [str(self.options_metavar), *(str(argument.metavar) for argument in arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each group."""
@@ -28,10 +33,10 @@ class GroupedCommand(TyperCommand):
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{group: [] for group in Group}, rest: []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                is_argument = parameter.param_type_name == "argument"
-                title = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or rest
-                sections.setdefault(title, []).append(record)
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((str(parameter.metavar), getattr(parameter, "help", "")))
+            elif record is not None:
+                sections[getattr(parameter, "rich_help_panel", None) or rest].append(record)
         if not any(sections[group] for group in Group):
             sections["Options"] = sections.pop(rest)
         for title, records in sections.items():

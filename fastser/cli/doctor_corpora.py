@@ -1,11 +1,11 @@
 """Sections of the doctor's page about speech corpora, their folds and noise."""
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fastser.cli.options import class_names
 from fastser.data.corpora import PAPER_CLASSES, Corpus, CorpusError, text_of
 from fastser.data.corpora.files import first_few
 from fastser.data.examination.files import ExaminedFile, Sound
@@ -19,7 +19,7 @@ from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import folds, has_own_split
 from fastser.report.doctor_figures import draw_durations, draw_levels
 from fastser.report.doctor_page import Section, Table
-from fastser.runtime.files import atomic_write
+from fastser.runtime.csv_file import csv_file
 from fastser.settings import Settings
 
 _BOXES = 60
@@ -64,17 +64,15 @@ def speech_section(examined: ExaminedCorpus, out: Path, name: str) -> Section:
 def write_files(path: Path, corpus: Corpus, files: Sequence[ExaminedFile]) -> None:
     """Write the facts about each file of a corpus as CSV."""
     columns = ["id", "speaker", "emotion", "seconds", "rate", "channels", "level_db", "peak", "clipped", "problem"]
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
+    with csv_file(path, columns) as write_row:
         for utterance, file in zip(corpus.utterances, files, strict=True):
             start = [utterance.id, utterance.speaker, utterance.emotion]
             sound = file.sound
             if isinstance(sound, str):
-                writer.writerow([*start, *[""] * 6, sound])
+                write_row([*start, *[""] * 6, sound])
             else:
                 facts = [f"{sound.seconds:.4f}", sound.rate, sound.channels, f"{sound.level_db:.2f}"]
-                writer.writerow([*start, *facts, f"{sound.peak:.5f}", sound.clipped, ""])
+                write_row([*start, *facts, f"{sound.peak:.5f}", sound.clipped, ""])
 
 
 def chosen_classes(corpus: Corpus, classes: str | None) -> tuple[str, ...] | None:
@@ -86,9 +84,7 @@ def chosen_classes(corpus: Corpus, classes: str | None) -> tuple[str, ...] | Non
     """
     if classes is None:
         return PAPER_CLASSES if set(PAPER_CLASSES) <= set(corpus.classes) else None
-    if classes.strip().lower() == "all":
-        return None
-    return tuple(name.strip() for name in classes.split(","))
+    return class_names(classes)
 
 
 def folds_section(

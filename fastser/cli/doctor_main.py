@@ -55,7 +55,9 @@ def run(options: DoctorOptions) -> int:
 
     def show(section: Section) -> None:
         sections.append(section)
-        say(console, section.title, *(f"  {finding.severity:8}{finding.sentence}" for finding in section.findings))
+        if section.findings:
+            lines = (f"  {finding.severity:8}{finding.sentence}" for finding in section.findings)
+            say(console, section.title, *lines)
 
     with steps(KERNEL_TESTS, None, console) as on_test:
         machine = machine_section(settings, device, on_test)

@@ -1,6 +1,5 @@
 """The way from a folder and a pattern of file names to a manifest."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from fastser.cli.options import UsageError
 from fastser.data.corpora.files import first_few
 from fastser.data.corpora.name_pattern import FIELDS, NamePattern, Understood, understand
 from fastser.data.corpora.names import look_alikes
-from fastser.runtime.files import atomic_write, expanded, printable
+from fastser.runtime.csv_file import csv_file
+from fastser.runtime.files import expanded, printable
 
 _SHOWN = 10
 """Number of names of each kind that are printed."""
@@ -85,10 +85,8 @@ def _write(out: Path, understood: Understood) -> None:
     columns = [field for field in FIELDS if field in understood.rows[0][1]]
     base = out.parent.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(out) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["path", *columns])
+    with csv_file(out, ["path", *columns]) as write_row:
         for file, fields in understood.rows:
             whole = file.parent.resolve() / file.name
             path = whole.relative_to(base) if whole.is_relative_to(base) else whole
-            writer.writerow([path.as_posix(), *(fields[column] for column in columns)])
+            write_row([path.as_posix(), *(fields[column] for column in columns)])

@@ -33,6 +33,13 @@ def checked_kernel_mode(name: str) -> KernelMode:
     return name
 
 
+def class_names(text: str) -> tuple[str, ...] | None:
+    """Return the names in the value of `--classes`, or None for all classes."""
+    if text.strip().lower() == "all":
+        return None
+    return tuple(name.strip() for name in text.split(","))
+
+
 @dataclass(frozen=True, kw_only=True)
 class GridOptions(RunOptions):
     """Options of corpora, settings and the size of the grid."""
@@ -106,9 +113,7 @@ class GridOptions(RunOptions):
     @property
     def selected_classes(self) -> tuple[str, ...] | None:
         """Class names, or None for all."""
-        if self.classes.strip().lower() == "all":
-            return None
-        return tuple(name.strip() for name in self.classes.split(","))
+        return class_names(self.classes)
 
     def settings(self) -> Settings:
         """Return the settings of the scale, narrowed and changed by the options.
@@ -142,7 +147,7 @@ class CliOptions(GridOptions):
     )
     figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N", group=Group.RUNS)
     augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B", group=Group.RUNS)
-    no_audio: bool = option(False, "Leave the audio of the corpora out of report.html.", group=Group.RESULTS)
+    no_audio: bool = option(False, "Leave the audio of the corpora out of report.html.", group=Group.RESULTS, rare=True)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the requested tables and figures, in the order of the report.

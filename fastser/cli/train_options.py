@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.cli.options import KernelMode, UsageError, checked_kernel_mode, settings_of_scale
+from fastser.cli.options import KernelMode, UsageError, checked_kernel_mode, class_names, settings_of_scale
 from fastser.runtime.options import Group, option
 from fastser.settings import PAPER_CLASSES, Settings
 
@@ -66,9 +66,7 @@ class TrainOptions:
     @property
     def selected_classes(self) -> tuple[str, ...] | None:
         """Class names, or None for all."""
-        if self.classes.strip().lower() == "all":
-            return None
-        return tuple(name.strip() for name in self.classes.split(","))
+        return class_names(self.classes)
 
     def settings(self) -> Settings:
         """Return the settings of the scale, changed by the options.

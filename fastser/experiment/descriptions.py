@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastser.data.corpora import Corpus, Utterance
-from fastser.data.corpora.attribution import ATTRIBUTIONS
+from fastser.data.corpora.attribution import attribution_of
 from fastser.data.dataset import Subset
 from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.statistics import Sample, interval
@@ -52,7 +52,7 @@ def corpus_record(corpus: Corpus, utterances: Iterable[Utterance]) -> dict[str, 
     """Return what a description says about the utterances of a corpus that trained a model, as plain JSON."""
     used = list(utterances)
     counts = Counter(utterance.emotion for utterance in used)
-    known = None if corpus.synthetic else ATTRIBUTIONS.get(corpus.name)
+    known = attribution_of(corpus)
     return {
         "title": corpus.title,
         "utterances": len(used),

@@ -12,7 +12,8 @@ from torch import Tensor
 from fastser.augmentation import AUGMENTATIONS
 from fastser.data.dataset import Dataset
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.store import ResultsError, ResultStore, Run
+from fastser.experiment.finished_runs import finished_runs
+from fastser.experiment.store import ResultsError, Run
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.digests import digest
 from fastser.runtime.files import printable
@@ -97,14 +98,7 @@ def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, mode
         ResultsError: If there is none, or a fold and repeat was tested twice, with other data.
     """
     corpus = dataset.corpus
-    if not (out / "runs").is_dir():
-        raise ResultsError(f"--from {printable(out)}: is no results folder of fastser.reproduce, it has no runs/")
-    store = ResultStore(out)
-    of_model = [
-        run
-        for path in sorted((out / "runs").glob("*.npz"))
-        if store.finished(path.stem) and _is_of(run := store.load(path.stem), corpus.title, model, augmentation)
-    ]
+    of_model = [run for run in finished_runs(out) if _is_of(run, corpus.title, model, augmentation)]
     what = f"--from {printable(out)}: of {model}, {augmentation}, on {corpus.title}"
     if not of_model:
         raise ResultsError(f"{what} it holds no finished leave-one-speaker-out run; make these runs first")

@@ -1,6 +1,5 @@
 """Folds of a corpus, each with a proof that nothing leaks into its test set, as a table for other toolkits."""
 
-import csv
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from fastser.data.corpora import Corpus
 from fastser.experiment.folds import Fold
-from fastser.runtime.files import atomic_write
+from fastser.runtime.csv_file import csv_file
 
 PARTS = ("train", "validation", "test")
 
@@ -86,11 +85,9 @@ def write_folds(path: Path, corpus: Corpus, folds: Sequence[Fold]) -> None:
     for utterance in corpus.utterances:
         file = utterance.path.parent.resolve() / utterance.path.name
         files.append((file.relative_to(root) if file.is_relative_to(root) else file).as_posix())
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", "speaker", "emotion", "fold", "part", "id"])
+    with csv_file(path, ["file", "speaker", "emotion", "fold", "part", "id"]) as write_row:
         for fold in folds:
             rows = sorted((i, name) for name in PARTS for i in getattr(fold, name))
             for i, name in rows:
                 utterance = corpus.utterances[i]
-                writer.writerow([files[i], utterance.speaker, utterance.emotion, fold.name, name, utterance.id])
+                write_row([files[i], utterance.speaker, utterance.emotion, fold.name, name, utterance.id])

@@ -128,10 +128,6 @@ class ResultStore:
             raise ResultsError(f"{self._json(key)}: there is no finished run with this key")
         return run
 
-    def recorded_keys(self) -> list[str]:
-        """Return the keys of all records of runs in the folder, sorted. A record may be damaged."""
-        return sorted(path.stem for path in self._runs.glob("*.json") if not path.name.endswith(".failed.json"))
-
     def posteriors(self, key: str) -> dict[str, ConditionResult]:
         """Read the predictions of a finished run, by condition."""
         with np.load(self._npz(key)) as archive:

@@ -144,13 +144,13 @@ def _difference(low: Sequence[Run], high: Sequence[Run], condition: str) -> Diff
 
 def settings_that_differ(first: Folder, second: Folder) -> list[tuple[str, str, str]]:
     """Return name and values of the settings, seeds and versions in which the paired runs differ."""
-    lines = []
+    lines: list[tuple[str, str, str]] = []
     described = [_described(folder, other) for folder, other in ((first, second), (second, first))]
     for name in dict.fromkeys([*described[0], *described[1]]):
         texts = [" | ".join(sorted(values.get(name, {"-"}))) for values in described]
         if texts[0] != texts[1]:
-            lines.append((name, *texts))
-    return [(name, a, b) for name, a, b in lines]
+            lines.append((name, texts[0], texts[1]))
+    return lines
 
 
 def _described(folder: Folder, other: Folder) -> dict[str, set[str]]:

@@ -1,6 +1,5 @@
 """Files and lines of a comparison of two results folders."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from fastser.report.cells import difference_text, signed_range
 from fastser.report.claims import SIGNIFICANCE
 from fastser.report.comparison import ComparedCell, Folder
 from fastser.report.markdown import markdown_table
+from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import atomic_write
 
 COMPARISON_COLUMNS = (
@@ -45,16 +45,14 @@ def write_comparison(
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "comparison.csv"
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COMPARISON_COLUMNS)
+    with csv_file(path, COMPARISON_COLUMNS) as write_row:
         for cell in found:
             ends = cell.difference
             percents = [cell.first, cell.second, cell.value, *((ends.low, ends.high) if ends else ())]
             texts = [f"{100 * percent:.2f}" for percent in percents]
             texts += [f"{ends.p:.4f}", f"{cell.p_holm:.4f}"] if ends else [""] * 4
             where = (cell.task, cell.corpus, cell.model, cell.augmentation, cell.condition)
-            writer.writerow((*where, *texts, cell.runs))
+            write_row((*where, *texts, cell.runs))
     with atomic_write(out / "comparison.md") as part:
         text = _page(first, second, found, settings)
         part.write_text(text, encoding="utf-8", errors="backslashreplace")

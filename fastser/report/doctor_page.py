@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastser.data.examination.finding import Finding, Severity
+from fastser.report.markdown import markdown_table
 from fastser.runtime.files import atomic_write, printable
 
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
@@ -66,16 +67,13 @@ def write_page(path: Path, sections: Sequence[Section], command: str) -> None:
         for name, description in section.pictures:
             lines += [f"![{_text(description)}]({name})", ""]
         for table in section.tables:
-            lines += [f"### {_text(table.title)}", "", _row(table.header), _row(["---"] * len(table.header))]
-            lines += [*map(_row, table.rows), ""]
+            rows = [[_text(cell) for cell in row] for row in table.rows]
+            header = [_text(name) for name in table.header]
+            lines += [f"### {_text(table.title)}", "", markdown_table(header, rows, left=len(header)), ""]
     with atomic_write(path) as part:
         part.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_text, cells))} |"
-
-
 def _text(text: str) -> str:
-    """Return a text in which no sign of Markdown or HTML acts."""
-    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    """Return a text in which no sign of Markdown or HTML acts. `markdown_table` escapes its own."""
+    return printable(text).replace("\\", "\\\\").replace("<", "&lt;").replace("*", "\\*")

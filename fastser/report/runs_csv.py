@@ -1,11 +1,10 @@
 """`runs.csv`: one line for each run and condition."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from fastser.experiment.store import Run
-from fastser.runtime.files import atomic_write
+from fastser.runtime.csv_file import csv_file
 
 RUN_COLUMNS = (
     "task",
@@ -34,13 +33,11 @@ def write_runs(path: Path, runs: Iterable[Run]) -> None:
 
     `seconds` are those of the whole run, all conditions included. `best_epoch` is empty for yardsticks.
     """
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(RUN_COLUMNS)
+    with csv_file(path, RUN_COLUMNS) as write_row:
         for run in runs:
             point, seconds = run.id.point, seconds_of(run)
             before = (point.task, run.id.corpus, point.model, point.augmentation, point.fold, point.repeat)
             after = ("" if seconds is None else f"{seconds:.1f}", run.id.key, run.metadata.get("best_epoch") or "")
             for condition, values in run.metrics.items():
                 scores = (f"{100 * values['uar']:.2f}", f"{100 * values['accuracy']:.2f}")
-                writer.writerow((*before, condition, *scores, *after))
+                write_row((*before, condition, *scores, *after))

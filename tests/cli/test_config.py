@@ -10,6 +10,7 @@ import pytest
 from fastser import reproduce
 from fastser.cli.command import application
 from fastser.cli.config import ConfigError, command_text, config_arguments
+from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
 
@@ -161,3 +162,15 @@ def test_the_file_of_the_document_says_what_the_document_prints(
     with pytest.raises(ConfigError) as raised:
         config_arguments(CliOptions, ["--config=wrong.toml"])
     assert f"error: {raised.value}" == error.replace("study.toml", "wrong.toml")
+
+
+@pytest.mark.fast
+def test_an_argument_without_a_name_stands_on_the_command_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "names.toml"
+    path.write_text("pattern = '{speaker}_{emotion}.wav'\n")
+    expected = ManifestOptions(folder=Path("AUDIO"), pattern="{speaker}_{emotion}.wav")
+    assert parse(ManifestOptions, "AUDIO", f"--config={path}") == expected
+    other = tmp_path / "folder.toml"
+    other.write_text("folder = 'AUDIO'\n")
+    with pytest.raises(ConfigError, match="there is no option 'folder'"):
+        config_arguments(ManifestOptions, [f"--config={other}"])

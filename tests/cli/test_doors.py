@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 import fastser
+from fastser.cli.command import application
+from fastser.cli.compare_options import CompareOptions
 from fastser.cli.doors import doors, list_lines, run
+from fastser.cli.predict_options import PredictOptions
 
 PACKAGE = Path(fastser.__file__).parent
 COMMANDS = doors(PACKAGE)
@@ -19,7 +22,7 @@ COMMANDS = doors(PACKAGE)
 def test_every_module_that_can_be_run_is_listed_with_the_first_line_of_its_help() -> None:
     can_be_run = {path.stem for path in PACKAGE.glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8")}
     assert set(COMMANDS) == can_be_run - {"__main__"}
-    assert {"reproduce", "evaluate", "sensitivity", "settings"} <= set(COMMANDS)
+    assert {"reproduce", "evaluate", "predict", "settings"} <= set(COMMANDS)
     for name, summary in COMMANDS.items():
         assert import_module(f"fastser.{name}").HELP.startswith(summary)
         assert 10 < len(summary) < 130
@@ -67,19 +70,20 @@ def test_every_command_has_a_version(
     assert capsys.readouterr().out == f"fastser {fastser.__version__}\n"
 
 
+LOADING = f"fastser {fastser.__version__}: loading PyTorch\n"
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "out", "err"),
     [
-        ["reproduce", "--all"],
-        ["sensitivity"],
-        ["evaluate"],
-        ["train"],
-        ["predict", "--out=p.csv"],
-        ["doctor"],
-        ["manifest"],
+        *(([name], LOADING, "") for name in sorted(COMMANDS.keys() - {"settings", "predict"})),
+        (["predict", "--out=p.csv"], LOADING, ""),
+        (["predict", "speech.wav"], "", LOADING),
     ],
 )
-def test_the_first_line_comes_before_torch_is_imported(arguments: list[str], tmp_path: Path) -> None:
+def test_the_first_line_comes_before_torch_is_imported(
+    arguments: list[str], out: str, err: str, tmp_path: Path
+) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')\n")
     path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
@@ -90,5 +94,19 @@ def test_the_first_line_comes_before_torch_is_imported(arguments: list[str], tmp
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": path},
     )
-    assert ended.stdout == f"fastser {fastser.__version__}: loading PyTorch\n"
-    assert ended.stderr == "torch is imported\n"
+    assert ended.stdout == out
+    assert ended.stderr == f"{err}torch is imported\n"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("options", "usage"), [(PredictOptions, "[OPTIONS] [MODEL] FILE..."), (CompareOptions, "[OPTIONS] OUT_A OUT_B")]
+)
+def test_help_names_arguments_by_their_placeholders(
+    options: type, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    application(options, lambda _: 0, "Do it.")(["--help"], prog_name="door", standalone_mode=False)
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: door {usage}\n")
+    first = usage.split()[1]
+    assert f"Arguments:\n  {first}" in text

@@ -1,29 +1,14 @@
 """Fixtures: models that the grid has trained and tested on stand-ins, and the audio of its test sets."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kept_models import Keep, Kept
 from small_runs import SMALL, SilentListener, stand_in_experiment
 
-from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A kept model: its file, its test files by id, and the posteriors that the grid has recorded."""
-
-    file: Path
-    audio: dict[str, Path]
-    recorded: ConditionResult
-
-
-Keep = Callable[..., Kept]
-"""Trains a model with some settings and keeps it."""
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from kept_models import Keep
 from safetensors.torch import load_file, save_file
 from small_runs import SMALL
 
 import fastser
-from conftest import Keep
 from fastser.evaluation.adapter import ModelError
 from fastser.recognition import packaged_models
 from fastser.recognition.model_file import read_model_file, write_model_file

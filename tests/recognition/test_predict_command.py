@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from kept_models import Keep, Kept
 
 import fastser
-from conftest import Keep, Kept
 from fastser.cli.predict_options import PredictOptions
 from fastser.predict import predict
 from fastser.recognition import packaged_models

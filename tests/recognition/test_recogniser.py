@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from kept_models import Keep
 
 import fastser
-from conftest import Keep
 from fastser.data.audio import AudioError, decode
 from fastser.evaluation.adapter import ModelError
 from fastser.recognition.recogniser import Record

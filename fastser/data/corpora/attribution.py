@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .base import Corpus
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -11,10 +13,12 @@ class Attribution:
     Attributes:
         citation: The paper that describes the corpus.
         licence: Terms of use, as their publishers state them.
+        audio_may_be_shared: Whether recordings may be passed on, for example within a report.
     """
 
     citation: str
     licence: str
+    audio_may_be_shared: bool = True
 
 
 ATTRIBUTIONS: Mapping[str, Attribution] = {
@@ -32,11 +36,29 @@ ATTRIBUTIONS: Mapping[str, Attribution] = {
         "C. Busso, M. Bulut, C.-C. Lee, A. Kazemzadeh, E. Mower, S. Kim, J. N. Chang, S. Lee, S. S. Narayanan: "
         "IEMOCAP: interactive emotional dyadic motion capture database. Language Resources and Evaluation 42, 2008",
         "licence agreement with the University of Southern California, for research",
+        audio_may_be_shared=False,
     ),
     "msp-improv": Attribution(
         "C. Busso, S. Parthasarathy, A. Burmania, M. AbdelWahab, N. Sadoughi, E. Mower Provost: MSP-IMPROV: An Acted "
         "Corpus of Dyadic Interactions to Study Emotion Perception. IEEE Transactions on Affective Computing 8, 2017",
         "licence agreement with the University of Texas at Dallas, for research",
+        audio_may_be_shared=False,
+    ),
+    "msp-podcast": Attribution(
+        "R. Lotfian, C. Busso: Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving Emotional Speech "
+        "From Existing Podcast Recordings. IEEE Transactions on Affective Computing 10, 2019",
+        "licence agreement with the University of Texas at Dallas, for research",
+        audio_may_be_shared=False,
+    ),
+    "crema-d": Attribution(
+        "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: Crowd-Sourced Emotional "
+        "Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5, 2014",
+        "Open Database License 1.0",
     ),
 }
 """Attributions by name of the reader. Generated stand-ins and corpora of users have none."""
+
+
+def attribution_of(corpus: Corpus) -> Attribution | None:
+    """Return the attribution of a corpus, or None where it is not known or the audio is generated."""
+    return None if corpus.synthetic else ATTRIBUTIONS.get(corpus.name)

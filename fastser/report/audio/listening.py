@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from fastser.attacks import ATTACKS, NamedAttack
+from fastser.data.corpora.attribution import attribution_of
 from fastser.data.features import FeatureExtractor
 from fastser.data.noise import NoiseError, draw_noise
 from fastser.evaluation.metrics import ConditionResult
@@ -19,9 +20,6 @@ from fastser.experiment.store import ResultStore, Run
 from fastser.report.audio.attacked import AttackedUtterance
 from fastser.report.audio.inverse import with_gains
 from fastser.training.yardsticks import YARDSTICKS
-
-LICENSED = ("iemocap", "msp-improv", "msp-podcast")
-"""Readers of corpora whose licence does not let their audio be passed on."""
 
 LONGEST_SECONDS = 4.0
 HIGHEST_RATE = 16_000
@@ -76,7 +74,8 @@ def listen(experiment: Experiment, runs: Sequence[Run], store: ResultStore, *, w
         return Listening(notes=["The report was asked to have no audio (--no-audio)."])
     if source is None:
         return Listening()
-    if source.corpus.name in LICENSED and not source.corpus.synthetic:
+    attribution = attribution_of(source.corpus)
+    if attribution is not None and not attribution.audio_may_be_shared:
         return Listening(notes=[f"The licence of {source.corpus.title} does not let its audio be passed on."])
     networks = [run for run in runs if run.id.point.task == "source" and run.id.point.model not in YARDSTICKS]
     if not networks:

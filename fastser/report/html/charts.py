@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from markupsafe import Markup
 
 from fastser.report.html.svg import COLOURS, LINE, MARKERS, TEXT, new_axes, svg_of
@@ -88,8 +89,6 @@ def dot_chart(rows: Mapping[str, Sequence[float]], chance: float, description: s
         chance: Chance level in percent.
         description: Text for readers who do not see the chart.
     """
-    import numpy as np
-
     figure, axes = new_axes(0.7 + 0.21 * len(rows), left=2.1, top=0.05)
     for place, values in enumerate(rows.values()):
         y, mean = -place, float(np.mean(values))
