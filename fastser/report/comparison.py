@@ -10,7 +10,10 @@ import numpy as np
 from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Difference, holm
 from fastser.experiment.store import Run
+from fastser.experiment.tasks import TASKS
+from fastser.models import MODELS
 from fastser.report.evidence import difference_of_cells, units_of
+from fastser.training.yardsticks import YARDSTICKS
 
 Place = tuple[str, str, str, str, str, int]
 """Task, corpora, model, augmentation, fold and repeat of a run."""
@@ -96,7 +99,7 @@ def compared(first: Folder, second: Folder) -> list[ComparedCell]:
         systems.setdefault(place[:4], []).append(place)
     cells = [
         cell
-        for system, places in systems.items()
+        for system, places in sorted(systems.items(), key=lambda item: _rank(item[0]))
         for cell in _cells(system, [(first.runs[place], second.runs[place]) for place in places])
     ]
     if not cells:
@@ -106,6 +109,13 @@ def compared(first: Folder, second: Folder) -> list[ComparedCell]:
         )
     corrected = holm([cell.difference.p if cell.difference else 1.0 for cell in cells])
     return [replace(cell, p_holm=p) for cell, p in zip(cells, corrected, strict=True)]
+
+
+def _rank(system: tuple[str, str, str, str]) -> tuple[int, int, str]:
+    """Return the key that orders systems by task, model and augmentation, as the reports do."""
+    task, _, model, augmentation = system
+    models = [*MODELS, *YARDSTICKS]
+    return [*TASKS].index(task), models.index(model) if model in models else len(models), augmentation
 
 
 def _cells(system: tuple[str, str, str, str], pairs: Sequence[tuple[Run, Run]]) -> Iterator[ComparedCell]:

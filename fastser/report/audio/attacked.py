@@ -54,7 +54,7 @@ class AttackedUtterance:
         chosen = trial.test.rows == self.position
         segments, labels = trial.test.segments[chosen], trial.test.labels[chosen]
         clean = bank.gather(segments, trial.normalisation)
-        build = attack.build(trial.model, trial.settings.attack, trial.input_range)
+        build = attack.build(trial.model, trial.settings.attack, trial.attack_bounds)
         with torch.enable_grad():
             changes = (build(clean, labels).detach() - clean).cpu().numpy() * self._decibels()
         start, length = (part[segments].cpu().numpy() for part in (bank.start, bank.length))
