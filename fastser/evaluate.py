@@ -39,7 +39,9 @@ def main() -> None:
 
 def run(options: Any) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    from fastser.cli.door import status_of
+    from fastser.cli.door import announce, status_of
+
+    announce()
     from fastser.cli.evaluate_main import USER_ERRORS, evaluate_and_print
 
     return status_of(lambda: evaluate_and_print(options), USER_ERRORS)

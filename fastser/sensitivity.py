@@ -1,9 +1,9 @@
 """Door `python -m fastser.sensitivity`: how far the answers to open questions move the result."""
 
-import shlex
 import sys
 
-from fastser.cli.door import run_command, status_of
+from fastser.cli.config import command_text
+from fastser.cli.door import announce, run_command, status_of
 from fastser.cli.sensitivity_options import SensitivityOptions
 
 HELP = """Answer one open question of Latif et al. 2020 at a time otherwise, and compare the results with a baseline.
@@ -19,10 +19,11 @@ Exit status: 0 all done; 1 some runs failed; 2 unusable arguments or data; 130 i
 
 def sensitivity(options: SensitivityOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    announce()
     from fastser.cli.main import USER_ERRORS  # imports torch, which --help does without
     from fastser.cli.sensitivity_main import run
 
-    command = shlex.join(["python", "-m", "fastser.sensitivity", *sys.argv[1:]])
+    command = command_text("fastser.sensitivity", SensitivityOptions, sys.argv[1:])
     return status_of(lambda: run(options, command), USER_ERRORS)
 
 

@@ -30,6 +30,14 @@ MIN_POWER, MAX_POWER = 1e-37, 1e37
 """Limits of a power in float32: a smaller one becomes 0, a larger one infinite."""
 
 
+HELP = """Print every setting with its value, its source and the open question that it answers.
+
+A source is a section of Latif et al. 2020, or "open" where the paper leaves the value open. docs/open-questions.md has
+the questions by number. Each setting can be changed with --set, here and in the other commands.
+"""
+"""Text of `python -m fastser.settings --help`."""
+
+
 class SettingsError(ValueError):
     """An unknown setting or an invalid value. The message is one sentence."""
 
@@ -307,3 +315,8 @@ OPEN = QUICK.model_copy(
 """
 
 SCALES = {"paper": PAPER, "open": OPEN, "quick": QUICK}
+
+if __name__ == "__main__":
+    from fastser.cli.settings_command import main
+
+    main()

@@ -9,8 +9,8 @@ from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import say
 from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import GridOptions, KernelMode
-from fastser.cli.prepare import prepared_dataset
-from fastser.data.dataset import Dataset, prepare_noise
+from fastser.cli.prepare import prepared_dataset, prepared_noise
+from fastser.data.dataset import Dataset
 from fastser.data.noise import NoiseBank
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.roles import CorpusRoles
@@ -60,7 +60,9 @@ class AnswerData:
             CorpusError: If a corpus cannot be used.
             NoiseError: If the noise cannot be used.
         """
-        kernels, lines = choose_kernels(self._kernel_mode, models, settings, self._model_device, here=self._here)
+        kernels, lines = choose_kernels(
+            self._kernel_mode, models, settings, self._model_device, self._console, here=self._here
+        )
         self._say(*lines)
         return Experiment(
             settings,
@@ -90,7 +92,7 @@ class AnswerData:
         if self._roles.noise is None:
             return None
         if settings.audio not in self._noise:
-            self._noise[settings.audio] = prepare_noise(self._roles.noise, settings)
+            self._noise[settings.audio] = prepared_noise(self._roles.noise, settings, self._console)
         return self._noise[settings.audio]
 
     def _say(self, *lines: str) -> None:

@@ -165,6 +165,7 @@ class FileCounter:
     def __init__(self, title: str, total: int, console: Console) -> None:
         self._title, self._total, self._console = title, total, console
         self._count = 0
+        self._closed = False
         self._began = time.perf_counter()
         self._bar: Progress | None = None
 
@@ -177,12 +178,15 @@ class FileCounter:
                 self._bar.add_task(escape(f"decoding {self._title}"), total=self._total)
                 self._bar.start()
             self._bar.update(TaskID(0), completed=self._count)
+        if self._count == self._total:
+            self.close()
 
     def close(self) -> None:
-        """Remove the bar and print the duration."""
+        """Remove the bar and print the duration, once."""
         if self._bar is not None:
             self._bar.stop()
-        if self._count:
+        if self._count and not self._closed:
+            self._closed = True
             seconds = time.perf_counter() - self._began
             say(self._console, f"{self._title}: {self._count} files decoded in {seconds:.1f} s")
 

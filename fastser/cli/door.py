@@ -4,11 +4,14 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 
-from fastser.cli.command import RepeatedOptionError, command_of, refuse_repeated
+from fastser import __version__
+from fastser.cli.command import RepeatedOptionError, application, refuse_repeated
+from fastser.cli.config import ConfigError, config_arguments
+from fastser.cli.output import Output
 from fastser.runtime.openmp import bound_spinning
 
 T = TypeVar("T")
@@ -26,29 +29,44 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(command_of(options, run, doc))
+    arguments = sys.argv[1:]
     try:
-        refuse_repeated(options, sys.argv[1:])
-        status = app(standalone_mode=False)
+        refuse_repeated(options, arguments)
+        given = [*config_arguments(options, arguments), *arguments]
+        status = application(options, run, doc)(given, standalone_mode=False)
     except typer.TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
         status = 2
-    except RepeatedOptionError as error:
+    except (RepeatedOptionError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
 
 
-def status_of(run: Callable[[], int], user_errors: tuple[type[Exception], ...]) -> int:
+def announce(stream: TextIO | None = None) -> None:
+    """Print the first line of a command that imports torch, which takes seconds. Print nothing if it is imported.
+
+    Args:
+        stream: Stream of the line. Default: standard output.
+    """
+    if "torch" not in sys.modules:
+        output = Output(stream or sys.stdout)
+        output.write(f"fastser {__version__}: loading PyTorch\n")
+        output.flush()
+
+
+def status_of(
+    run: Callable[[], int],
+    user_errors: tuple[type[Exception], ...],
+    interrupted: str = "interrupted; the same command continues where it was",
+) -> int:
     """Run a command and turn errors into one sentence and an exit status.
 
     Args:
         run: The command. Returns the exit status.
         user_errors: Exceptions whose message is everything that a user needs to see.
+        interrupted: Sentence for a user who has interrupted the command.
     """
-    from fastser.experiment.executors.failures import in_one_sentence, is_out_of_memory
-
     try:
         return run()
     except user_errors as error:
@@ -58,12 +76,14 @@ def status_of(run: Callable[[], int], user_errors: tuple[type[Exception], ...]) 
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
+        from fastser.experiment.executors.failures import in_one_sentence, is_out_of_memory  # imports torch
+
         if not is_out_of_memory(error):
             raise
         print(f"error: {in_one_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command continues where it was", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return 130
 
 

@@ -3,35 +3,63 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.runtime.options import option
+from fastser.runtime.options import Group, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
     """Arguments of the command line. Each field is one option, in the order of `--help`."""
 
-    model: str | None = option(None, "Model to test: package.module:make_model.", metavar="MODULE:NAME")
-    weights: str | None = option(None, "Weights that fastser.reproduce --keep-models wrote.", metavar="FILE")
-    corpus: str | None = option(None, "Speech: emodb=PATH, ravdess=PATH, manifest=FILE.csv ...", metavar="NAME=PATH")
-    noise: str | None = option(None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH")
-    classes: str | None = option(None, "Names of the model's outputs, in their order.", metavar="A,B")
-    inputs: str = option("segments", "segments: spectrograms. waveform: whole utterances.", metavar="KIND")
+    model: str | None = option(
+        None, "Model to test: package.module:make_model.", metavar="MODULE:NAME", group=Group.RUNS
+    )
+    weights: str | None = option(
+        None, "Weights that fastser.reproduce --keep-models wrote.", metavar="FILE", group=Group.RUNS
+    )
+    corpus: str | None = option(
+        None, "Speech: emodb=PATH, ravdess=PATH, manifest=FILE.csv ...", metavar="NAME=PATH", group=Group.CORPORA
+    )
+    noise: str | None = option(
+        None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH", group=Group.CORPORA
+    )
+    classes: str | None = option(None, "Names of the model's outputs, in their order.", metavar="A,B", group=Group.RUNS)
+    inputs: str = option(
+        "segments", "segments: spectrograms. waveform: whole utterances.", metavar="KIND", group=Group.RUNS
+    )
     normalisation: str | None = option(
-        None, "Mean and standard deviation of segments in decibels. Default: of the tested speech.", metavar="MEAN,STD"
+        None,
+        "Mean and standard deviation of segments in decibels. Default: of the tested speech.",
+        metavar="MEAN,STD",
+        group=Group.RUNS,
+        rare=True,
     )
-    conditions: str = option("paper", "Suites (paper, quick, all), families or single conditions.", metavar="A,B")
-    speakers: str | None = option(None, "Only these speakers.", metavar="A,B")
+    conditions: str = option(
+        "paper", "Suites (paper, quick, all), families or single conditions.", metavar="A,B", group=Group.RUNS
+    )
+    speakers: str | None = option(None, "Only these speakers.", metavar="A,B", group=Group.CORPORA)
     split: str | None = option(
-        None, "CSV file with the columns file and set: its test set, checked for leakage.", metavar="FILE"
+        None,
+        "CSV file with the columns file and set: its test set, checked for leakage.",
+        metavar="FILE",
+        group=Group.CORPORA,
     )
-    allow_leakage: bool = option(False, "Go on although a speaker or a recording is on both sides of the split.")
-    allow_bad_files: bool = option(False, "Go on even if more than 5 % of the corpus' files are unusable.")
-    title: str | None = option(None, "Name of the model in tables. Default: that of its function.", metavar="TEXT")
+    allow_leakage: bool = option(
+        False, "Go on although a speaker or a recording is on both sides of the split.", group=Group.CORPORA, rare=True
+    )
+    allow_bad_files: bool = option(
+        False, "Go on even if more than 5 % of the corpus' files are unusable.", group=Group.CORPORA, rare=True
+    )
+    title: str | None = option(
+        None, "Name of the model in tables. Default: that of its function.", metavar="TEXT", group=Group.RESULTS
+    )
     set: tuple[str, ...] = option(
-        (), "Change a setting, such as attack.eps=0.02. May be repeated.", metavar="NAME=VALUE"
+        (), "Change a setting, such as attack.eps=0.02. May be repeated.", metavar="NAME=VALUE", group=Group.RUNS
     )
-    device: str = option("auto", "cpu, cuda, cuda:1, or auto.", metavar="NAME")
-    seed: int = option(0, "Seed of noise and other random changes.", metavar="N", minimum=0)
+    device: str = option("auto", "cpu, cuda, cuda:1, or auto.", metavar="NAME", group=Group.EXECUTION)
+    seed: int = option(0, "Seed of noise and other random changes.", metavar="N", minimum=0, group=Group.EXECUTION)
     out: Path = option(
-        Path("robustness"), "Folder of report, tables, posteriors and finished conditions.", metavar="DIR"
+        Path("robustness"),
+        "Folder of report, tables, posteriors and finished conditions.",
+        metavar="DIR",
+        group=Group.RESULTS,
     )

@@ -9,8 +9,10 @@ from fastser_kernels.chips import runs_kernels
 from fastser_kernels.native.library import native
 from fastser_kernels.trust.combination import combination
 from fastser_kernels.trust.trusted import warning
+from rich.console import Console
 
 from fastser.cli.options import KernelMode
+from fastser.cli.steps import KERNEL_TESTS, steps
 from fastser.experiment.kernel_choice import KernelChoice, kernel_verdicts
 from fastser.runtime.files import cache_dir
 from fastser.settings import Settings
@@ -18,7 +20,13 @@ from fastser.training.precision import with_chosen_precision
 
 
 def choose_kernels(
-    mode: KernelMode, models: Sequence[str], settings: Settings, device: torch.device, *, here: bool
+    mode: KernelMode,
+    models: Sequence[str],
+    settings: Settings,
+    device: torch.device,
+    console: Console,
+    *,
+    here: bool,
 ) -> tuple[KernelChoice, list[str]]:
     """Choose between the kernels and the references for the operations of a grid.
 
@@ -30,6 +38,7 @@ def choose_kernels(
         models: Names of the models.
         settings: All settings.
         device: Device of the models.
+        console: Console for the progress of the test.
         here: Whether the runs have this process.
 
     Returns:
@@ -46,7 +55,8 @@ def choose_kernels(
         return KernelChoice(mode), []
     began = time.perf_counter()
     settings = with_chosen_precision(settings, device)
-    verdicts, new = kernel_verdicts(models, settings, device, cache_dir() / "kernels")
+    with steps(KERNEL_TESTS, None, console) as on_test:
+        verdicts, new = kernel_verdicts(models, settings, device, cache_dir() / "kernels", on_test)
     choice = KernelChoice.after(verdicts)
     wrong = [verdict for verdict in verdicts if verdict.fault]
     reasons = choice.reasons() or {}

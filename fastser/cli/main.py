@@ -17,11 +17,13 @@ from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
 from fastser.cli.prepare import announced_roles, prepared_experiment
+from fastser.cli.results_text import WIDTH, result_lines
 from fastser.cli.signals import first_signal_stops
+from fastser.cli.steps import MODEL_TIMES, steps
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import CostModel
+from fastser.experiment.estimate import MEASUREMENTS, CostModel
 from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
@@ -35,6 +37,7 @@ from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
 from fastser.report import write_report
+from fastser.report.audio import listen
 from fastser.report.collect import report_context
 from fastser.runtime.device import DeviceError
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
@@ -94,7 +97,7 @@ def run(options: CliOptions, command: str) -> int:
     check_own_models(options.model, settings, len(corpora[0].classes))
     missing = roles.missing(tables)
     possible = [name for name in tables if TABLES[name].can_be_filled(present)]
-    kernels, lines = choose_kernels(kernel_mode, models, settings, device, here=executor.in_this_process)
+    kernels, lines = choose_kernels(kernel_mode, models, settings, device, console, here=executor.in_this_process)
     say(console, *lines)
     experiment = prepared_experiment(roles, settings, options, augmentations, kernels, device, data_device, console)
     shown = {task for name in possible for task in TABLES[name].tasks}
@@ -106,19 +109,25 @@ def run(options: CliOptions, command: str) -> int:
     if not any(point.model in (networks or models) for point in points):
         raise UsageError("nothing to do: " + " ".join(missing.values() or [_nothing_shown(tables)]))
 
-    runs = [experiment.identify(point) for point in points]
+    runs: list[RunId] = []
+    with steps("planning the runs", len(points), console) as on_run:
+        for point in points:
+            on_run()
+            runs.append(experiment.identify(point))
     reused = set() if store is None else {run_id for run_id in runs if store.finished(run_id.key)}
     if store is not None and options.keep_models:
         without = {run_id for run_id in reused if not store.weights(run_id.key).exists()}
-        if without and not options.retrain:
-            say(console, f"{len(without)} finished runs have no kept weights; --retrain makes these runs again")
-        reused -= without if options.retrain else set()
+        if without:
+            say(console, f"{len(without)} finished runs have no kept weights; these runs are made again")
+        reused -= without
     failed_keys = set() if store is None or options.retry_failed else {f.id.key for f in store.failures(runs)}
     given_up = {run_id for run_id in runs if run_id.key in failed_keys} - reused
     todo = [run_id for run_id in runs if run_id not in reused | given_up]
     placement = executor.placement(options, experiment, todo)
     models_to_do = sorted({run_id.point.model for run_id in todo})
-    cost = CostModel.measure(models_to_do, experiment, data_device, placement.threads)
+    number = MEASUREMENTS * sum(model not in YARDSTICKS for model in models_to_do)
+    with steps(MODEL_TIMES, number, console) as on_step:
+        cost = CostModel.measure(models_to_do, experiment, data_device, placement.threads, on_step)
     seconds = {run_id: cost.seconds(experiment, run_id.point) for run_id in todo}
     runs_in_order = longest_first(runs, seconds)
     half_filled = [name for name in missing if name in possible]
@@ -129,12 +138,16 @@ def run(options: CliOptions, command: str) -> int:
         say(console, *cost_lines(experiment, tables, in_order, cost, placement.at_a_time))
         return 0
 
-    def report() -> Path:
+    def report(title: str) -> list[str]:
+        say(console, "computing intervals, writing the report ...")
         recorded = {failure.id.key: failure.reason for failure in store.failures(runs)}
         reasons = {run_id.key: reason for run_id, reason in failures} | recorded
         failed = [(run_id, reasons[run_id.key]) for run_id in runs if run_id.key in reasons]
         context = report_context(command, tables, roles, experiment, executor, runs, store, failed, missing)
-        return write_report(options.out, context)
+        listening = listen(experiment, context.runs, store, wanted=not options.no_audio)
+        path = write_report(options.out, replace(context, listening=listening))
+        lines = result_lines(context, console.width if console.is_terminal else WIDTH)
+        return [*lines, f"{title}: {path}", f"in a browser: {path.with_suffix('.html')}"]
 
     began = time.perf_counter()
     costs = {run_id.key: duration for run_id, duration in seconds.items()}
@@ -145,7 +158,6 @@ def run(options: CliOptions, command: str) -> int:
             experiment,
             store,
             keep_models=options.keep_models,
-            retrain=options.retrain,
             stop=stop,
             checkpoint_seconds=60 * options.checkpoint_minutes,
             retry_failed=options.retry_failed,
@@ -156,10 +168,11 @@ def run(options: CliOptions, command: str) -> int:
                 failures.append((outcome.run_id, outcome.failure))
     if stop.is_set():
         done = sum(store.finished(run_id.key) for run_id in runs)
-        say(console, interrupted_line(done, len(runs), options.out), f"report so far: {report()}")
+        say(console, interrupted_line(done, len(runs), options.out), *report("report so far"))
         return 130
     ending = finished_lines(len(runs), failures, len(reused), time.perf_counter() - began)
-    say(console, *ending, f"report: {report()}")
+    say(console, *ending)
+    say(console, *report("report"))
     return 1 if failures else 0
 
 
@@ -176,8 +189,6 @@ def checked_executor(options: RunOptions) -> Executor:
         raise UsageError(f"--executor: {error}") from None
     for flag, owners in options.foreign_options():
         raise UsageError(f"{flag} is for --executor {' or '.join(owners)}, this is --executor {executor.name}")
-    if options.retrain and not options.keep_models:
-        raise UsageError("--retrain makes finished runs again to keep their weights: give --keep-models too")
     executor.check(options)
     return executor
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fastser.experiment.options import RunOptions
-from fastser.runtime.options import option
+from fastser.runtime.options import Group, option
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import PAPER_CLASSES, SCALES, Settings
 
@@ -22,6 +22,24 @@ class UsageError(ValueError):
     """Arguments that cannot be used. The message is one sentence."""
 
 
+def checked_kernel_mode(name: str) -> KernelMode:
+    """Return the value of `--kernels`.
+
+    Raises:
+        UsageError: If there is no such mode.
+    """
+    if name not in KERNELS:
+        raise UsageError(f"--kernels {name}: expected {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
+    return name
+
+
+def class_names(text: str) -> tuple[str, ...] | None:
+    """Return the names in the value of `--classes`, or None for all classes."""
+    if text.strip().lower() == "all":
+        return None
+    return tuple(name.strip() for name in text.split(","))
+
+
 @dataclass(frozen=True, kw_only=True)
 class GridOptions(RunOptions):
     """Options of corpora, settings and the size of the grid."""
@@ -30,35 +48,62 @@ class GridOptions(RunOptions):
         None,
         "Corpus for clean speech, noise and attacks: iemocap=PATH, emodb=PATH, manifest=FILE.csv ...",
         metavar="NAME=PATH",
+        group=Group.CORPORA,
     )
     target: str | None = option(
-        None, "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ...", metavar="NAME=PATH"
+        None,
+        "Second corpus, tested on across corpora: msp-improv=PATH, ravdess=PATH ...",
+        metavar="NAME=PATH",
+        group=Group.CORPORA,
     )
-    noise: str | None = option(None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH")
+    noise: str | None = option(
+        None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH", group=Group.CORPORA
+    )
     classes: str = option(
-        ",".join(PAPER_CLASSES), "Emotions to recognise. all: every label that the corpora share.", metavar="A,B"
+        ",".join(PAPER_CLASSES),
+        "Emotions to recognise. all: every label that the corpora share.",
+        metavar="A,B",
+        group=Group.CORPORA,
     )
     scale: str | None = option(
         None,
         "paper: the published sizes. open: small models, every speaker, three repeats. quick: small models, few "
         "runs, minutes. Default: quick for stand-ins, else paper.",
+        metavar="NAME",
+        group=Group.RUNS,
     )
     models: str | None = option(
-        None, "Only these models, and the yardsticks linear and majority unless one of them is named.", metavar="A,B"
+        None,
+        "Only these models, and the yardsticks linear and majority unless one of them is named.",
+        metavar="A,B",
+        group=Group.RUNS,
     )
-    folds: int | None = option(None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1)
-    repeats: int | None = option(None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1)
+    folds: int | None = option(
+        None, "Number of folds, evenly spaced over the test speakers.", metavar="N", minimum=1, group=Group.RUNS
+    )
+    repeats: int | None = option(
+        None, "Number of repeats of each run, with other seeds.", metavar="N", minimum=1, group=Group.RUNS
+    )
     kernels: str = option(
         "auto",
         "auto: fastser's own kernels, where a self-test on this machine finds them right and fast. fused: without "
         "the test. reference: plain PyTorch, to compare.",
         metavar="NAME",
+        group=Group.EXECUTION,
+        rare=True,
     )
-    seed: int = option(0, "Seed from which all others are derived.", metavar="N", minimum=0)
+    seed: int = option(
+        0, "Seed from which all others are derived.", metavar="N", minimum=0, group=Group.RUNS, rare=True
+    )
     set: tuple[str, ...] = option(
-        (), "Change a setting, such as augmentation.mixup_alpha=0.4. May be repeated.", metavar="NAME=VALUE"
+        (),
+        "Change a setting, such as augmentation.mixup_alpha=0.4. May be repeated.",
+        metavar="NAME=VALUE",
+        group=Group.RUNS,
     )
-    allow_bad_files: bool = option(False, "Go on even if more than 5 % of a corpus' files are unusable.")
+    allow_bad_files: bool = option(
+        False, "Go on even if more than 5 % of a corpus' files are unusable.", group=Group.CORPORA, rare=True
+    )
 
     @property
     def uses_stand_ins(self) -> bool:
@@ -68,9 +113,7 @@ class GridOptions(RunOptions):
     @property
     def selected_classes(self) -> tuple[str, ...] | None:
         """Class names, or None for all."""
-        if self.classes.strip().lower() == "all":
-            return None
-        return tuple(name.strip() for name in self.classes.split(","))
+        return class_names(self.classes)
 
     def settings(self) -> Settings:
         """Return the settings of the scale, narrowed and changed by the options.
@@ -80,9 +123,7 @@ class GridOptions(RunOptions):
             SettingsError: If `--set` names no setting, or gives an invalid value.
         """
         name = self.scale or ("quick" if self.uses_stand_ins else "paper")
-        if name not in SCALES:
-            raise UsageError(f"--scale {name}: expected {' or '.join(SCALES)}")
-        base = SCALES[name]
+        base = settings_of_scale(name)
         narrowed = {"folds": self.folds, "repeats": self.repeats}
         protocol = base.protocol.model_copy(update={name: n for name, n in narrowed.items() if n is not None})
         return base.model_copy(update={"protocol": protocol}).override(self.set)
@@ -93,19 +134,20 @@ class GridOptions(RunOptions):
         Raises:
             UsageError: If `--kernels` has another value.
         """
-        if self.kernels not in KERNELS:
-            raise UsageError(f"--kernels {self.kernels}: expected {', '.join(KERNELS[:-1])} or {KERNELS[-1]}")
-        return self.kernels
+        return checked_kernel_mode(self.kernels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CliOptions(GridOptions):
     """Arguments of the command line. Each field is one option, in the order of `--help`."""
 
-    everything: bool = option(False, "All tables and figures.", flag="--all")
-    table: tuple[str, ...] = option((), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N")
-    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N")
-    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B")
+    everything: bool = option(False, "All tables and figures.", flag="--all", group=Group.RUNS)
+    table: tuple[str, ...] = option(
+        (), "One table, 1 to 4, or a registered one. May be repeated.", metavar="N", group=Group.RUNS
+    )
+    figure: tuple[str, ...] = option((), "Figure to make: 2.", metavar="N", group=Group.RUNS)
+    augmentations: str | None = option(None, "Only these augmentations.", metavar="A,B", group=Group.RUNS)
+    no_audio: bool = option(False, "Leave the audio of the corpora out of report.html.", group=Group.RESULTS, rare=True)
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the requested tables and figures, in the order of the report.
@@ -120,6 +162,17 @@ class CliOptions(GridOptions):
         if not names and not self.everything:
             raise UsageError("nothing to do: give --all, --table 1..4 or --figure 2 (--help lists the options)")
         return tuple(name for name in requestable() if self.everything or name in names)
+
+
+def settings_of_scale(name: str) -> Settings:
+    """Return the settings of `--scale NAME`.
+
+    Raises:
+        UsageError: If there is no such scale.
+    """
+    if name not in SCALES:
+        raise UsageError(f"--scale {name}: expected {' or '.join(SCALES)}")
+    return SCALES[name]
 
 
 def chosen(option_name: str, text: str | None, known: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from rich.console import Console
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import file_counter, say
 from fastser.cli.options import CliOptions, GridOptions
-from fastser.data.corpora import Corpus
-from fastser.data.dataset import Dataset, prepare, prepare_noise
+from fastser.cli.steps import steps
+from fastser.data.corpora import Corpus, NoiseCorpus
+from fastser.data.dataset import Dataset, prepare, prepare_noise, recordings_of_scenes
+from fastser.data.noise import NoiseBank
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.kernel_choice import KernelChoice
 from fastser.experiment.roles import CorpusRoles, read_roles
@@ -53,8 +55,29 @@ def prepared_dataset(
     Raises:
         CorpusError: If the corpus cannot be used.
     """
-    with file_counter(corpus.title, len(corpus.utterances), console) as on_file:
-        return prepare(corpus, settings, speeds=speeds, device=device, allow_bad_files=allow_bad_files, on_file=on_file)
+    with (
+        file_counter(corpus.title, len(corpus.utterances), console) as on_file,
+        steps(f"spectrograms of {corpus.title}", None, console) as on_spectrograms,
+    ):
+        return prepare(
+            corpus,
+            settings,
+            speeds=speeds,
+            device=device,
+            allow_bad_files=allow_bad_files,
+            on_file=on_file,
+            on_spectrograms=on_spectrograms,
+        )
+
+
+def prepared_noise(noise: NoiseCorpus, settings: Settings, console: Console) -> NoiseBank:
+    """Decode the noise recordings, and show the progress.
+
+    Raises:
+        CorpusError: If the noise cannot be used.
+    """
+    with file_counter(noise.title, len(recordings_of_scenes(noise, settings)), console) as on_file:
+        return prepare_noise(noise, settings, on_file=on_file)
 
 
 def prepared_experiment(
@@ -93,7 +116,7 @@ def prepared_experiment(
 
     factors = settings.augmentation.speed_factors
     source = prepared(roles.source, factors if _needs_speeds("source", augmentations, options) else ())
-    noise = prepare_noise(roles.noise, settings) if roles.noise and source else None
+    noise = prepared_noise(roles.noise, settings, console) if roles.noise and source else None
     target = prepared(roles.target, factors if _needs_speeds("target", augmentations, options) else ())
     return Experiment(settings, options.seed, source, target, noise, device, kernel_choice)
 

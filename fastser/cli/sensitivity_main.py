@@ -14,8 +14,9 @@ from fastser.cli.options import UsageError, chosen
 from fastser.cli.prepare import announced_roles
 from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.cli.signals import first_signal_stops
+from fastser.cli.steps import MODEL_TIMES, steps
 from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import CostModel, format_duration
+from fastser.experiment.estimate import MEASUREMENTS, CostModel, format_duration
 from fastser.experiment.executors import Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first, makespan
@@ -90,9 +91,9 @@ def run(options: SensitivityOptions, command: str) -> int:
     todo = _to_do(variants, settled)
     unsettled = [run_id for runs in todo.values() for run_id in runs]
     placement = executor.placement(options, baseline, unsettled)
-    cost = CostModel.measure(
-        sorted({run_id.point.model for run_id in unsettled}), baseline, data.device, placement.threads
-    )
+    models_to_do = sorted({run_id.point.model for run_id in unsettled})
+    with steps(MODEL_TIMES, MEASUREMENTS * len(models_to_do), console) as on_step:
+        cost = CostModel.measure(models_to_do, baseline, data.device, placement.threads, on_step)
     seconds = {
         run_id: cost.seconds(variants[variant], run_id.point) for variant, runs in todo.items() for run_id in runs
     }
@@ -155,7 +156,6 @@ def _runner(experiment: Experiment, store: ResultStore, options: SensitivityOpti
         experiment,
         store,
         keep_models=options.keep_models,
-        retrain=options.retrain,
         checkpoint_seconds=60 * options.checkpoint_minutes,
         retry_failed=options.retry_failed,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastser.cli.options import GridOptions, UsageError
-from fastser.runtime.options import option
+from fastser.runtime.options import Group, option
 from fastser.runtime.registry import UnknownNameError
 
 if TYPE_CHECKING:
@@ -20,18 +20,22 @@ class SensitivityOptions(GridOptions):
         None,
         "Only these open questions, by number or name: 3,batch-size. none: no question. Default: all.",
         metavar="A,B",
+        group=Group.RUNS,
     )
     vary: tuple[str, ...] = option(
         (),
         "An answer of your own: settings that change together, with spaces between them, such as "
         "'training.learning_rate=3e-4 training.batch_size=32'. May be repeated.",
         metavar="'NAME=VALUE ...'",
+        group=Group.RUNS,
     )
     vary_augmentation: str = option(
-        "none", "Augmentation of the models that --vary compares, such as mixup.", metavar="NAME"
+        "none", "Augmentation of the models that --vary compares, such as mixup.", metavar="NAME", group=Group.RUNS
     )
-    models: str | None = option("proposed,cnn", "Models to train.", metavar="A,B")
-    out: Path = option(Path("sensitivity"), "Folder for tables, figure, report and finished runs.", metavar="DIR")
+    models: str | None = option("proposed,cnn", "Models to train.", metavar="A,B", group=Group.RUNS)
+    out: Path = option(
+        Path("sensitivity"), "Folder for tables, figure, report and finished runs.", metavar="DIR", group=Group.RESULTS
+    )
 
     def asked(self) -> "tuple[Question, ...]":
         """Return the questions of `--questions`, in the order of the registry, and that of `--vary` after them.

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ _RATES = range(1_000, 768_001)
 _HEAD_BYTES = 512
 """Bytes at the beginning of a file that tell most contents that are not audio."""
 
-_LOUDEST = 16.0
+LOUDEST = 16.0
 """Largest plausible absolute sample. Greater ones are damaged floats, or integers that nobody scaled to 1."""
 
 _UNKNOWN_FRAMES = 2**63 - 1
@@ -126,15 +127,36 @@ def streams_of(path: Path, content: Content) -> list[AudioStream]:
 
 def decode_streams(path: Path, streams: Sequence[AudioStream], sample_rate: int) -> Waveform:
     """Decode the streams of a file. Result and errors are those of `decode`."""
+    recording = decode_channels(path, streams)
+    waveform, rate = recording.mono, recording.rate
+    resampled = waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="VHQ")
+    if len(resampled) == 0:
+        raise AudioError(path, f"is too short, {len(waveform)} samples at {rate} Hz")
+    return resampled
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A decoded file at its own sample rate.
+
+    Attributes:
+        frames: Channels, float32 [samples, channels], full scale is 1.
+        mono: Mean of the channels, float32 [samples].
+        rate: Sample rate in hertz.
+    """
+
+    frames: npt.NDArray[np.float32]
+    mono: Waveform
+    rate: int
+
+
+def decode_channels(path: Path, streams: Sequence[AudioStream]) -> Recording:
+    """Decode the streams of a file without resampling. Errors are those of `decode`."""
     with _naming(path):
         parts, rates = zip(*map(_read, streams), strict=True)
-        frames, rate = _joined(parts, rates), rates[0]
+        frames = _joined(parts, rates)
         _check_samples(streams[0].content, frames)
-        waveform = _mono(frames)
-        resampled = waveform if rate == sample_rate else soxr.resample(waveform, rate, sample_rate, quality="VHQ")
-        if len(resampled) == 0:
-            raise ContainerError(f"is too short, {len(waveform)} samples at {rate} Hz")
-    return resampled
+        return Recording(frames, _mono(frames), rates[0])
 
 
 def declared_sample_rate(path: Path) -> int:
@@ -230,7 +252,7 @@ def _joined(parts: Sequence[npt.NDArray[np.float32]], rates: Sequence[int]) -> n
 def _check_samples(content: bytes, frames: npt.NDArray[np.float32]) -> None:
     if not np.isfinite(frames).all():
         raise ContainerError("holds NaN or infinite samples")
-    if (loudest := np.abs(frames).max()) > _LOUDEST:
+    if (loudest := np.abs(frames).max()) > LOUDEST:
         raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
     if not loudest:
         raise ContainerError("is digital silence, every sample is zero")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastser.data.corpora.base import Corpus, CorpusError, NoiseCorpus
+from fastser.data.corpora.base import Corpus, CorpusError, NoiseCorpus, NoiseRecording
 from fastser.data.corpora.checks import equal_contents
 from fastser.data.corpora.names import plain_name
 from fastser.data.features import num_frames, segment_table
@@ -118,6 +118,7 @@ def prepare(
     device: torch.device | str = "cpu",
     allow_bad_files: bool = False,
     on_file: Callable[[], None] = lambda: None,
+    on_spectrograms: Callable[[str], None] = lambda _: None,
 ) -> Dataset:
     """Decode a corpus and compute its segments, or take both from the cache.
 
@@ -128,6 +129,7 @@ def prepare(
         device: Device of the segments.
         allow_bad_files: Go on even if more than 5 % of the files are unusable or missing.
         on_file: Called after each file that is decoded.
+        on_spectrograms: As in `fastser.data.segments.build_bank`.
 
     Raises:
         CorpusError: If no file can be used, or more than 5 % of the files cannot. Labelled utterances without audio
@@ -153,6 +155,7 @@ def prepare(
             speeds=speeds,
             speakers=[u.speaker for u in usable.utterances],
             device=device,
+            on_spectrograms=on_spectrograms,
         ),
         (
             *_skipped(corpus, bad),
@@ -191,21 +194,32 @@ def _skipped(corpus: Corpus, bad: Sequence[str]) -> list[str]:
     return [f"{corpus.title}: {len(bad)} unusable files are skipped: {shown}; and {more} more"]
 
 
-def prepare_noise(noise: NoiseCorpus, settings: Settings) -> NoiseBank:
+def recordings_of_scenes(noise: NoiseCorpus, settings: Settings) -> list[NoiseRecording]:
+    """Return the recordings of the scenes that the settings name."""
+    wanted = {plain_name(scene) for scene in settings.noise.scenes}
+    return [recording for recording in noise.recordings if recording.scene in wanted]
+
+
+def prepare_noise(noise: NoiseCorpus, settings: Settings, on_file: Callable[[], None] = lambda: None) -> NoiseBank:
     """Decode the recordings of the scenes that the settings name.
+
+    Args:
+        noise: Noise corpus from `fastser.data.read_noise`.
+        settings: Audio and noise settings are used.
+        on_file: Called after each file that is decoded.
 
     Raises:
         CorpusError: If a scene is missing, or one of its recordings is unusable.
     """
     spelling = {plain_name(scene): scene for scene in settings.noise.scenes}
-    wanted = [r for r in noise.recordings if r.scene in spelling]
+    wanted = recordings_of_scenes(noise, settings)
     for scene in settings.noise.scenes:
         if not any(spelling[r.scene] == scene for r in wanted):
             known = ", ".join(noise.scenes)
             raise CorpusError(
                 f"{noise.title}: there is no scene '{scene}' (found: {known}); --set noise.scenes=... chooses others"
             )
-    packed = pack([r.path for r in wanted], settings.audio.sample_rate)
+    packed = pack([r.path for r in wanted], settings.audio.sample_rate, on_file=on_file)
     if packed.bad:
         raise CorpusError(next(iter(packed.bad.values())))
     return NoiseBank(packed, tuple(spelling[r.scene] for r in wanted), settings.audio.sample_rate)

@@ -21,8 +21,12 @@ Severity = Literal["error", "warning", "note"]
 _SHOWN = 3
 _TRIM_DB = -40.0
 _PARTS = 64
-_SAME_ENVELOPE = 0.9995
-_SAME_SHAPE = 0.99
+
+SAME_ENVELOPE = 0.9995
+"""Cosine of two envelopes above which recordings are compared sample by sample."""
+
+SAME_SHAPE = 0.99
+"""Correlation coefficient above which two recordings are the same audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,6 @@ def leaks(
     return found
 
 
-def text_of_emodb(name: str) -> str | None:
-    """Return the code of the text in the name of a recording of EMO-DB: "03a01Fa" -> "a01"."""
-    return name[2:5] if len(name) >= 6 and name[:2].isdigit() else None
-
-
 def _pairs(
     key: Callable[[int], bytes | None], names: Sequence[str], seen: Sequence[int], tested: Sequence[int]
 ) -> list[str]:
@@ -111,22 +110,20 @@ def _alike(waveforms: PackedWaveforms, names: Sequence[str], seen: Sequence[int]
 
     Envelopes that agree select pairs, and the largest correlation over all shifts decides.
     """
-    envelopes = [(i, envelope) for i in seen if (envelope := _envelope(waveforms[i])) is not None]
+    envelopes = [(i, envelope) for i in seen if (envelope := envelope_of(waveforms[i])) is not None]
     found = []
     for i in tested:
-        own = _envelope(waveforms[i])
+        own = envelope_of(waveforms[i])
         if own is None or not envelopes:
             continue
         cosines = np.stack([envelope for _, envelope in envelopes]) @ own
-        near = (envelopes[place][0] for place in np.flatnonzero(cosines > _SAME_ENVELOPE))
-        if (
-            owner := next((j for j in near if _correlation(waveforms[i], waveforms[j]) > _SAME_SHAPE), None)
-        ) is not None:
+        near = (envelopes[place][0] for place in np.flatnonzero(cosines > SAME_ENVELOPE))
+        if (owner := next((j for j in near if correlation(waveforms[i], waveforms[j]) > SAME_SHAPE), None)) is not None:
             found.append(f"{names[i]} = {names[owner]}")
     return found
 
 
-def _envelope(samples: NDArray[np.float32]) -> NDArray[np.float64] | None:
+def envelope_of(samples: NDArray[np.float32]) -> NDArray[np.float64] | None:
     """Return the level in equal parts of the utterance without its quiet ends, at norm 1, or None for silence."""
     peak = float(np.abs(samples).max(initial=0.0))
     if peak == 0:
@@ -139,7 +136,7 @@ def _envelope(samples: NDArray[np.float32]) -> NDArray[np.float64] | None:
     return envelope
 
 
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Return the largest correlation coefficient over all shifts."""
     products = signal.correlate(a.astype(np.float64), b.astype(np.float64), method="fft")
     return float(np.abs(products).max() / (np.linalg.norm(a) * np.linalg.norm(b)))

@@ -26,11 +26,12 @@ def at_equal_level(waveforms: PackedWaveforms) -> PackedWaveforms:
     if array.load() is None:
         with array.writing() as writer:
             for index in range(len(waveforms.offsets) - 1):
-                writer.append(_scaled(waveforms[index]))
+                writer.append(scaled_to_level(waveforms[index]))
         array.save_index({}, writer)
     return PackedWaveforms(array.map(), waveforms.offsets, waveforms.bad, key, waveforms.digests)
 
 
-def _scaled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def scaled_to_level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a recording that is not silent, scaled to a root mean square of `LEVEL_DB`, float32 [samples]."""
     level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
     return samples * np.float32(10 ** (LEVEL_DB / 20) / level)

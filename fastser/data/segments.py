@@ -1,7 +1,7 @@
 """The segments of a corpus: log-spectrograms as one packed tensor on the device, and windows on it (paper 4.2)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -134,6 +134,7 @@ def build_bank(
     speeds: Sequence[float] = (),
     speakers: Sequence[str] = (),
     device: torch.device | str = "cpu",
+    on_spectrograms: Callable[[str], None] = lambda _: None,
 ) -> SegmentBank:
     """Compute the log-spectrograms of a corpus, or read them from the cache.
 
@@ -144,6 +145,7 @@ def build_bank(
         speeds: Speed factors of the perturbed versions, besides the original.
         speakers: Speaker of each utterance, needed where the settings standardise by speaker.
         device: Device of the bank. On the CPU the frames are memory-mapped.
+        on_spectrograms: Called with a text before the spectrograms of some recordings are computed.
     """
     shape_free = settings.model_dump(exclude={"segment_frames", "segment_hop", "last_segment", "normalisation"})
     key = digest("frames", _FORMAT, waveforms.key, sample_rate, shape_free, list(speeds))
@@ -153,7 +155,7 @@ def build_bank(
         counts: list[int] = []
         of_recordings: list[list[float]] = []
         with array.writing() as writer:
-            for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds):
+            for frames, chunk_counts in _spectrograms(waveforms, settings, sample_rate, speeds, on_spectrograms):
                 writer.append(frames.numpy())
                 counts += chunk_counts.tolist()
                 of_recordings += _sums(frames.numpy(), chunk_counts).tolist()
@@ -164,16 +166,60 @@ def build_bank(
     sums = torch.tensor(index["sums"], dtype=torch.float64, device="cpu")
     moments = _moments(sums, settings, len(waveforms.offsets) - 1, speakers)
     if moments is not None:
-        packed, sums = _standardised(packed, counts_array, moments, key), moments.applied_to_sums(sums)
-    recording, first, length = segment_table(counts_array, settings)
-    offsets = np.cumsum(counts_array) - counts_array
+        packed = _cached_standardised(packed, counts_array, moments, key)
+    return _bank(packed, counts_array, sums, moments, settings, speeds, device)
+
+
+def bank_in_memory(
+    waveforms: Sequence[npt.NDArray[np.float32]], extract: FeatureExtractor, device: torch.device | str = "cpu"
+) -> SegmentBank:
+    """Compute the log-spectrograms of some waveforms at their original speed, without the cache.
+
+    Args:
+        waveforms: Waveforms, float32 [samples] each, at least one window long.
+        extract: Feature extractor on the CPU. Its settings cut the segments and do not standardise by speaker.
+        device: Device of the bank.
+    """
+    settings = extract.settings
+    blocks = FeatureExtractor(in_blocks(settings, _FRAMES_PER_BLOCK), extract.window, extract.filterbank)
+    frames, counts = _pack_frames(waveforms, blocks)
+    packed = frames.numpy()
+    sums = torch.from_numpy(_sums(packed, counts))
+    moments = _moments(sums, settings, len(waveforms), ())
+    if moments is not None:
+        packed = np.concatenate(list(_standardised(packed, counts, moments)))
+    return _bank(packed, counts, sums, moments, settings, (), device)
+
+
+def _bank(
+    frames: npt.NDArray[np.float32],
+    counts: npt.NDArray[np.int64],
+    sums: Tensor,
+    moments: Moments | None,
+    settings: SpectrogramSettings,
+    speeds: Sequence[float],
+    device: torch.device | str,
+) -> SegmentBank:
+    """Return a bank of packed recordings.
+
+    Args:
+        frames: Frames, standardised by `moments` if there are any, [frames, bins].
+        counts: Frames of each recording, int64 [recordings].
+        sums: Number, sum and sum of squares of each recording's values in decibels, float64 [recordings, 3].
+        moments: Moments of each recording, or None.
+        settings: Spectrogram settings.
+        speeds: Speed factors of the perturbed versions, besides the original.
+        device: Device of the bank.
+    """
+    recording, first, length = segment_table(counts, settings)
+    offsets = np.cumsum(counts) - counts
     return SegmentBank(
-        frames=torch.from_numpy(packed).to(device),
+        frames=torch.from_numpy(frames).to(device),
         start=torch.from_numpy(offsets[recording] + first).to(device),
         length=torch.from_numpy(length).to(device),
         recording=torch.from_numpy(recording).to(device),
-        sums=sums,
-        num_utterances=len(waveforms.offsets) - 1,
+        sums=sums if moments is None else moments.applied_to_sums(sums),
+        num_utterances=len(counts) // (1 + len(speeds)),
         speeds=(1.0, *speeds),
         segment_frames=settings.segment_frames,
         moments=moments,
@@ -194,29 +240,39 @@ def _moments(
 
 
 def _standardised(
-    frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], moments: Moments, key: str
-) -> npt.NDArray[np.float32]:
-    """Return frames standardised by the moments of their recordings, from the cache if it holds them.
+    frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], moments: Moments
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the frames of each recording [frames, bins], standardised by its moments.
 
     Args:
         frames: Frames in decibels, [frames, bins].
         counts: Frames of each recording, int64 [recordings].
         moments: Moments of each recording.
-        key: Key of the frames.
     """
-    mean, std = moments.mean.numpy(), moments.std.numpy()
-    array = CachedArray.named(f"standardised-{digest(key, mean.tolist(), std.tolist())}")
+    ends = np.cumsum(counts)
+    for begin, end, mean, std in zip(ends - counts, ends, moments.mean.numpy(), moments.std.numpy(), strict=True):
+        yield ((frames[begin:end] - mean) / std).astype(np.float32)
+
+
+def _cached_standardised(
+    frames: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], moments: Moments, key: str
+) -> npt.NDArray[np.float32]:
+    """Return the frames of `_standardised` from the cache. `key` is the key of the frames in decibels."""
+    array = CachedArray.named(f"standardised-{digest(key, moments.mean.tolist(), moments.std.tolist())}")
     if array.load() is None:
-        ends = np.cumsum(counts)
         with array.writing() as writer:
-            for begin, end, centre, scale in zip(ends - counts, ends, mean, std, strict=True):
-                writer.append(((frames[begin:end] - centre) / scale).astype(np.float32))
+            for recording in _standardised(frames, counts, moments):
+                writer.append(recording)
         array.save_index({}, writer)
     return array.map().reshape(frames.shape)
 
 
 def _spectrograms(
-    waveforms: PackedWaveforms, settings: SpectrogramSettings, sample_rate: int, speeds: Sequence[float]
+    waveforms: PackedWaveforms,
+    settings: SpectrogramSettings,
+    sample_rate: int,
+    speeds: Sequence[float],
+    on_spectrograms: Callable[[str], None],
 ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
     """Yield packed frames [frames, bins] and the frames of each recording, a chunk of recordings at a time."""
     extract = FeatureExtractor.create(in_blocks(settings, _FRAMES_PER_BLOCK), sample_rate)
@@ -224,6 +280,7 @@ def _spectrograms(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for speed in (1.0, *speeds):
             for first in range(0, len(recordings), _RECORDINGS_PER_CHUNK):
+                on_spectrograms(f"{first} of {len(recordings)} at speed {speed:g}")
                 chunk = [waveforms[i] for i in recordings[first : first + _RECORDINGS_PER_CHUNK]]
                 if speed != 1.0:
                     chunk = list(pool.map(lambda signal, factor=speed: change_speed(signal, factor), chunk))

@@ -19,7 +19,7 @@ _SMALLEST = 1e-30
 
 
 class ModelError(ValueError):
-    """A model that cannot be tested. The message is one sentence."""
+    """A model that cannot be used. The message is one sentence."""
 
 
 class AdaptedModel(nn.Module):

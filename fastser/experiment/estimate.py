@@ -33,6 +33,9 @@ CPU_BATCH_VALUES = 2**18
 
 ATTACK_STEPS = 4
 
+MEASUREMENTS = 3
+"""Measurements of one network: training step, forward pass, attack step."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -84,7 +87,12 @@ class CostModel:
 
     @classmethod
     def measure(
-        cls, models: Iterable[str], experiment: Experiment, device: torch.device, threads: int | None = None
+        cls,
+        models: Iterable[str],
+        experiment: Experiment,
+        device: torch.device,
+        threads: int | None = None,
+        on_step: Callable[[str], None] = lambda _: None,
     ) -> "CostModel":
         """Time a few batches of random segments with each network.
 
@@ -93,6 +101,7 @@ class CostModel:
             experiment: Settings and classes.
             device: Device of the measurement.
             threads: Threads on a CPU. None for those of this process.
+            on_step: Called with a text before each measurement, of which a network has `MEASUREMENTS`.
         """
         spectrogram, options = experiment.settings.spectrogram, experiment.settings.training
         size = spectrogram.segment_frames, spectrogram.num_bins
@@ -102,7 +111,9 @@ class CostModel:
         y = torch.zeros(batch, dtype=torch.int64, device=device)
         with experiment.kernels(), _on_threads(threads or torch.get_num_threads()):
             networks = [name for name in models if name not in YARDSTICKS]
-            return cls({name: _pace_or_nothing(name, experiment, x, y) for name in networks}, batch, str(device))
+            return cls(
+                {name: _pace_or_nothing(name, experiment, x, y, on_step) for name in networks}, batch, str(device)
+            )
 
     def seconds(self, experiment: Experiment, point: GridPoint) -> float:
         """Estimate the wall time of one run with all of its tests. Yardsticks count as no time."""
@@ -144,16 +155,18 @@ def _on_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _pace_or_nothing(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:
+def _pace_or_nothing(
+    name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor, on_step: Callable[[str], None]
+) -> Pace:
     """Return the pace of a model, or zeros for a model that fails. Its runs will fail too, and be recorded."""
     try:
-        return _pace(name, experiment, x, y)
+        return _pace(name, experiment, x, y, on_step)
     except Exception as error:  # a registered model can be wrong in any way
         log.warning("no estimate for %s: %s: %s", name, type(error).__name__, error)
         return Pace(0.0, 0.0, 0.0)
 
 
-def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -> Pace:
+def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor, on_step: Callable[[str], None]) -> Pace:
     attack = experiment.settings.attack
     model = experiment.model(name, device=x.device)
     optimizer = torch.optim.Adam(model.parameters())
@@ -172,9 +185,13 @@ def _pace(name: str, experiment: Experiment, x: torch.Tensor, y: torch.Tensor) -
         with torch.no_grad():
             tested(x)
 
+    on_step(f"{name}: training step")
     in_training = _seconds(train, x.device) / len(x)
     model.eval()
-    in_test, in_attack = _seconds(test, x.device), _seconds(lambda: bim(x, y), x.device)
+    on_step(f"{name}: forward pass")
+    in_test = _seconds(test, x.device)
+    on_step(f"{name}: attack step")
+    in_attack = _seconds(lambda: bim(x, y), x.device)
     return Pace(in_training, in_test / len(x), in_attack / ATTACK_STEPS / len(x))
 
 

@@ -4,7 +4,7 @@ All runs of a grid make the same choice, before the keys of the runs are made. A
 that the reference computes although there are kernels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -107,7 +107,11 @@ class KernelChoice:
 
 
 def kernel_verdicts(
-    models: Sequence[str], settings: Settings, device: torch.device, folder: Path
+    models: Sequence[str],
+    settings: Settings,
+    device: torch.device,
+    folder: Path,
+    on_test: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Verdict], bool]:
     """Test the kernels that the runs of a grid use, at their own size. Verdicts are cached.
 
@@ -116,6 +120,7 @@ def kernel_verdicts(
         settings: All settings, with a chosen precision.
         device: Device of the models.
         folder: Folder of the verdicts.
+        on_test: Called with the name of an operation before its test.
 
     Returns:
         The verdicts, and whether anything was tested now.
@@ -129,7 +134,9 @@ def kernel_verdicts(
     if device.type == "cuda":  # where the training step is a compiled graph
         in_training = in_training.union(*(of_model[settings.training.precision] for of_model in found))
     ordered = sorted(used, key=lambda pair: (pair[0], name_of(pair[1])))
-    return verdicts_for(ordered, device, run_size(settings, device), compiled=in_training, folder=folder)
+    return verdicts_for(
+        ordered, device, run_size(settings, device), compiled=in_training, folder=folder, on_test=on_test
+    )
 
 
 def operations_of(model: str, settings: Settings) -> Operations:

@@ -3,30 +3,52 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from fastser.runtime.options import OptionInfo, flag_of, option
+from fastser.runtime.options import Group, OptionInfo, flag_of, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """Options that say how runs are executed, and which models of the user workers import."""
 
-    device: str = option("auto", "cpu, cuda or cuda:1. auto takes a GPU if there is one.", metavar="NAME")
-    out: Path = option(Path("results"), "Folder for tables, figure, report and finished runs.", metavar="DIR")
-    dry_run: bool = option(False, "Print the grid and an estimate of the time, and stop.")
-    keep_models: bool = option(False, "Keep every trained model's weights as OUT/models/KEY.safetensors.")
-    retrain: bool = option(False, "With --keep-models: make finished runs again whose weights were not kept.")
-    retry_failed: bool = option(False, "Try failed runs of earlier calls again. Otherwise they are only listed.")
-    checkpoint_minutes: float = option(3.0, "Shortest time between two checkpoints of a run.", metavar="MIN", minimum=0)
+    device: str = option(
+        "auto", "cpu, cuda or cuda:1. auto takes a GPU if there is one.", metavar="NAME", group=Group.EXECUTION
+    )
+    out: Path = option(
+        Path("results"), "Folder for tables, figure, report and finished runs.", metavar="DIR", group=Group.RESULTS
+    )
+    dry_run: bool = option(False, "Print the grid and an estimate of the time, and stop.", group=Group.RUNS)
+    keep_models: bool = option(
+        False,
+        "Keep the weights of every trained model as OUT/models/KEY.safetensors, with a model card KEY.md. Finished "
+        "runs whose weights were not kept are made again.",
+        group=Group.RESULTS,
+    )
+    retry_failed: bool = option(
+        False,
+        "Try failed runs of earlier calls again. Otherwise they are only listed.",
+        group=Group.EXECUTION,
+        rare=True,
+    )
+    checkpoint_minutes: float = option(
+        3.0,
+        "Shortest time between two checkpoints of a run.",
+        metavar="MIN",
+        minimum=0,
+        group=Group.EXECUTION,
+        rare=True,
+    )
     model: tuple[str, ...] = option(
         (),
         "A model of yours beside the five: a function of num_classes, segment_frames and num_bins. May be repeated.",
         metavar="MODULE:NAME",
+        group=Group.RUNS,
     )
     executor: str = option(
         "auto",
         "processes: several runs at a time, each in a process of this machine. serial: one run after another in this "
         "process. ray: workers of a Ray cluster. slurm: Slurm jobs. auto: processes for models on a CPU, else serial.",
         metavar="NAME",
+        group=Group.EXECUTION,
     )
     jobs: int | None = option(
         None,
@@ -34,6 +56,7 @@ class RunOptions:
         metavar="N",
         minimum=1,
         executors=("processes",),
+        group=Group.EXECUTION,
     )
     cpus_per_run: int = option(
         1,
@@ -41,6 +64,8 @@ class RunOptions:
         metavar="N",
         minimum=1,
         executors=("processes", "ray", "slurm"),
+        group=Group.EXECUTION,
+        rare=True,
     )
     gpus_per_run: float | None = option(
         None,
@@ -48,17 +73,36 @@ class RunOptions:
         metavar="X",
         minimum=0,
         executors=("ray",),
+        group=Group.EXECUTION,
+        rare=True,
     )
     ray_address: str | None = option(
-        None, "Ray cluster to use. Default: one is started on this machine.", metavar="HOST:PORT", executors=("ray",)
+        None,
+        "Ray cluster to use. Default: one is started on this machine.",
+        metavar="HOST:PORT",
+        executors=("ray",),
+        group=Group.EXECUTION,
+        rare=True,
     )
-    ray_dashboard: bool = option(False, "Start Ray's dashboard too.", executors=("ray",))
-    runs_per_job: int = option(1, "Runs of one job of the array (slurm).", metavar="N", minimum=1, executors=("slurm",))
+    ray_dashboard: bool = option(
+        False, "Start Ray's dashboard too.", executors=("ray",), group=Group.EXECUTION, rare=True
+    )
+    runs_per_job: int = option(
+        1,
+        "Runs of one job of the array (slurm).",
+        metavar="N",
+        minimum=1,
+        executors=("slurm",),
+        group=Group.EXECUTION,
+        rare=True,
+    )
     slurm: tuple[str, ...] = option(
         (),
         "Option of sbatch, such as partition=gpu, time=12:00:00 or gres=gpu:1. May be repeated.",
         metavar="NAME=VALUE",
         executors=("slurm",),
+        group=Group.EXECUTION,
+        rare=True,
     )
 
     def foreign_options(self) -> list[tuple[str, tuple[str, ...]]]:

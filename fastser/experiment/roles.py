@@ -66,9 +66,9 @@ def read_roles(source: str | None, target: str | None, noise: str | None, classe
     if source is None and target is None:
         raise RoleError("--noise alone is not enough: give --source NAME=PATH too")
     roles = _with_classes(
-        read_corpus(*_name_and_path("--source", source), None) if source is not None else None,
-        read_corpus(*_name_and_path("--target", target), None) if target is not None else None,
-        read_noise(*_name_and_path("--noise", noise)) if noise is not None else None,
+        read_corpus(*name_and_path("--source", source), None) if source is not None else None,
+        read_corpus(*name_and_path("--target", target), None) if target is not None else None,
+        read_noise(*name_and_path("--noise", noise)) if noise is not None else None,
         classes,
     )
     _check_distinct(roles)
@@ -106,7 +106,12 @@ def _check_distinct(roles: CorpusRoles) -> None:
             raise RoleError(f"--source and --target share {len(shared)} files, such as {min(shared)}")
 
 
-def _name_and_path(option: str, text: str) -> tuple[str, Path]:
+def name_and_path(option: str, text: str) -> tuple[str, Path]:
+    """Split the NAME=PATH argument of an option.
+
+    Raises:
+        RoleError: If there is no "=".
+    """
     name, _, path = text.partition("=")
     if not path:
         raise RoleError(f"{option} {text}: expected NAME=PATH, such as iemocap=/data/IEMOCAP_full_release")

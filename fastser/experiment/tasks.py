@@ -18,12 +18,14 @@ class Task:
         trains_on: Role of the training corpus.
         tests_on: Role of the corpus of validation and test set.
         title: Beginning of the line that describes it, before the corpus.
+        undisturbed: Name of the condition without noise and attack.
     """
 
     name: str
     trains_on: Role
     tests_on: Role
     title: str
+    undisturbed: str = "clean"
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -41,7 +43,7 @@ TASKS = Registry(
     [
         Task("source", "source", "source", "leave-one-speaker-out on"),
         Task("target", "target", "target", "leave-one-speaker-out on"),
-        Task("cross", "source", "target", "across corpora,"),
+        Task("cross", "source", "target", "across corpora,", undisturbed="cross-corpus"),
     ],
 )
 """The tasks, in the order in which they are run."""

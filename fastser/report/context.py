@@ -7,6 +7,7 @@ from fastser.experiment.grid import RunId
 from fastser.experiment.store import Run
 from fastser.experiment.tables import TABLES, requestable
 from fastser.experiment.tasks import TASKS
+from fastser.report.audio import Listening
 from fastser.report.published import published
 from fastser.settings import PAPER_CLASSES, Settings
 
@@ -33,6 +34,7 @@ class ReportContext:
         parts: Names of the requested tables.
         missing: Reason, by table, for tables that cannot be filled completely.
         failures: Failed runs, each with its reason in one sentence.
+        listening: Audio to hear.
     """
 
     expected: Sequence[RunId]
@@ -50,6 +52,7 @@ class ReportContext:
     parts: Sequence[str] = field(default_factory=requestable)
     missing: Mapping[str, str] = field(default_factory=dict)
     failures: Sequence[tuple[RunId, str]] = ()
+    listening: Listening = field(default_factory=Listening)
 
     @property
     def scale(self) -> str:

@@ -1,19 +1,16 @@
 """Markdown tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from fastser.evaluation.metrics import METRICS
-from fastser.models import MODELS
 from fastser.report.aggregation import Score
+from fastser.report.cells import BELOW, best_and_below, interval_text, model_title, ours_text, paper_text, runs_text
 from fastser.report.published import published
 from fastser.report.tables import Row
 from fastser.report.yardstick_difference import against_yardstick
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
-
-BELOW = "↓"
-"""Mark of a network that is below the yardstick `LOWEST_USEFUL` in its column."""
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -46,7 +43,7 @@ def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
     titles = {(row.task, row.condition): row.title for row in rows if not row.quoted}
     tasks = list(dict.fromkeys(task for task, _ in conditions))
     paper_knows = any(row.paper_uar is not None for row in rows)
-    columns = [("model", [_model_title(model) for model, _ in systems])]
+    columns = [("model", [_italic_title(model) for model, _ in systems])]
     if any(augmentation not in ("none", "") for _, augmentation in systems):
         columns.append(("augmentation", [augmentation for _, augmentation in systems]))
     left = len(columns)
@@ -60,67 +57,34 @@ def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
             corpus = f" ({next(row.corpus for row in column if row)})" if len(tasks) > 1 else ""
             if paper_knows:
                 columns.append(
-                    (f"paper{comma} ({published().corpora.get(task, task)})", [_paper_cell(row) for row in column])
+                    (f"paper{comma} ({published().corpora.get(task, task)})", [paper_text(row) for row in column])
                 )
             columns.append((f"ours{comma}{corpus}", _ours_cells(column)))
         runs = [[row for row in rows if (row.model, row.augmentation, row.task) == (*s, task)] for s in systems]
-        columns.append(("n", [_runs_cell(line) for line in runs]))
+        columns.append(("n", [runs_text(line) for line in runs]))
     return markdown_table([title for title, _ in columns], zip(*(column for _, column in columns), strict=True), left)
 
 
-def _model_title(name: str) -> str:
-    if name in YARDSTICKS:
-        return f"*{YARDSTICKS[name].title} (not in the paper)*"
-    return MODELS[name].title if name in MODELS else f"{name} (quoted)"
-
-
-def _paper_cell(row: Row | None) -> str:
-    if row is None or row.yardstick:
-        return "-"
-    return "n/a" if row.paper_uar is None else _plus_minus(row.paper_uar, row.paper_std)
+def _italic_title(name: str) -> str:
+    """Return the title of a row, of a yardstick in italics."""
+    title = model_title(name)
+    return f"*{title}*" if name in YARDSTICKS else title
 
 
 def _ours_cells(column: Sequence[Row | None]) -> list[str]:
     """Return one column of our numbers, with the best network in bold and those below `LOWEST_USEFUL` marked."""
-    measured = [(row, row.measured) for row in column if row and row.measured]
-    best = max((_printed(score) for row, score in measured if not row.yardstick), default=None)
-    lowest_useful = next((score for row, score in measured if row.model == LOWEST_USEFUL), None)
-    return [_ours_cell(row, best, lowest_useful) for row in column]
+    best, below = best_and_below(column)
+    return [_ours_cell(row, best, below) for row in column]
 
 
-def _ours_cell(row: Row | None, best: float | None, lowest_useful: Score | None) -> str:
+def _ours_cell(row: Row | None, best: Collection[tuple[str, str]], below: Collection[tuple[str, str]]) -> str:
     if row is None or row.quoted:
         return "-"
     if row.measured is None:
         return "not run"
-    mean, std = _printed(row.measured), row.measured.std
-    text = _plus_minus(mean, None if std is None else 100 * std)
-    if row.yardstick:
-        return text
-    text = f"**{text}**" if mean == best else text
-    if lowest_useful is None or not (row.measured.repeats and lowest_useful.repeats):
-        return text  # the finished folds of an incomplete repeat may be the hard ones
-    return f"{text} {BELOW}" if mean < _printed(lowest_useful) else text
-
-
-def _printed(score: Score) -> float:
-    """Return the mean UAR in percent, rounded as it is printed."""
-    return round(100 * score.mean, 1)
-
-
-def _runs_cell(rows: Sequence[Row]) -> str:
-    planned = [row.ours for row in rows if row.ours]
-    if not planned:
-        return "-"
-    fewest = min(planned, key=lambda score: score.finished)
-    if not fewest.complete:
-        repeats = f"{fewest.repeats} of {fewest.planned_repeats} repeats"
-        return f"{repeats}, incomplete ({fewest.finished} of {fewest.planned} runs)"
-    return f"{fewest.repeats} x {len(fewest.by_fold)}"
-
-
-def _plus_minus(percent: float, std: float | None) -> str:
-    return f"{percent:.1f}" if std is None else f"{percent:.1f} ± {std:.1f}"
+    text = ours_text(row.measured)
+    text = f"**{text}**" if row.system in best else text
+    return f"{text} {BELOW}" if row.system in below else text
 
 
 def details_table(rows: Sequence[Row]) -> str:
@@ -142,12 +106,12 @@ def details_table(rows: Sequence[Row]) -> str:
         (*header, *(metric.title for metric in own)),
         [
             (
-                _model_title(row.model),
+                _italic_title(row.model),
                 row.augmentation,
                 row.condition,
                 row.corpus,
                 f"{100 * ours.mean:.1f}",
-                f"{100 * ours.interval.low:.1f} to {100 * ours.interval.high:.1f}" if ours.interval else "",
+                interval_text(ours),
                 difference,
                 "" if ours.fold_std is None else f"{100 * ours.fold_std:.1f}",
                 f"{100 * ours.pooled_uar:.1f}",
@@ -178,7 +142,7 @@ def side_by_side(rows: Sequence[Row]) -> str:
     return markdown_table(
         ["model", "augmentation", *titles.values()],
         [
-            [_model_title(model), augmentation, *line]
+            [_italic_title(model), augmentation, *line]
             for (model, augmentation), *line in zip(systems, *columns, strict=True)
         ],
         left=2,

@@ -9,11 +9,14 @@ from jinja2 import Environment, StrictUndefined
 
 from fastser.experiment.tables import TABLES, Table
 from fastser.report.aggregation import Scores
-from fastser.report.claims import judge
+from fastser.report.cautions import caution_sentences, setting_lines, title_qualifiers
+from fastser.report.cells import BELOW
+from fastser.report.claims import Judgement, judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
+from fastser.report.html import write_html
+from fastser.report.latex import write_latex
 from fastser.report.markdown import (
-    BELOW,
     details_table,
     markdown_table,
     paper_beside_ours,
@@ -21,9 +24,9 @@ from fastser.report.markdown import (
     side_by_side,
 )
 from fastser.report.published import published
+from fastser.report.runs_csv import write_runs
 from fastser.report.tables import Row, build_tables, write_csv, write_metrics
 from fastser.runtime.files import atomic_write
-from fastser.settings import PAPER, PAPER_CLASSES
 from fastser.training.yardsticks import YARDSTICKS
 
 
@@ -48,7 +51,10 @@ class Section(NamedTuple):
 
 
 def write_report(out: Path, context: ReportContext) -> Path:
-    """Write the CSV files of the requested tables, their charts and `report.md`, each file completely or not at all.
+    """Write the CSV files of the requested tables, their charts and the pages, each file completely or not at all.
+
+    The pages are `report.html`, which holds everything, and `report.md`. `tables.tex` has the tables for a paper,
+    `runs.csv` a line for each run and condition.
 
     Files of tables that were not requested stay as earlier reports wrote them. A chart that can no longer be drawn is
     removed.
@@ -60,10 +66,13 @@ def write_report(out: Path, context: ReportContext) -> Path:
     Returns:
         Path of `report.md`.
     """
-    tables = build_tables(context)
+    tables, judgements = build_tables(context), judge(context)
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
     write_metrics(out / "metrics.csv", tables)
+    write_runs(out / "runs.csv", context.runs)
+    write_latex(out / "tables.tex", context, tables)
+    write_html(out / "report.html", context, tables, judgements)
     charts = [
         name
         for name, rows in tables.items()
@@ -92,7 +101,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
             if table.part_of and (text := side_by_side(tables.get(table.name, [])))
         ],
         recalls=_recalls(context),
-        claims=_claims(context),
+        claims=_claims(judgements),
         settings=changed_settings(context),
         yardsticks=sorted({run_id.point.model for run_id in context.expected} & YARDSTICKS.keys()),
         below=BELOW,
@@ -100,52 +109,6 @@ def write_report(out: Path, context: ReportContext) -> Path:
     with atomic_write(out / "report.md") as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out / "report.md"
-
-
-_SCALE_CAUTIONS = {
-    "quick": "The scale is quick: narrower networks, shorter segments, fewer folds, repeats and epochs than the "
-    "paper's. Its numbers cannot be reached this way, and small differences between rows mean nothing.",
-    "open": "The scale is open: narrower networks, shorter segments, fewer repeats and epochs than the paper's.",
-}
-"""Sentences about the scales that are not the paper's."""
-
-
-def title_qualifiers(context: ReportContext) -> str:
-    """Return the qualifiers of the title, such as "(synthetic speech, quick scale)"."""
-    words = ["synthetic speech"] if context.synthetic & {"source", "target"} else []
-    words += ["synthetic noise"] if context.synthetic == {"noise"} else []
-    words += [f"{context.scale} scale"] if context.scale != "paper" else []
-    return f" ({', '.join(words)})" if words else ""
-
-
-def caution_sentences(context: ReportContext) -> list[str]:
-    """Return sentences that say how far the numbers can be compared with the paper's."""
-    cautions = []
-    if context.synthetic & {"source", "target"}:
-        cautions.append(
-            "The speech is synthetic: a small synthesiser made it. These numbers show that the program works from end "
-            "to end. They say nothing about emotion in human speech and cannot be compared with the paper's."
-        )
-    elif "noise" in context.synthetic:
-        cautions.append("The noise is synthetic: generated scenes, not recordings.")
-    if context.scale in _SCALE_CAUTIONS:
-        cautions.append(_SCALE_CAUTIONS[context.scale])
-    others = [
-        f"{context.title(role)} in the place of {published().corpora[role]}"
-        for role in ("source", "target")
-        if context.title(role) and not context.on_paper_corpora(role)
-    ]
-    if tuple(context.classes) != PAPER_CLASSES:
-        cautions.append(
-            f"The classes are {', '.join(context.classes)}, not the paper's four. The paper's columns are given for "
-            "orientation only."
-        )
-    elif others:
-        cautions.append(
-            f"The corpora are not the paper's ({', '.join(others)}). The paper's columns are given for orientation, "
-            "and the difference from ours does not measure how well the paper was reproduced."
-        )
-    return cautions
 
 
 def _section(table: Table, rows: Sequence[Row], context: ReportContext, picture: str) -> Section:
@@ -181,9 +144,9 @@ def _recalls(context: ReportContext) -> list[tuple[str, str]]:
     ]
 
 
-def _claims(context: ReportContext) -> str:
+def _claims(judgements: Sequence[Judgement]) -> str:
     """Return the claims whose comparisons are in the plan, in Markdown; empty if there is none."""
-    judged = [judgement for judgement in judge(context) if judgement.verdict != "not planned"]
+    judged = [judgement for judgement in judgements if judgement.verdict != "not planned"]
     if not judged:
         return ""
     lines = [(j.claim, j.source, j.where, f"**{j.verdict}**", j.because) for j in judged]
@@ -191,14 +154,6 @@ def _claims(context: ReportContext) -> str:
 
 
 def changed_settings(context: ReportContext) -> str:
-    """Return the settings that differ from the paper scale, in Markdown; empty if there is none.
-
-    A setting that the paper scale leaves to the machine ("auto") is part of the environment instead.
-    """
-    papers = PAPER.describe()
-    lines = [
-        (name, str(value), str(papers[name][0]), source)
-        for name, (value, source) in context.settings.describe().items()
-        if papers[name][0] not in (value, "auto")
-    ]
+    """Return the settings that differ from the paper scale, in Markdown; empty if there is none."""
+    lines = setting_lines(context)
     return markdown_table(("setting", "here", "paper scale", "source of the latter"), lines, left=4) if lines else ""

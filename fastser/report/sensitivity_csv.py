@@ -1,12 +1,11 @@
 """The CSV file of a sensitivity report."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from fastser.report.context import ReportContext
 from fastser.report.sensitivity import Move
-from fastser.runtime.files import atomic_write
+from fastser.runtime.csv_file import csv_file
 
 CSV_COLUMNS = (
     "question",
@@ -39,12 +38,10 @@ def write_sensitivity_csv(path: Path, found: Iterable[Move], context: ReportCont
         found: All moves.
         context: Titles of the corpora.
     """
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+    with csv_file(path, CSV_COLUMNS) as write_row:
         for move in found:
             ends = move.difference
-            writer.writerow(
+            write_row(
                 (
                     move.question.name,
                     move.question.number,

@@ -9,10 +9,12 @@ from jinja2 import Environment, StrictUndefined
 from fastser.experiment.questions import Question
 from fastser.experiment.variants import Variant
 from fastser.models import MODELS
+from fastser.report.cautions import caution_sentences, title_qualifiers
+from fastser.report.cells import signed_range
 from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.markdown import markdown_table
-from fastser.report.page import caution_sentences, changed_settings, title_qualifiers
+from fastser.report.page import changed_settings
 from fastser.report.published import published
 from fastser.report.sensitivity import Move, finished_runs, moves
 from fastser.report.sensitivity_csv import write_sensitivity_csv
@@ -113,7 +115,7 @@ def _cell_text(move: Move) -> str:
     text = f"{100 * move.value:+.1f}"
     if ends and move.p_holm <= SIGNIFICANCE:
         text = f"**{text}**"
-    return f"{text} ({100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else text
+    return f"{text} ({signed_range(ends)})" if ends else text
 
 
 def _unfinished(variants: Sequence[Variant], context: ReportContext) -> list[str]:

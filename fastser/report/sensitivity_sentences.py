@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastser.evaluation.statistics import holm
 from fastser.models import MODELS
+from fastser.report.cells import signed_range
 from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.published import published
@@ -71,7 +72,7 @@ def _models(moves: Sequence[Move]) -> list[str]:
 def interval_text(move: Move) -> str:
     """Return the interval of a move in brackets, or an empty text for a single speaker."""
     ends = move.difference
-    return f" (95 % interval {100 * ends.low:+.1f} to {100 * ends.high:+.1f})" if ends else ""
+    return f" (95 % interval {signed_range(ends)})" if ends else ""
 
 
 def _between_repeats(move: Move) -> str:

@@ -1,6 +1,5 @@
 """Rows of the tables, and the CSV files."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,7 +14,7 @@ from fastser.models import MODELS
 from fastser.report.aggregation import Score, Scores, std_of
 from fastser.report.context import ReportContext
 from fastser.report.published import published
-from fastser.runtime.files import atomic_write
+from fastser.runtime.csv_file import csv_file
 from fastser.training.yardsticks import YARDSTICK_AUGMENTATION, YARDSTICKS
 
 CSV_COLUMNS = (
@@ -75,6 +74,11 @@ class Row:
         return self.model in YARDSTICKS
 
     @property
+    def system(self) -> tuple[str, str]:
+        """Names of model and augmentation."""
+        return self.model, self.augmentation
+
+    @property
     def measured(self) -> Score | None:
         """Our score, if at least one run is finished."""
         return self.ours if self.ours and self.ours.finished else None
@@ -96,12 +100,10 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     `n_repeats` counts the repeats that have all of their folds, `n_folds` the folds behind the mean. `uar_low` and
     `uar_high` are the ends of the 95 % interval for new speakers.
     """
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+    with csv_file(path, CSV_COLUMNS) as write_row:
         for row in rows:
             ours = row.measured
-            writer.writerow(
+            write_row(
                 (
                     row.model,
                     row.augmentation,
@@ -121,9 +123,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 def write_metrics(path: Path, tables: dict[str, list[Row]]) -> None:
     """Write every registered metric of every measured cell, one line each, in percent with two decimals."""
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(METRIC_COLUMNS)
+    with csv_file(path, METRIC_COLUMNS) as write_row:
         for name, rows in tables.items():
             for row in rows:
                 if (ours := row.measured) is None:
@@ -131,7 +131,7 @@ def write_metrics(path: Path, tables: dict[str, list[Row]]) -> None:
                 where = (name, row.model, row.augmentation, row.condition, row.corpus)
                 for metric, values in ours.metrics.items():
                     mean, std = float(np.mean(values)), std_of(values)
-                    writer.writerow((*where, metric, _percent(mean), _percent(std), ours.repeats))
+                    write_row((*where, metric, _percent(mean), _percent(std), ours.repeats))
 
 
 def _measured_rows(context: ReportContext, scores: Scores, table: Table) -> list[Row]:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
+from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise, text_of
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
-from fastser.data.leakage import leaks, text_of_emodb
+from fastser.data.leakage import leaks
 from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
 from fastser.data.splits import read_split, sides
@@ -94,7 +94,7 @@ def evaluate(
         title: Name for tables.
         out: Folder in which finished conditions are kept, so that the same call continues after an interruption. It has
             no effect for a callable, whose weights are not known.
-        progress: Print the name of each condition to standard error when it begins.
+        progress: Print a line to standard error when the corpus is read and when each condition begins.
 
     Returns:
         Predictions under all conditions, with intervals. `print` shows them as a table.
@@ -115,6 +115,8 @@ def evaluate(
     whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
     speech = _speech(whole, subject, notes)
     settings, recordings = _noise(noise, subject.settings, notes)
+    if progress:
+        print(f"reading {speech.title}: {len(speech.utterances)} utterances", file=sys.stderr, flush=True)
     dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
     notes += dataset.warnings
     parts = None if split is None else read_split(split, dataset.corpus, whole)
@@ -217,8 +219,7 @@ def _leakage(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], 
         CorpusError: If a speaker or a recording is on both sides, unless that is allowed.
     """
     seen, tested = sides(parts)
-    text_of = text_of_emodb if dataset.corpus.name == "emodb" else lambda _: None
-    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of)
+    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
     serious = [leak.sentence for leak in found if leak.severity == "error"]
     if serious and not allow:
         raise CorpusError(f"{printable(split)}: {serious[0]}; allow_leakage (--allow-leakage) goes on nevertheless")

@@ -1,6 +1,5 @@
 """Files of a robustness test: Markdown, CSV, LaTeX and posteriors."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastser.report.markdown import markdown_table
+from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -168,7 +168,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    with csv_file(path, header) as write_row:
+        for row in rows:
+            write_row(row)

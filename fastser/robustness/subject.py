@@ -1,6 +1,5 @@
 """Subjects: models under test, with everything that the way to their input needs."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from fastser.data.corpora.canonical import canonical_emotion
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.adapter import ModelError
-from fastser.models import build_model
+from fastser.recognition.build import model_of, takes_utterances
+from fastser.recognition.model_file import read_model_file
 from fastser.robustness.model_state import UnknownStateError, state_digest
 from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import Settings
-from fastser.training.yardsticks import YARDSTICKS
 
 Inputs = Literal["segments", "waveform"]
 """Kinds of input that a model takes."""
@@ -115,25 +113,12 @@ def subject_of(
 
 
 def _from_weights(path: Path, settings: Settings, title: str | None) -> Subject:
-    try:
-        with safe_open(path, "pt") as file:
-            description = json.loads((file.metadata() or {}).get("fastser", "null"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{printable(path)}: no file of weights can be read ({error})") from None
-    if description is None:
-        raise ModelError(f"{printable(path)}: fastser did not write this file; give the module itself and its classes")
-    own = Settings.model_validate(description["settings"])
-    settings = settings.model_copy(update={name: getattr(own, name) for name in ("audio", "spectrogram", "model")})
-    name, classes = str(description["run"]["model"]), tuple(description["classes"])
-    if name in YARDSTICKS:
+    description, weights = read_model_file(path)
+    own, name = description.settings, description.architecture
+    if takes_utterances(description):
         raise ModelError(
             f"{printable(path)}: '{name}' is a yardstick of whole utterances; give the weights of a network"
         )
-    frames, bins = own.spectrogram.segment_frames, own.spectrogram.num_bins
-    try:
-        model = build_model(name, len(classes), own.model, frames, bins)
-        model.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{printable(path)}: its weights do not fit the model '{name}' ({error})") from None
-    return Subject(model, classes, "segments", Normalisation(**description["normalisation"]), settings, title or name)
+    settings = settings.model_copy(update={part: getattr(own, part) for part in ("audio", "spectrogram", "model")})
+    model = model_of(path, description, weights)
+    return Subject(model, description.classes, "segments", description.normalisation, settings, title or name)

@@ -1,7 +1,17 @@
 """Options: dataclass fields that carry what a command line needs to know about them."""
 
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
 from typing import Any
+
+
+class Group(StrEnum):
+    """Groups of options in `--help`, in the order of printing. Options without a group follow after them."""
+
+    CORPORA = "Corpora"
+    RUNS = "What runs"
+    EXECUTION = "How it runs"
+    RESULTS = "Results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +24,9 @@ class OptionInfo:
         metavar: Placeholder of the value, such as "NAME=PATH".
         minimum: Smallest number.
         executors: Names of the executors that the option is for. Empty for all.
+        positional: Whether the value stands without a name before it.
+        group: Group in `--help`, or None.
+        rare: Whether `--help` shows it after the other options of its group.
     """
 
     help: str
@@ -21,11 +34,19 @@ class OptionInfo:
     metavar: str | None = None
     minimum: float | None = None
     executors: tuple[str, ...] = ()
+    positional: bool = False
+    group: Group | None = None
+    rare: bool = False
 
 
 def option(default: Any, help: str, **info: Any) -> Any:
     """Return a dataclass field with a default and an `OptionInfo`."""
     return field(default=default, metadata={"option": OptionInfo(help, **info)})
+
+
+def named_fields(options: type) -> "list[Field[Any]]":
+    """Return the options of a dataclass that have a name on the command line, which positional ones lack."""
+    return [field for field in fields(options) if not field.metadata["option"].positional]
 
 
 def flag_of(name: str, info: OptionInfo) -> str:

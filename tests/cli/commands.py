@@ -92,8 +92,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_tables(out: Path) -> dict[str, str]:
-    """Return the text of every CSV file of a results folder, by name."""
-    return {path.name: path.read_text() for path in sorted(out.glob("*.csv"))}
+    """Return the text of every CSV file of a results folder, by name, but not `runs.csv`, which holds times."""
+    return {path.name: path.read_text() for path in sorted(out.glob("*.csv")) if path.name != "runs.csv"}
 
 
 def write_noise(path: Path, seed: int, seconds: float = 0.5) -> None:

@@ -13,12 +13,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
-from fastser.cli.command import command_of
+from fastser.cli.command import application, command_of
 from fastser.cli.options import CliOptions
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.options import RunOptions
 from fastser.reproduce import main, reproduce
-from fastser.runtime.options import OptionInfo, flag_of, option
+from fastser.runtime.options import Group, OptionInfo, flag_of, option
 
 
 @pytest.fixture
@@ -94,18 +94,23 @@ def test_numbers_below_the_minimum_and_texts_for_numbers_are_refused() -> None:
         assert "--most" in error.value.format_message()
 
 
-def test_help_shows_every_option_with_the_own_ones_first(
+def test_help_shows_every_option_in_groups_with_the_own_ones_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(command_of(Extended, lambda _: 0, "Do it."))
-    app(["--help"], standalone_mode=False)
+    application(Extended, lambda _: 0, "Do it.")(["--help"], standalone_mode=False)
     text = capsys.readouterr().out
     assert "Do it." in text
-    shown = re.findall(r"^ +(--[a-z-]+)", text, re.MULTILINE)
+    sections = dict(re.findall(r"^(\w.*):\n((?:  .*\n)+)", text, re.MULTILINE))
+    by_group = {title: re.findall(r"^  (--[a-z-]+)", rows, re.MULTILINE) for title, rows in sections.items()}
+    assert [*by_group] == [*Group, "Other options"]
+    shown = [flag for group in by_group.values() for flag in group]
     flags = {field.name: flag_of(field.name, field.metadata["option"]) for field in fields(Extended)}
-    assert {*shown} == {*flags.values(), "--help"}
-    assert shown[:4] == ["--colour", "--very-loud", "--gain", "--most"]
+    assert {*shown} == {*flags.values(), "--config", "--version", "--help"}
+    assert by_group["Other options"][:4] == ["--colour", "--very-loud", "--gain", "--most"]
+    assert by_group["Corpora"][0] == "--source"
+    assert by_group["What runs"][:3] == ["--all", "--table", "--figure"]
+    assert by_group["How it runs"][:3] == ["--device", "--executor", "--jobs"]
+    assert by_group["Results"][0] == "--out"
     letters = "".join(text.split())  # lines are wrapped, also within words with a hyphen
     for field in fields(Extended):
         assert "".join(field.metadata["option"].help.split()) in letters, field.name

@@ -90,23 +90,18 @@ def test_a_table_leaves_the_tables_of_earlier_commands_alone(manifest: Path, tmp
     assert read_csv(tmp_path / "out" / "table3.csv")
 
 
-def test_weights_of_finished_runs_are_kept_after_retraining(manifest: Path, tmp_path: Path) -> None:
+def test_finished_runs_without_kept_weights_are_made_again(manifest: Path, tmp_path: Path) -> None:
     options = {**ONE_RUN, "source": f"manifest={manifest}", "out": tmp_path}
     assert run_command(**options).status == 0
     (before,) = network_runs(tmp_path)
     posteriors = (tmp_path / "runs" / f"{before.id.key}.npz").read_bytes()
-    told = run_command(**options, keep_models=True)
-    assert told.status == 0
-    assert f"{RUNS} finished runs have no kept weights; --retrain" in told.out
-    assert not (tmp_path / "models").exists()
-    again = run_command(**options, keep_models=True, retrain=True)
+    again = run_command(**options, keep_models=True)
     assert (again.status, again.err) == (0, "")
-    assert (tmp_path / "models" / f"{before.id.key}.safetensors").is_file()
+    assert f"{RUNS} finished runs have no kept weights; these runs are made again" in again.out
+    for suffix in (".safetensors", ".md"):
+        assert (tmp_path / "models" / f"{before.id.key}{suffix}").is_file()
     assert (tmp_path / "runs" / f"{before.id.key}.npz").read_bytes() == posteriors
-    assert f"{RUNS} reused, 0 to do" in run_command(**options, keep_models=True, retrain=True).out
-    refused = run_command(**options, retrain=True)
-    assert (refused.status, refused.out) == (2, "")
-    assert "--keep-models" in refused.err
+    assert f"{RUNS} reused, 0 to do" in run_command(**options, keep_models=True).out
 
 
 def test_a_dry_run_counts_finished_runs(manifest: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from commands import ONE_RUN, RUNS, network_runs, run_command
 from fastser_kernels.native.library import Native, native
 from fastser_kernels.trust import trusted
 from fastser_kernels.trust.verdict import Verdict
+from rich.console import Console
 
 from fastser.cli import kernel_test
 from fastser.cli.kernel_test import choose_kernels
@@ -17,6 +18,7 @@ from fastser.experiment.kernel_choice import KernelChoice
 from fastser.settings import QUICK
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+CONSOLE = Console(quiet=True)
 NEEDS_LIBRARY = pytest.mark.skipif(native().library is None, reason="no compiled kernels here")
 
 
@@ -37,17 +39,17 @@ def times(cache: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, 
 @NEEDS_LIBRARY
 @pytest.mark.fast
 def test_a_first_command_says_that_all_is_right_and_later_ones_say_nothing(times: dict[str, Any]) -> None:
-    choice, (line,) = choose_kernels("auto", ["cnn", "proposed"], QUICK, CPU, here=True)
+    choice, (line,) = choose_kernels("auto", ["cnn", "proposed"], QUICK, CPU, CONSOLE, here=True)
     assert re.fullmatch(r"kernels: tested on this machine in \d+\.\d s: all right", line)
     assert choice == KernelChoice("auto", ())
-    assert choose_kernels("auto", ["proposed"], QUICK, CPU, here=True) == (choice, [])
+    assert choose_kernels("auto", ["proposed"], QUICK, CPU, CONSOLE, here=True) == (choice, [])
 
 
 @NEEDS_LIBRARY
 @pytest.mark.fast
 def test_slow_and_wrong_kernels_are_named_each_time(times: dict[str, Any]) -> None:
     times |= {"lstm": ("", 2.5), "highway": ("its self-test fails at the odd size", 1.0)}
-    new, old = (choose_kernels("auto", ["proposed"], QUICK, CPU, here=True) for _ in range(2))
+    new, old = (choose_kernels("auto", ["proposed"], QUICK, CPU, CONSOLE, here=True) for _ in range(2))
     assert new[0] == old[0]
     found = "lstm in float32 by the reference (slower here: 2.5 ms instead of 2 ms); highway in float32 is wrong"
     assert new[1][0].endswith(f" s: {found}")
@@ -62,11 +64,11 @@ def test_only_kernels_that_may_compute_in_this_process_are_tested(
     times: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel_test, "kernel_verdicts", None)
-    assert choose_kernels("fused", ["cnn"], QUICK, CPU, here=True) == (KernelChoice("fused"), [])
-    assert choose_kernels("reference", ["cnn"], QUICK, CPU, here=True) == (KernelChoice("reference"), [])
-    assert choose_kernels("auto", ["cnn"], QUICK, GPU, here=False) == (KernelChoice("auto"), [])
+    assert choose_kernels("fused", ["cnn"], QUICK, CPU, CONSOLE, here=True) == (KernelChoice("fused"), [])
+    assert choose_kernels("reference", ["cnn"], QUICK, CPU, CONSOLE, here=True) == (KernelChoice("reference"), [])
+    assert choose_kernels("auto", ["cnn"], QUICK, GPU, CONSOLE, here=False) == (KernelChoice("auto"), [])
     monkeypatch.setattr(kernel_test, "native", lambda: Native(reason="none"))
-    assert choose_kernels("auto", ["cnn"], QUICK, CPU, here=True) == (KernelChoice("auto"), [])
+    assert choose_kernels("auto", ["cnn"], QUICK, CPU, CONSOLE, here=True) == (KernelChoice("auto"), [])
 
 
 @NEEDS_LIBRARY

@@ -46,6 +46,17 @@ def test_every_table_and_figure_is_there(finished: tuple[Path, Ended]) -> None:
     assert report.startswith("# fastser report (synthetic speech, quick scale)")
     assert "![Figure 2" in report
     assert (out / "figure2.png").stat().st_size > 10_000
+    assert {row["condition"] for row in read_csv(out / "runs.csv")} >= {
+        "clean",
+        "noise-park-0db",
+        "bim",
+        "cross-corpus",
+    }
+    assert r"\begin{tabular}" in (out / "tables.tex").read_text()
+    page = (out / "report.html").read_text()
+    assert page.count("<audio controls") == 3  # clean, two SNRs; without kept weights no attack
+    assert "validation accuracy" in page
+    assert f"in a browser: {out / 'report.html'}" in ended.out
     assert len(read_runs(out)) == ALL_RUNS
 
 

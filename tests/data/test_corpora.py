@@ -227,7 +227,7 @@ def test_emodb_layouts_and_labels(tmp_path: Path, inside: str, suffix: str) -> N
     assert [u.id for u in corpus.utterances] == ["03a01Fa", "03a01Nc", "08a05Wb", "16b10Td"]
     assert corpus.summary == (
         "EMO-DB: 4 of 339 utterances (angry, happy, neutral, sad); the copy is INCOMPLETE "
-        "(angry: 1 of 127, happy: 1 of 71, neutral: 1 of 79 and 1 more)"
+        "(angry: 1 of 127, happy: 1 of 71, neutral: 1 of 79 and 2 more)"
     )
 
 

@@ -380,7 +380,8 @@ def test_any_folder_is_a_sound_corpus_or_refused(name: str, label_bytes: bytes, 
     with folder() as root:
         for file in names:
             touch(root / f"{file[:50]}.wav")
-        for label_file in ("Session1/dialog/EmoEvaluation/a.txt", "Evalution.txt"):
+        emo_evaluation = "Session1/dialog/EmoEvaluation/a.txt"
+        for label_file in (emo_evaluation, "Evalution.txt", "labels_consensus.csv", "dev_sent_emo.csv", "db.yaml"):
             (root / label_file).parent.mkdir(parents=True, exist_ok=True)
             (root / label_file).write_bytes(b"[" + label_bytes + b"\nUTD-" + label_bytes)
         assert_sound_or_refused(name, root)

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastser.data.corpora import emodb
 from fastser.data.corpora.base import Corpus, CorpusError, Utterance
-from fastser.data.leakage import leaks, text_of_emodb
+from fastser.data.leakage import leaks
 from fastser.data.packed_audio import PackedWaveforms
 from fastser.data.splits import read_split, sides
 
@@ -105,6 +106,6 @@ def test_silence_is_no_leak() -> None:
 
 
 def test_a_text_on_both_sides_is_a_note() -> None:
-    (leak,) = leaks(CORPUS, packed(*noises()), [0, 1], [2], text_of_emodb)
+    (leak,) = leaks(CORPUS, packed(*noises()), [0, 1], [2], emodb.text_of)
     assert leak.severity == "note"
     assert "1 texts are spoken on both sides (a01)" in leak.sentence

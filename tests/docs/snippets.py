@@ -16,6 +16,7 @@ DOCUMENTS = [
     ROOT / "kernels/README.md",
     ROOT / "docs/results/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/reference").glob("*.md")),
 ]
 
 
@@ -35,7 +36,7 @@ class Block(NamedTuple):
 def blocks(document: Path) -> Iterator[Block]:
     """Yield the fenced code blocks of a document."""
     text = document.read_text()
-    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S):
+    for match in re.finditer(r"^```([\w{}-]*)\n(.*?)^```$", text, re.M | re.S):
         yield Block(document, text[: match.start(2)].count("\n") + 1, match[1], match[2])
 
 
@@ -44,14 +45,20 @@ def commands(document: Path) -> list[str]:
     text = document.read_text()
     inline = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     texts = [block.text.replace("\\\n", " ") for block in blocks(document) if block.language != "python"]
-    lines = [line for text in texts for line in text.splitlines()]
+    lines = [line for text in texts for line in _typed(text)]
     parts = [part.strip() for code in (*inline, *lines) for part in code.replace("\n", " ").split("&&")]
     return [part for part in parts if part.startswith("python -m fastser")]
 
 
+def _typed(text: str) -> list[str]:
+    """Return the lines of a block that a user types: those with a prompt, or all if none has one."""
+    lines = text.splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
+
+
 def arguments(command: str) -> list[str]:
     """Return the arguments of a command, without the dots that stand for further arguments."""
-    return [word for word in shlex.split(command)[3:] if word != "..."]
+    return [word for word in shlex.split(command, comments=True)[3:] if word != "..."]
 
 
 def run_and_check_shapes(block: Block, namespace: dict[str, Any]) -> int:

@@ -2,7 +2,6 @@
 
 import pkgutil
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +14,20 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
+from fastser.cli.compare_options import CompareOptions
+from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.evaluate_options import EvaluateOptions
-from fastser.cli.options import CliOptions, chosen
+from fastser.cli.manifest_options import ManifestOptions
+from fastser.cli.options import CliOptions, chosen, settings_of_scale
+from fastser.cli.predict_options import PredictOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
+from fastser.cli.settings_command import SettingsOptions
+from fastser.cli.train_options import TrainOptions
+from fastser.data.corpora.name_pattern import NamePattern
 from fastser.experiment.executors import EXECUTORS
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.models import MODELS
-from fastser.runtime.options import flag_of
+from fastser.runtime.options import flag_of, named_fields
 from fastser.settings import PAPER
 
 PYTHON_BLOCKS = [
@@ -34,10 +40,20 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions, SensitivityOptions)
-    for field in fields(options)
+    for options in (
+        CliOptions,
+        CompareOptions,
+        DoctorOptions,
+        EvaluateOptions,
+        ManifestOptions,
+        PredictOptions,
+        SensitivityOptions,
+        SettingsOptions,
+        TrainOptions,
+    )
+    for field in named_fields(options)
 }
-NOT_OURS = {"--requeue", "--help"}
+NOT_OURS = {"--requeue", "--help", "--config", "--version"}
 """Options in the documents that belong to sbatch or that every command has."""
 
 Options = TypeVar("Options")
@@ -87,10 +103,39 @@ def parse(options: type[Options], command: str) -> Options:
 @pytest.mark.parametrize(("document", "command"), COMMANDS, ids=lambda value: getattr(value, "name", None))
 def test_commands_are_understood_by_the_real_command_line(document: Path, command: str) -> None:
     door = command.split()[2]
+    if door == "fastser":
+        assert command in ("python -m fastser", "python -m fastser --version")
+        return
+    if door == "fastser.settings":
+        given = parse(SettingsOptions, command)
+        assert settings_of_scale(given.scale).override(given.set)
+        return
     if door == "fastser.evaluate":
         evaluated = parse(EvaluateOptions, command)
         assert (evaluated.model is None) != (evaluated.weights is None)
         assert "=" in str(evaluated.corpus)
+        return
+    if door == "fastser.predict":
+        assert parse(PredictOptions, command).chosen_format()
+        return
+    if door == "fastser.train":
+        trained = parse(TrainOptions, command)
+        assert trained.settings()
+        assert "=" in str(trained.source)
+        return
+    if door == "fastser.doctor":
+        examined = parse(DoctorOptions, command)
+        assert all(corpus is None or "=" in corpus for corpus in (examined.source, examined.target, examined.noise))
+        return
+    if door == "fastser.manifest":
+        manifest = parse(ManifestOptions, command)
+        assert manifest.folder is not None
+        assert NamePattern.parse(str(manifest.pattern)).fields
+        return
+    if door == "fastser.compare":
+        folders = parse(CompareOptions, command)
+        assert folders.first is not None
+        assert folders.second is not None
         return
     options: CliOptions | SensitivityOptions
     if door == "fastser.sensitivity":

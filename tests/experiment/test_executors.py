@@ -58,7 +58,6 @@ def runner(stand_ins: Path, tmp_path: Path) -> Runner:
         experiment,
         ResultStore(tmp_path),
         keep_models=True,
-        retrain=True,
         checkpoint_seconds=5.0,
         retry_failed=True,
     )
@@ -95,7 +94,7 @@ def test_a_worker_maps_the_data_that_the_driver_has_decoded(
     assert {file: file.stat().st_mtime_ns for file in shared.iterdir()} == files
     assert not cache.exists()
     assert (there.stop, there.checkpoint_seconds, there.retry_failed) == (stop, 5.0, True)
-    assert (there.keep_models, there.retrain) == (True, True)
+    assert there.keep_models
     assert there.store.weights("key") == runner.store.weights("key")
     here, other = runner.experiment, there.experiment
     assert (other.settings, other.seed, other.device, other.kernel_choice) == (SMALL, 7, here.device, CHOICE)

@@ -20,9 +20,10 @@ _EMOTION = {
 EXPECTED = ExpectedCounts.by_emotion(
     {"angry": 127, "bored": 81, "disgust": 46, "fearful": 69, "happy": 71, "neutral": 79, "sad": 62},
     source="EMO-DB's published counts",
+    speakers=10,
 )
 
-_NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<letter>[WLEAFNT])[a-z]?", re.ASCII)
+_NAME = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<letter>[WLEAFNT])[a-z]?", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
@@ -45,3 +46,9 @@ def read(path: Path) -> Corpus:
         )
     synthetic = is_synthetic(path)
     return Corpus("emodb", titled("EMO-DB", synthetic), path, utterances, expected=EXPECTED, synthetic=synthetic)
+
+
+def text_of(id: str) -> str | None:
+    """Return the code of the sentence: "03a01Fa" -> "a01"."""
+    match = _NAME.fullmatch(id)
+    return match["text"] if match else None

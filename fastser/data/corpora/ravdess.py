@@ -24,9 +24,10 @@ _EMOTION = {
 EXPECTED = ExpectedCounts.by_emotion(
     {emotion: 96 if emotion == "neutral" else 192 for emotion in sorted(_EMOTION.values())},  # neutral: one intensity
     source="RAVDESS's published counts",
+    speakers=24,
 )
 
-_NAME = re.compile(r"03-01-(?P<emotion>0[1-8])-\d\d-\d\d-\d\d-(?P<actor>\d\d)", re.ASCII)
+_NAME = re.compile(r"03-01-(?P<emotion>0[1-8])-\d\d-(?P<text>\d\d)-\d\d-(?P<actor>\d\d)", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
@@ -47,3 +48,9 @@ def read(path: Path) -> Corpus:
         )
     synthetic = is_synthetic(path)
     return Corpus("ravdess", titled("RAVDESS", synthetic), path, utterances, expected=EXPECTED, synthetic=synthetic)
+
+
+def text_of(id: str) -> str | None:
+    """Return the number of the statement: "03-01-05-02-01-01-12" -> "01"."""
+    match = _NAME.fullmatch(id)
+    return match["text"] if match else None

@@ -8,7 +8,21 @@ from typing import Generic, TypeVar
 from fastser.runtime.files import DiskFullError, expanded
 from fastser.runtime.registry import Registry, UnknownNameError
 
-from . import demand, emodb, iemocap, manifest, msp_improv, noise_folder, ravdess
+from . import (
+    audformat,
+    crema_d,
+    demand,
+    emodb,
+    emovo,
+    iemocap,
+    manifest,
+    meld,
+    msp_improv,
+    msp_podcast,
+    noise_folder,
+    ravdess,
+    savee,
+)
 from .base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus
 
 _Read = TypeVar("_Read", Corpus, NoiseCorpus)
@@ -22,17 +36,20 @@ class Reader(Generic[_Read]):
         name: Name that the command line uses.
         read: Function that lists the recordings of a corpus at an existing path. It decodes no audio. It raises a
             `CorpusError` if the path is not such a corpus. A reader of speech returns all labelled utterances.
+        text_of: Function that returns the text of an utterance, or a name for it, by the utterance's id. None where it
+            is not known.
 
     Example:
         >>> def read_mine(path: Path) -> Corpus:
         ...     return Corpus("mine", "Mine", path, ())
         >>> with READERS.including(Reader("mine", read_mine)):
-        ...     list(READERS)
-        ['iemocap', 'msp-improv', 'emodb', 'ravdess', 'manifest', 'mine']
+        ...     list(READERS)[-3:]
+        ['audformat', 'manifest', 'mine']
     """
 
     name: str
     read: Callable[[Path], _Read]
+    text_of: Callable[[str], str | None] = lambda _: None
 
 
 READERS: Registry[Reader[Corpus]] = Registry(
@@ -40,8 +57,14 @@ READERS: Registry[Reader[Corpus]] = Registry(
     [
         Reader("iemocap", iemocap.read),
         Reader("msp-improv", msp_improv.read),
-        Reader("emodb", emodb.read),
-        Reader("ravdess", ravdess.read),
+        Reader("msp-podcast", msp_podcast.read),
+        Reader("emodb", emodb.read, emodb.text_of),
+        Reader("ravdess", ravdess.read, ravdess.text_of),
+        Reader("crema-d", crema_d.read, crema_d.text_of),
+        Reader("savee", savee.read),
+        Reader("emovo", emovo.read, emovo.text_of),
+        Reader("meld", meld.read),
+        Reader("audformat", audformat.read),
         Reader("manifest", manifest.read),
     ],
 )
@@ -65,9 +88,22 @@ def read_corpus(name: str, path: Path, classes: Sequence[str] | None = PAPER_CLA
         CorpusError: If the name is unknown, the path is not such a corpus, a label does not parse, or a class has no
             utterance.
     """
+    return list_corpus(name, path).select(classes)
+
+
+def list_corpus(name: str, path: Path) -> Corpus:
+    """List all labelled utterances of a speech corpus, without the checks of `Corpus.select`.
+
+    Args:
+        name: Name of a reader in `READERS`.
+        path: Folder or manifest of the corpus.
+
+    Raises:
+        CorpusError: If the name is unknown, the path is not such a corpus, or a label does not parse.
+    """
     if name in NOISE_READERS:
         raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}")
-    return _read(READERS, name, path).select(classes)
+    return _read(READERS, name, path)
 
 
 def read_noise(name: str, path: Path) -> NoiseCorpus:
@@ -83,6 +119,11 @@ def read_noise(name: str, path: Path) -> NoiseCorpus:
     if name in READERS:
         raise CorpusError(f"{name}: is speech, not noise; the readers of noise are {', '.join(NOISE_READERS)}")
     return _read(NOISE_READERS, name, path)
+
+
+def text_of(corpus: Corpus) -> Callable[[str], str | None]:
+    """Return the function that gives the text of an utterance of a corpus by its id, or None where it is not known."""
+    return READERS[corpus.name].text_of if corpus.name in READERS else lambda _: None
 
 
 def _read(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> _Read:

@@ -1,21 +1,19 @@
 """One run from claim to result: the part that every executor has in common, in any process."""
 
-import json
 import threading
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from safetensors.torch import save
-
+from fastser.experiment.descriptions import description_of_run
 from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, out_of_gpu_memory
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.store import Failure, ResultsError, ResultStore, writing
+from fastser.recognition.card import write_card
+from fastser.recognition.model_file import write_model_file
 from fastser.runtime.device import DeviceError
-from fastser.runtime.files import atomic_write
 from fastser.training.batch_size import free_memory, is_out_of_gpu_memory
 from fastser.training.checkpoint import Checkpoint, CheckpointError, TrainingStopped
 
@@ -27,8 +25,7 @@ class Runner:
     Attributes:
         experiment: Data and settings.
         store: Results folder. A result is in it before its outcome is returned.
-        keep_models: Whether weights are kept in the results folder.
-        retrain: Whether finished runs are made again if their weights were not kept.
+        keep_models: Whether weights are kept in the results folder. A finished run without them is made again.
         stop: Event that asks the running run to write its checkpoint and stop between two batches.
         checkpoint_seconds: Shortest time between two checkpoints of a run.
         retry_failed: Try runs again that had failed before this runner first saw them.
@@ -37,7 +34,6 @@ class Runner:
     experiment: Experiment
     store: ResultStore
     keep_models: bool = False
-    retrain: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     checkpoint_seconds: float = 180.0
     retry_failed: bool = False
@@ -45,13 +41,13 @@ class Runner:
 
     def done(self, key: str) -> bool:
         """Return whether nothing is left to do for a run."""
-        return self.store.finished(key) and not (self.retrain and not self.store.weights(key).exists())
+        return self.store.finished(key) and not (self.keep_models and not self.store.weights(key).exists())
 
     def settled(self, run_id: RunId) -> Outcome | None:
         """Return the outcome of a run that is finished or has failed before, or None if the run is to be executed."""
         if self.done(run_id.key):
             return Outcome(run_id, None, {})
-        failure = None if self.retry_failed else self.store.failure(run_id.key, again=self.retrain)
+        failure = None if self.retry_failed else self.store.failure(run_id.key, again=self.keep_models)
         return None if failure is None else Outcome(run_id, None, {}, failure.reason)
 
     def run(self, point: GridPoint, listener: Listener) -> Outcome | None:
@@ -68,13 +64,13 @@ class Runner:
         if self.stop.is_set():
             raise TrainingStopped
         run_id = self.experiment.identify(point)
-        before = self._failed_before.setdefault(run_id.key, self.store.failure(run_id.key, again=self.retrain))
-        with self.store.claim(run_id.key, again=self.retrain) as claimed:
+        before = self._failed_before.setdefault(run_id.key, self.store.failure(run_id.key, again=self.keep_models))
+        with self.store.claim(run_id.key, again=self.keep_models) as claimed:
             if self.done(run_id.key):
                 return Outcome(run_id, None, {})
             if not claimed:
                 return None
-            failure = self.store.failure(run_id.key, again=self.retrain)
+            failure = self.store.failure(run_id.key, again=self.keep_models)
             if failure is not None and not (self.retry_failed and failure == before):
                 return Outcome(run_id, None, {}, failure.reason)
             return self._run(run_id, listener)
@@ -104,7 +100,7 @@ class Runner:
         else:
             seconds = time.perf_counter() - began
             if self.keep_models:
-                _keep(trained, run_id, self.store.weights(run_id.key))
+                self._keep(trained, run_id)
             self.store.save(run_id, trained.results, trained.metadata)
             self.store.note("finished", run_id.key)
             return Outcome(run_id, seconds, dict(trained.results))
@@ -121,17 +117,9 @@ class Runner:
             )
         return Outcome(run_id, time.perf_counter() - began, {}, reason)
 
-
-def _keep(trained: TrainedModel, run_id: RunId, path: Path) -> None:
-    """Write the weights of a run, with its identity, classes and normalisation as metadata."""
-    description = {
-        "run": run_id.to_json(),
-        "classes": trained.metadata["classes"],
-        "normalisation": asdict(trained.normalisation),
-        "settings": trained.metadata["settings"],
-    }
-    weights = {name: value.contiguous() for name, value in trained.weights.items()}
-    with writing(path):
-        path.parent.mkdir(exist_ok=True)
-        with atomic_write(path) as part:
-            part.write_bytes(save(weights, {"fastser": json.dumps(description)}))
+    def _keep(self, trained: TrainedModel, run_id: RunId) -> None:
+        """Write the weights of a run with their description, and a model card beside them."""
+        path, description = self.store.weights(run_id.key), description_of_run(self.experiment, run_id, trained)
+        with writing(path):
+            write_model_file(path, trained.weights, description)
+            write_card(path, description)

@@ -112,7 +112,6 @@ class WorkerConfig:
         cache: Cache folder, on storage that every worker sees.
         out: Results folder, on storage that every worker sees.
         keep_models: As in `Runner`.
-        retrain: As in `Runner`.
         checkpoint_seconds: As in `Runner`.
         retry_failed: As in `Runner`.
         source: As in `Experiment`.
@@ -130,7 +129,6 @@ class WorkerConfig:
     cache: Path
     out: Path
     keep_models: bool
-    retrain: bool
     checkpoint_seconds: float
     retry_failed: bool
     source: MappedDataset | None
@@ -152,7 +150,6 @@ class WorkerConfig:
             cache=cache_dir().resolve(),
             out=out.resolve(),
             keep_models=runner.keep_models,
-            retrain=runner.retrain,
             checkpoint_seconds=runner.checkpoint_seconds,
             retry_failed=runner.retry_failed,
             source=MappedDataset.of(experiment.source) if experiment.source else None,
@@ -202,7 +199,6 @@ class WorkerConfig:
             experiment,
             ResultStore(self.out),
             self.keep_models,
-            self.retrain,
             stop,
             self.checkpoint_seconds,
             self.retry_failed,

@@ -6,7 +6,7 @@ because the first call of a library must not take seconds. Without a verdict the
 
 import threading
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -93,6 +93,7 @@ def verdicts_for(
     *,
     compiled: Collection[tuple[str, torch.dtype]] = (),
     folder: Path | None = None,
+    on_test: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Verdict], bool]:
     """Return the verdicts about some families, after a self-test of those that have none for this size.
 
@@ -102,6 +103,7 @@ def verdicts_for(
         size: The real size.
         compiled: Families, each with a dtype, whose reference is timed under torch.compile too.
         folder: Folder of the verdicts; by default the one in the user's cache folder.
+        on_test: Called with the name of family and dtype before each test.
 
     Returns:
         The verdicts, and whether anything was tested now. A family has no verdict if memory was full or its reference
@@ -111,14 +113,23 @@ def verdicts_for(
         LostDeviceError: As for `trusted`.
     """
     store = verdict_store(device, folder)
-    found = [_tested(store, *pair, device, size, compile_reference=pair in compiled) for pair in families]
+    found = [
+        _tested(store, *pair, device, size, compile_reference=pair in compiled, on_test=on_test) for pair in families
+    ]
     with _lock:
         _answers.clear()  # answers that were given before the test
     return [verdict for verdict, _ in found if verdict is not None], any(new for _, new in found)
 
 
 def _tested(
-    store: VerdictStore, family: str, dtype: torch.dtype, device: torch.device, size: Size, *, compile_reference: bool
+    store: VerdictStore,
+    family: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    size: Size,
+    *,
+    compile_reference: bool,
+    on_test: Callable[[str], None] = lambda _: None,
 ) -> tuple[Verdict | None, bool]:
     """Return the verdict about a family, and whether it was tested now."""
 
@@ -132,6 +143,7 @@ def _tested(
     with store.testing() as marker:
         if (verdict := known()) is not None:  # of a process that tested meanwhile, or of a crash
             return verdict, False
+        on_test(f"{family} in {name_of(dtype)}")
         marker.write(f"{family} {name_of(dtype)}")
         verdict = self_test(family, dtype, device, size, compile_reference=compile_reference)
         if verdict is not None:

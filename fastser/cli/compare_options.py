@@ -1,0 +1,15 @@
+"""Options of `python -m fastser.compare`. Torch is not imported here, so that `--help` is quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastser.runtime.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Arguments of the command line. Each field is one option, in the order of `--help`."""
+
+    first: Path | None = option(None, "Results folder of the first experiment.", metavar="OUT_A", positional=True)
+    second: Path | None = option(None, "Results folder of the second experiment.", metavar="OUT_B", positional=True)
+    out: Path = option(Path("comparison"), "Folder of comparison.md and comparison.csv.", metavar="DIR")

@@ -1,0 +1,141 @@
+"""The way from the options of `python -m fastser.predict` to predictions."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from fastser.cli.options import UsageError
+from fastser.cli.output import Output
+from fastser.cli.predict_options import Format, PredictOptions
+from fastser.cli.steps import steps
+from fastser.data.audio import AudioError, decode
+from fastser.data.corpora import CorpusError
+from fastser.evaluation.adapter import ModelError
+from fastser.recognition.inputs import InputError, files_of
+from fastser.recognition.packaged_models import default_model, model_path, names_model
+from fastser.recognition.predictions import PredictionFile, PredictionsError, header, text_of
+from fastser.recognition.recogniser import Per, Recogniser, Record, load_model
+from fastser.runtime.device import DeviceError, named_device
+from fastser.runtime.files import expanded, storable
+
+USER_ERRORS = (UsageError, ModelError, InputError, PredictionsError, AudioError, CorpusError, DeviceError)
+"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
+
+_POINTS_PER_SEGMENT = 8
+"""Number of segments of a timeline that begin within one segment."""
+
+
+def predict_and_write(options: PredictOptions) -> int:
+    """Label the files, write the predictions, and draw the timeline.
+
+    Returns:
+        Exit status: 0, 1 if some files are unusable, 2 if all are.
+
+    Raises:
+        Exception: One of `USER_ERRORS` for arguments that cannot be used.
+    """
+    kind, per = options.chosen_format(), _per(options)
+    model, inputs = _model_and_inputs(options.inputs)
+    paths = files_of(inputs, sys.stdin)
+    if not paths:
+        raise UsageError("there is no file to label; give files, a folder, or - for a list on standard input")
+    if options.plot is not None and len(paths) > 1:
+        raise UsageError(f"--plot draws one file, and {len(paths)} are given; give one file")
+    recogniser = load_model(model, named_device(options.device))
+    if options.out is None:
+        output = Output(sys.stdout)
+        output.write(header(recogniser.classes, kind))
+        found = _predicted(recogniser, paths, per, options.hop, lambda records: output.write(text_of(records, kind)))
+        output.flush()
+    else:
+        found = _appended(recogniser, model, paths, per, kind, expanded(options.out), options.hop)
+    if options.plot is not None and found.unusable == 0:
+        _draw(recogniser, paths[0], options.hop, expanded(options.plot))
+    return 0 if not found.unusable else 1 if found.usable else 2
+
+
+@dataclass
+class _Count:
+    """Number of usable and of unusable files, and the duration of the usable ones."""
+
+    usable: int = 0
+    unusable: int = 0
+    seconds: float = 0.0
+
+
+def _predicted(
+    recogniser: Recogniser,
+    paths: Sequence[Path],
+    per: Per,
+    hop: float | None,
+    write: Callable[[Sequence[Record]], object],
+) -> _Count:
+    """Label files, write their predictions, and name unusable files. A terminal shows the progress."""
+    console, count = Console(stderr=True), _Count()
+    console.quiet = not console.is_terminal
+    with steps("labelling", len(paths), console) as on_file:
+        on_file()
+        for found in recogniser.predict_files(paths, per=per, hop=hop):
+            if found.error is None:
+                count.usable += 1
+                count.seconds += found.seconds
+                write(found.records)
+            else:
+                count.unusable += 1
+                print(f"unusable: {found.error}", file=sys.stderr)
+            on_file()
+    return count
+
+
+def _appended(
+    recogniser: Recogniser, model: Path, paths: Sequence[Path], per: Per, kind: Format, out: Path, hop: float | None
+) -> _Count:
+    """Label the files that the output does not hold yet, and print one line about them."""
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    identity = {"model": storable(model.name), "sha256": digest, "per": per, "hop": hop}
+    predictions = PredictionFile(out, recogniser.classes, kind, identity)
+    todo = [path for path in paths if storable(str(path)) not in predictions.done]
+    began = time.perf_counter()
+    try:
+        found = _predicted(recogniser, todo, per, hop, predictions.add)
+    finally:
+        predictions.close()
+    reused, seconds = len(paths) - len(todo), time.perf_counter() - began
+    speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
+    unusable = f", {found.unusable} unusable" if found.unusable else ""
+    files = f"{found.usable} file{'' if found.usable == 1 else 's'}"
+    print(f"{out}: {files} labelled ({speech}), {reused} held already{unusable}")
+    found.usable += reused
+    return found
+
+
+def _draw(recogniser: Recogniser, path: Path, hop: float | None, out: Path) -> None:
+    from fastser.report.timeline import draw_timeline  # imports matplotlib
+
+    if hop is None:
+        hop = recogniser.segment_seconds / _POINTS_PER_SEGMENT
+    waveform, rate = decode(path, recogniser.sample_rate), recogniser.sample_rate
+    draw_timeline(out, waveform, rate, recogniser.predict(path, per="segment", hop=hop), recogniser.classes)
+    print(f"timeline: {out}", file=sys.stderr)
+
+
+def _per(options: PredictOptions) -> Per:
+    if options.per not in ("file", "segment"):
+        raise UsageError(f"--per {options.per}: expected file or segment")
+    return options.per  # type: ignore[return-value]  # one of the two
+
+
+def _model_and_inputs(inputs: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """Return the path of the model, and the other inputs.
+
+    Raises:
+        ModelError: If no model is named and there is no packaged one, or the named one does not exist.
+    """
+    if inputs and names_model(inputs[0]):
+        return model_path(inputs[0]), inputs[1:]
+    return default_model(), inputs

@@ -1,0 +1,110 @@
+"""Command `python -m fastser.settings`: every setting with value, source and open question."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastser.cli.door import run_command, status_of
+from fastser.cli.options import UsageError, settings_of_scale
+from fastser.cli.output import Output
+from fastser.cli.text_table import text_table
+from fastser.runtime.options import option
+from fastser.settings import HELP, PAPER, Settings, SettingsError
+
+COLUMNS = ("setting", "value", "paper scale", "open question", "source")
+FORMATS = ("table", "csv", "json")
+
+_NOTES = ("paper N: section N of Latif et al. 2020", "open N: question N of docs/open-questions.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """Arguments of the command line. Each field is one option, in the order of `--help`."""
+
+    scale: str = option("paper", "Scale whose settings are printed: paper, open or quick.", metavar="NAME")
+    set: tuple[str, ...] = option(
+        (), "Change a setting, such as augmentation.mixup_alpha=0.4. May be repeated.", metavar="NAME=VALUE"
+    )
+    format: str = option("table", "table, csv or json.", metavar="NAME")
+
+
+def setting_rows(settings: Settings) -> list[tuple[str, Any, Any, str, str]]:
+    """Return name, value, value of the paper scale, number of the open question and source of every setting."""
+    papers = PAPER.describe()
+    rows = []
+    for name, (value, source) in settings.describe().items():
+        question = re.match(r"open (\d+)", source)
+        if source:  # not the name of the scale
+            rows.append((name, value, papers[name][0], question[1] if question else "", source))
+    return rows
+
+
+def settings_text(settings: Settings, form: str, width: int | None) -> str:
+    """Return all settings as text.
+
+    Args:
+        settings: The settings.
+        form: "table", "csv" or "json".
+        width: Largest width of a table, or None.
+    """
+    rows = setting_rows(settings)
+    if form == "json":
+        return json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=2) + "\n"
+    if form == "csv":
+        stream = io.StringIO()
+        cells = [(name, value_text(value), value_text(paper), *rest) for name, value, paper, *rest in rows]
+        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *cells])
+        return stream.getvalue()
+    return "\n".join(_table(rows, width)) + "\n"
+
+
+def value_text(value: Any) -> str:
+    """Return a value as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def run(options: SettingsOptions) -> int:
+    """Print the settings and return the exit status."""
+
+    def printed() -> int:
+        if options.format not in FORMATS:
+            raise UsageError(f"--format {options.format}: expected table, csv or json")
+        settings = settings_of_scale(options.scale).override(options.set)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        output = Output(sys.stdout)
+        output.write(settings_text(settings, options.format, width))
+        output.flush()
+        return 0
+
+    return status_of(printed, (UsageError, SettingsError))
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    run_command(SettingsOptions, run, HELP)
+
+
+def _table(rows: Sequence[tuple[str, Any, Any, str, str]], width: int | None) -> list[str]:
+    """Return the lines of the table. The column of the paper scale is there only if a value differs from it."""
+    differs = any(value != paper for _, value, paper, _, _ in rows)
+    cells = []
+    for name, value, paper, _, source in rows:
+        beside = [_shown(paper) if value != paper else ""] if differs else []
+        cells.append((name, _shown(value), *beside, source))
+    header = ("setting", "value", *(["paper scale"] if differs else []), "source")
+    return [*text_table(header, cells, left=len(header), width=width), "", *_NOTES]
+
+
+def _shown(value: Any) -> str:
+    """Return a value for people: lists without brackets, and numbers rounded to six digits."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple) and not isinstance(value[0], tuple):
+        return ", ".join(map(_shown, value))
+    return value_text(value)

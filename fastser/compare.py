@@ -1,0 +1,29 @@
+"""Door `python -m fastser.compare`: two results folders side by side."""
+
+from fastser.cli.compare_options import CompareOptions
+from fastser.cli.door import announce, run_command, status_of
+
+HELP = """Compare the runs of two results folders, paired by task, model, augmentation, condition, fold and repeat.
+
+The difference is B minus A, with its 95 % interval over speakers and the p-value of a permutation test. Runs without a
+partner are left out and counted.
+
+Exit status: 0 compared; 2 folders that cannot be compared.
+"""
+
+
+def compare(options: CompareOptions) -> int:
+    """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    announce()
+    from fastser.cli.compare_main import USER_ERRORS, run  # imports torch, which --help does without
+
+    return status_of(lambda: run(options), USER_ERRORS)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    run_command(CompareOptions, compare, HELP)
+
+
+if __name__ == "__main__":
+    main()

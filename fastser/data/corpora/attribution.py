@@ -1,0 +1,64 @@
+"""Citations and licences of published corpora, which models trained on them carry along."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .base import Corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Origin of a published corpus.
+
+    Attributes:
+        citation: The paper that describes the corpus.
+        licence: Terms of use, as their publishers state them.
+        audio_may_be_shared: Whether recordings may be passed on, for example within a report.
+    """
+
+    citation: str
+    licence: str
+    audio_may_be_shared: bool = True
+
+
+ATTRIBUTIONS: Mapping[str, Attribution] = {
+    "emodb": Attribution(
+        "F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier, B. Weiss: A Database of German Emotional Speech. "
+        "Interspeech 2005, pages 1517-1520",
+        "CC BY 4.0, as the toolkit nkululeko of its first author lists it",
+    ),
+    "ravdess": Attribution(
+        "S. R. Livingstone, F. A. Russo: The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS). "
+        "PLoS ONE 13(5), e0196391, 2018",
+        "CC BY-NC-SA 4.0",
+    ),
+    "iemocap": Attribution(
+        "C. Busso, M. Bulut, C.-C. Lee, A. Kazemzadeh, E. Mower, S. Kim, J. N. Chang, S. Lee, S. S. Narayanan: "
+        "IEMOCAP: interactive emotional dyadic motion capture database. Language Resources and Evaluation 42, 2008",
+        "licence agreement with the University of Southern California, for research",
+        audio_may_be_shared=False,
+    ),
+    "msp-improv": Attribution(
+        "C. Busso, S. Parthasarathy, A. Burmania, M. AbdelWahab, N. Sadoughi, E. Mower Provost: MSP-IMPROV: An Acted "
+        "Corpus of Dyadic Interactions to Study Emotion Perception. IEEE Transactions on Affective Computing 8, 2017",
+        "licence agreement with the University of Texas at Dallas, for research",
+        audio_may_be_shared=False,
+    ),
+    "msp-podcast": Attribution(
+        "R. Lotfian, C. Busso: Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving Emotional Speech "
+        "From Existing Podcast Recordings. IEEE Transactions on Affective Computing 10, 2019",
+        "licence agreement with the University of Texas at Dallas, for research",
+        audio_may_be_shared=False,
+    ),
+    "crema-d": Attribution(
+        "H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: Crowd-Sourced Emotional "
+        "Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5, 2014",
+        "Open Database License 1.0",
+    ),
+}
+"""Attributions by name of the reader. Generated stand-ins and corpora of users have none."""
+
+
+def attribution_of(corpus: Corpus) -> Attribution | None:
+    """Return the attribution of a corpus, or None where it is not known or the audio is generated."""
+    return None if corpus.synthetic else ATTRIBUTIONS.get(corpus.name)

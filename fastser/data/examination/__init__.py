@@ -1,0 +1,1 @@
+"""Examination of corpora before they are used: files, levels, repeated audio, published counts."""

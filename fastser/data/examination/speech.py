@@ -1,0 +1,179 @@
+"""Findings about a speech corpus: counts, files, durations, formats, clipping, repeated audio."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from fastser.data.corpora import Corpus
+from fastser.data.corpora.checks import speakers_in_several_parts
+from fastser.data.corpora.files import first_few
+from fastser.data.dataset import BAD_FILES_ALLOWED
+from fastser.data.examination.files import ExaminedFile, Sound, examine_files
+from fastser.data.examination.finding import Finding
+from fastser.data.examination.levels import level_findings
+from fastser.data.examination.same_audio import SameAudio, same_audio
+
+_MANY_CLIPPED = 0.05
+"""Share of clipped files that is a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedCorpus:
+    """A speech corpus with all its labels, and facts about its files.
+
+    Attributes:
+        corpus: The corpus.
+        files: File of each utterance.
+        same: Audio that occurs more than once.
+    """
+
+    corpus: Corpus
+    files: tuple[ExaminedFile, ...]
+    same: SameAudio
+
+    @property
+    def sounds(self) -> list[Sound]:
+        """Return the facts about the usable files."""
+        return [file.sound for file in self.files if isinstance(file.sound, Sound)]
+
+
+def examine_corpus(corpus: Corpus, on_file: Callable[[], None] = lambda: None) -> ExaminedCorpus:
+    """Examine all files of a corpus.
+
+    Args:
+        corpus: A corpus with all its labels.
+        on_file: Called after each file, for a progress display.
+    """
+    files = tuple(examine_files([utterance.path for utterance in corpus.utterances], on_file))
+    return ExaminedCorpus(corpus, files, same_audio(files))
+
+
+def speech_findings(examined: ExaminedCorpus) -> list[Finding]:
+    """Return all findings about one corpus, without its folds."""
+    corpus = examined.corpus
+    speakers = [utterance.speaker for utterance in corpus.utterances]
+    return [
+        *_counts(corpus),
+        *_unusable(corpus, examined.files),
+        *format_findings(examined.sounds),
+        *level_findings(speakers, examined.files, [utterance.id for utterance in corpus.utterances]),
+        *_clipped(examined),
+        *_repeated(examined),
+    ]
+
+
+def _counts(corpus: Corpus) -> Iterator[Finding]:
+    size = f"{len(corpus.utterances)} utterances, {len(corpus.speakers)} speakers, {len(corpus.classes)} classes"
+    if corpus.synthetic:
+        yield Finding("note", f"{size}; generated, not recorded, so scores mean nothing")
+    elif corpus.expected is None:
+        yield Finding("ok", f"{size}; no published counts are known")
+    elif corpus.complete:
+        yield Finding("ok", f"{size}, as in {corpus.expected.source}")
+    else:
+        differences = first_few(corpus.expected.differences(corpus.utterances))
+        yield Finding("warning", f"{size}; the counts differ from {corpus.expected.source}: {differences}")
+    if several := speakers_in_several_parts(corpus.utterances):
+        yield Finding(
+            "error",
+            f"{len(several)} speakers are in more than one part of the corpus' own split: {first_few(several)}. A "
+            "score on this split says nothing about new speakers. A manifest without split gives folds by speaker",
+        )
+    said = ("have no audio", "differ from", "more than one part")
+    for warning in corpus.warnings:
+        if not any(text in warning for text in said):
+            yield Finding("warning", warning)
+
+
+def _unusable(corpus: Corpus, files: Sequence[ExaminedFile]) -> Iterator[Finding]:
+    """Yield findings about files that are missing or cannot be decoded, by the rule of `fastser.data.prepare`."""
+    ids = [utterance.id for utterance in corpus.utterances]
+    bad = [f"{id} {file.sound}" for id, file in zip(ids, files, strict=True) if isinstance(file.sound, str)]
+    lost = [id for id, _ in corpus.without_audio]
+    counted = len(bad) + (len(lost) if corpus.expected is None else 0)
+    too_many = counted > BAD_FILES_ALLOWED * (len(files) + len(lost))
+    if bad:
+        consequence = "commands refuse the corpus without --allow-bad-files" if too_many else "they are left out"
+        sentence = f"{len(bad)} of {len(files)} files are unusable, {consequence}: {first_few(bad)}"
+        yield Finding("error" if too_many else "warning", sentence)
+    else:
+        yield Finding("ok", f"all {len(files)} files can be decoded")
+    if lost:
+        serious = too_many and corpus.expected is None
+        yield Finding("error" if serious else "warning", f"{len(lost)} labelled files are missing: {first_few(lost)}")
+
+
+def format_findings(sounds: Sequence[Sound]) -> Iterator[Finding]:
+    """Yield findings about durations, sample rates and channels."""
+    if not sounds:
+        return
+    seconds = sorted(sound.seconds for sound in sounds)
+    yield Finding(
+        "ok",
+        f"{_duration(sum(seconds))} of audio; durations from {seconds[0]:.2f} s to {seconds[-1]:.2f} s, median "
+        f"{median(seconds):.2f} s",
+    )
+    rates = Counter(sound.rate for sound in sounds)
+    shown = ", ".join(f"{rate} Hz ({count} files)" for rate, count in sorted(rates.items()))
+    if len(rates) > 1:
+        yield Finding(
+            "warning", f"several sample rates: {shown}. All are resampled, but the missing upper band of some remains"
+        )
+    else:
+        yield Finding("ok", f"sample rate {next(iter(rates))} Hz")
+    channels = Counter(sound.channels for sound in sounds)
+    if list(channels) != [1]:
+        shown = ", ".join(f"{number} channels ({count} files)" for number, count in sorted(channels.items()))
+        yield Finding("note", f"{shown}: channels are averaged")
+
+
+def _clipped(examined: ExaminedCorpus) -> Iterator[Finding]:
+    ids = [utterance.id for utterance in examined.corpus.utterances]
+    clipped = [
+        f"{id} ({file.sound.clipped} samples)"
+        for id, file in zip(ids, examined.files, strict=True)
+        if isinstance(file.sound, Sound) and file.sound.clipped
+    ]
+    if not clipped:
+        yield Finding("ok", "no file is clipped")
+        return
+    many = len(clipped) > _MANY_CLIPPED * len(ids)
+    yield Finding(
+        "warning" if many else "note",
+        f"{len(clipped)} of {len(ids)} files have clipped peaks (three or more neighbouring samples at full scale): "
+        f"{first_few(clipped)}",
+    )
+
+
+def _repeated(examined: ExaminedCorpus) -> Iterator[Finding]:
+    """Yield findings about audio that occurs more than once, the most serious first."""
+    utterances = examined.corpus.utterances
+    if not examined.same.pairs:
+        yield Finding("ok", "no recording occurs twice, also not at another level or with other pauses at the ends")
+        return
+    found: dict[str, list[str]] = {"label": [], "speaker": [], "": []}
+    for pair in examined.same.pairs:
+        first, second = utterances[pair.first], utterances[pair.second]
+        name = {"file": "=", "samples": "= (same samples)", "copy": "= (another level, length or sample rate)"}[
+            pair.kind
+        ]
+        said = f"{first.id} {name} {second.id}"
+        if first.emotion != second.emotion:
+            found["label"].append(f"{said} ({first.emotion}, {second.emotion})")
+        elif first.speaker != second.speaker:
+            found["speaker"].append(f"{said} ({first.speaker}, {second.speaker})")
+        else:
+            found[""].append(said)
+    for field in ("label", "speaker"):
+        if names := found[field]:
+            sentence = f"{len(names)} recordings occur again with another {field}: {first_few(names)}. Keep one of each"
+            yield Finding("error", sentence)
+    if names := found[""]:
+        yield Finding("warning", f"{len(names)} recordings occur again with the same label: {first_few(names)}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,30 @@
+"""Door `python -m fastser.doctor`: an examination of machine, corpora and folds before anything is trained."""
+
+from fastser.cli.doctor_options import DoctorOptions
+from fastser.cli.door import announce, run_command, status_of
+
+HELP = """Examine this machine, corpora and folds before anything is trained.
+
+Without corpora, versions, kernels, cache and disk are examined. Each finding is one sentence with ok, note, warning or
+error. OUT/doctor.md has all findings, tables and pictures, OUT/folds one CSV file for each corpus.
+
+Exit status: 0 no error was found; 1 an error was found; 2 unusable arguments; 130 interrupted.
+"""
+
+
+def doctor(options: DoctorOptions) -> int:
+    """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    announce()
+    from fastser.cli.doctor_main import run  # imports torch, which --help does without
+    from fastser.cli.main import USER_ERRORS
+
+    return status_of(lambda: run(options), USER_ERRORS)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    run_command(DoctorOptions, doctor, HELP)
+
+
+if __name__ == "__main__":
+    main()

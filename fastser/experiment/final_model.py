@@ -1,0 +1,141 @@
+"""Final models: trained on all utterances of a corpus, after leave-one-speaker-out runs have chosen the epochs."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fastser.augmentation import AUGMENTATIONS
+from fastser.data.dataset import Dataset
+from fastser.experiment.experiment import Experiment
+from fastser.experiment.finished_runs import finished_runs
+from fastser.experiment.store import ResultsError, Run
+from fastser.experiment.tasks import TASKS
+from fastser.runtime.digests import digest
+from fastser.runtime.files import printable
+from fastser.settings import Settings
+from fastser.training.fixed_length import train_for
+from fastser.training.loop import History
+from fastser.training.state import Epoch
+from fastser.training.yardsticks import YARDSTICKS
+
+_SECTIONS = ("audio", "spectrogram", "model", "training", "augmentation", "evaluation")
+"""Sections of the settings that the runs of a network must share with the final model."""
+
+_YARDSTICK_SECTIONS = ("audio", "spectrogram")
+"""Sections of the settings that the runs of a yardstick must share with the final model."""
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """A model that is trained on all utterances of a corpus.
+
+    Attributes:
+        weights: State dict on the CPU.
+        history: The training.
+        seed: Seed of the training.
+    """
+
+    weights: Mapping[str, Tensor]
+    history: History
+    seed: int
+
+
+def train_final(
+    experiment: Experiment,
+    model: str,
+    augmentation: str,
+    epochs: int,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> FinalModel:
+    """Train a network, or fit a yardstick, on all utterances of the source.
+
+    Args:
+        experiment: Data, settings and seed.
+        model: Name of a network or a yardstick.
+        augmentation: Name of the augmentation.
+        epochs: Number of epochs of a network.
+        on_epoch: Called after every epoch.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+    """
+    source, settings, variant = experiment.dataset("source"), experiment.settings, AUGMENTATIONS[augmentation]
+    training = source.subset(range(len(source.corpus.utterances)), all_speeds=variant.speed)
+    seed = int(digest(experiment.seed, "training on all utterances", model, augmentation)[:15], 16)
+    with experiment.kernels():
+        if model in YARDSTICKS:
+            normalisation = training.normalisation()
+            module, history = YARDSTICKS[model].fit(training, normalisation), History((), 0, 0.0, normalisation)
+        else:
+            module = experiment.model(model, seed)
+            history = train_for(epochs, module, training, settings, variant, seed, on_epoch)
+    return FinalModel({name: value.cpu() for name, value in module.state_dict().items()}, history, seed)
+
+
+def median_epochs(runs: Sequence[Run]) -> int:
+    """Return the median of the best epochs of some runs, rounded to a whole number."""
+    epochs: list[int] = [run.metadata["best_epoch"] for run in runs]
+    return max(1, round(statistics.median(epochs)))
+
+
+def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, model: str, augmentation: str) -> list[Run]:
+    """Return the finished leave-one-speaker-out runs of a model in a results folder.
+
+    Args:
+        out: Results folder.
+        dataset: Corpus of the runs. Their tested speakers must be its speakers.
+        settings: All settings, with a chosen precision. Runs of other settings are left out.
+        seed: Seed of the grid. Runs of other seeds are left out.
+        model: Name of the model.
+        augmentation: Name of the augmentation.
+
+    Raises:
+        ResultsError: If there is none, or a fold and repeat was tested twice, with other data.
+    """
+    corpus = dataset.corpus
+    of_model = [run for run in finished_runs(out) if _is_of(run, corpus.title, model, augmentation)]
+    what = f"--from {printable(out)}: of {model}, {augmentation}, on {corpus.title}"
+    if not of_model:
+        raise ResultsError(f"{what} it holds no finished leave-one-speaker-out run; make these runs first")
+    differing = [_differences(run, settings, corpus.classes, seed) for run in of_model]
+    runs = [run for run, differs in zip(of_model, differing, strict=True) if not differs]
+    if not runs:
+        fewest: list[str] = min(differing, key=len)
+        asked = ", ".join(fewest)
+        raise ResultsError(f"{what} it holds runs of other settings only; give the settings of its runs: {asked}")
+    places = Counter((run.id.point.task, run.id.point.fold, run.id.point.repeat) for run in runs)
+    foreign = sorted({run.id.point.fold for run in runs} - {*corpus.speakers, "split"})
+    if foreign:
+        raise ResultsError(f"{what} it holds runs with other speakers ({', '.join(foreign)}); give the same corpus")
+    if len({task for task, _, _ in places}) > 1 or max(places.values()) > 1:
+        raise ResultsError(f"{what} it holds several runs of one fold and repeat; give a folder of one experiment")
+    return runs
+
+
+def _is_of(run: Run, title: str, model: str, augmentation: str) -> bool:
+    point = run.id.point
+    wanted = (title, model, augmentation)
+    return (run.id.corpus, point.model, point.augmentation) == wanted and TASKS[point.task].leaves_one_speaker_out
+
+
+def _differences(run: Run, settings: Settings, classes: Sequence[str], seed: int) -> list[str]:
+    """Return what differs between a run and the wanted settings, as "NAME=VALUE of the run"."""
+    sections = _YARDSTICK_SECTIONS if run.id.point.model in YARDSTICKS else _SECTIONS
+    wanted = settings.model_dump(mode="json")
+    found: dict[str, Any] = run.metadata["settings"]
+    differences = [
+        f"{section}.{name}={found[section][name]}"
+        for section in sections
+        for name, value in wanted[section].items()
+        if found[section].get(name, value) != value
+    ]
+    if list(classes) != run.classes:
+        differences.append(f"classes={','.join(run.classes)}")
+    if run.metadata["seeds"]["run"] != seed:
+        differences.append(f"seed={run.metadata['seeds']['run']}")
+    return differences

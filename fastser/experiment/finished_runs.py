@@ -1,0 +1,24 @@
+"""Finished runs of a results folder, without a plan."""
+
+from pathlib import Path
+
+from fastser.experiment.store import ResultsError, ResultStore, Run
+from fastser.runtime.files import printable
+
+
+def finished_runs(out: Path) -> list[Run]:
+    """Load all finished runs of a results folder, sorted by key. Damaged ones are left out with a warning.
+
+    Args:
+        out: Folder, the --out of a command.
+
+    Raises:
+        ResultsError: If it is no results folder.
+    """
+    if not (out / "runs").is_dir():
+        raise ResultsError(
+            f"{printable(out)}: this is no results folder of fastser.reproduce, it has no folder runs; give its --out"
+        )
+    store = ResultStore(out)
+    keys = sorted(path.stem for path in (out / "runs").glob("*.npz"))
+    return [store.load(key) for key in keys if store.finished(key)]

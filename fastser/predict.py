@@ -1,0 +1,32 @@
+"""Door `python -m fastser.predict`: labels of audio files."""
+
+import sys
+
+from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.predict_options import PredictOptions
+
+HELP = """Label audio files with a trained model.
+
+The predictions have the columns file, start, end, label and, for each class, its posterior p_CLASS. Start and end are
+written as audformat and pandas do. The same command continues --out where it was stopped.
+
+Exit status: 0 all files labelled; 1 some files are unusable, they are named; 2 no file or argument is usable; 130
+interrupted.
+"""
+
+
+def predict(options: PredictOptions) -> int:
+    """Run the command with parsed options, and turn errors into one sentence and an exit status."""
+    announce(sys.stderr if options.out is None else sys.stdout)  # without --out, standard output has the predictions
+    from fastser.cli.predict_main import USER_ERRORS, predict_and_write  # imports torch, which --help does without
+
+    return status_of(lambda: predict_and_write(options), USER_ERRORS)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    run_command(PredictOptions, predict, HELP)
+
+
+if __name__ == "__main__":
+    main()

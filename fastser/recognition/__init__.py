@@ -1,0 +1,1 @@
+"""Recognition: files of trained models, and recognisers that label recordings with them."""

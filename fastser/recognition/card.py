@@ -1,0 +1,105 @@
+"""Model cards: Markdown beside each file of weights that says what the model is, and what it is not for."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastser.models import MODELS
+from fastser.recognition.build import takes_utterances
+from fastser.recognition.model_file import ModelDescription
+from fastser.runtime.files import atomic_write, printable
+from fastser.training.yardsticks import YARDSTICKS
+
+_NOT_FOR = """\
+Do not use this model for decisions about a person, in hiring, schooling, policing, insurance, health care or elsewhere.
+It recognises how a few speakers expressed a few emotions in one corpus. It does not recognise what a person feels.
+Acted speech differs from spontaneous speech, and other languages, ages, microphones, rooms and noise were not
+part of the training. The model always answers with one of its classes, also for other emotions, music and silence. Its
+posteriors are not calibrated probabilities. Test it on speech of your own before you rely on it:
+`python -m fastser.evaluate --weights FILE --corpus NAME=PATH`.
+"""
+
+
+def write_card(path: Path, description: ModelDescription) -> None:
+    """Write the model card of a file of weights beside it, under its name with `.md`.
+
+    Raises:
+        OSError: If the card cannot be written.
+    """
+    with atomic_write(path.with_suffix(".md")) as part:
+        part.write_text(card_of(description, path.name), encoding="utf-8")
+
+
+def card_of(description: ModelDescription, file: str) -> str:
+    """Return the text of a model card.
+
+    Args:
+        description: Description of the model.
+        file: Name of the file of weights.
+    """
+    return "\n".join(_lines(description, printable(file)))
+
+
+def _lines(description: ModelDescription, file: str) -> Iterator[str]:
+    spectrogram, audio = description.settings.spectrogram, description.settings.audio
+    titles = MODELS if description.architecture in MODELS else YARDSTICKS
+    name = description.architecture
+    title = titles[name].title if name in titles else name
+    yield from (f"# {file}", "")
+    kind = "yardstick of whole utterances" if takes_utterances(description) else "network of spectrogram segments"
+    classes = ", ".join(description.classes)
+    yield from (f"{title} ({kind}) that tells {len(description.classes)} emotions apart: {classes}.", "")
+    yield from ("```python", "import fastser", "", f'recogniser = fastser.load_model("{file}")')
+    yield from ('print(recogniser.predict("speech.wav"))', "```", "")
+    yield from ("## Training data", "")
+    for corpus in description.training.get("corpora", ()):
+        yield from _corpus_lines(corpus)
+    if not description.training.get("corpora"):
+        yield "- not recorded"
+    yield from ("", "## Training", "")
+    yield from (f"- {line}" for line in _training_lines(description.training))
+    level = "at their own level" if audio.level == "kept" else "brought to one level"
+    yield f"- features: {spectrogram.kind} spectrograms of {spectrogram.num_bins} bins, recordings {level}"
+    yield f"- date: {description.date or 'not recorded'}"
+    shown = ("fastser", "commit", "torch", "device")
+    yield from (f"- {key}: {description.environment[key]}" for key in shown if key in description.environment)
+    yield from ("", "## Scores", "")
+    yield from _score_lines(description)
+    yield from ("", "## What it is not for", "", _NOT_FOR)
+
+
+def _corpus_lines(corpus: Mapping[str, Any]) -> Iterator[str]:
+    counts = ", ".join(f"{count} {name}" for name, count in corpus["classes"].items())
+    speakers = ", ".join(map(str, corpus["speakers"]))
+    yield f"- {corpus['title']}: {corpus['utterances']} utterances ({counts})"
+    yield f"  - {len(corpus['speakers'])} speakers: {speakers}"
+    yield from (f"  - {name}: {corpus[name]}" for name in ("citation", "licence") if corpus.get(name))
+
+
+def _training_lines(training: Mapping[str, Any]) -> Iterator[str]:
+    names = {
+        "augmentation": "augmentation",
+        "epochs": "epochs",
+        "epochs_from": "number of epochs",
+        "learning_rate": "learning rate",
+        "seed": "seed",
+        "validation_speakers": "speakers who chose the epoch",
+        "test_speakers": "speakers who were tested",
+    }
+    for key, title in names.items():
+        value = training.get(key)
+        if value not in (None, []):
+            yield f"{title}: {', '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+
+
+def _score_lines(description: ModelDescription) -> Iterator[str]:
+    if not description.scores:
+        yield "This model was not tested."
+        return
+    yield from (description.scores_of, "")
+    yield from ("| condition | UAR (%) | 95 % interval | accuracy (%) |", "| --- | --- | --- | --- |")
+    for score in description.scores:
+        low, high = score.get("low"), score.get("high")
+        interval = "not known" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+        uar, accuracy = 100 * score["uar"], 100 * score["accuracy"]
+        yield f"| {score['condition']} | {uar:.1f} | {interval} | {accuracy:.1f} |"

@@ -1,0 +1,43 @@
+"""Audio files of users: single files, folders and lists."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from fastser.data.corpora.files import audio_files
+from fastser.runtime.files import expanded, printable
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif")
+"""Suffixes of the audio files that are taken from folders, in order of preference."""
+
+
+class InputError(ValueError):
+    """An input that holds no audio file. The message is one sentence."""
+
+
+def files_of(inputs: Sequence[str], lines: Iterable[str]) -> list[Path]:
+    """Return the audio files of files, folders and lists, each once, in their order.
+
+    Args:
+        inputs: Paths of files and folders. "-" stands for `lines`.
+        lines: Paths of files, one a line. Empty lines are skipped.
+
+    Raises:
+        InputError: If a path does not exist, or a folder holds no audio file.
+    """
+    return list(dict.fromkeys(path for text in inputs for path in _files(text, lines)))
+
+
+def _files(text: str, lines: Iterable[str]) -> Iterator[Path]:
+    if text == "-":
+        yield from (Path(line.rstrip("\r\n")) for line in lines if line.strip())
+        return
+    path = expanded(Path(text))
+    if path.is_dir():
+        found = audio_files(path, SUFFIXES)
+        if not found:
+            raise InputError(f"{printable(path)}: the folder holds no audio file ({', '.join(SUFFIXES)})")
+        yield from found
+    elif path.exists():
+        yield path
+    else:
+        raise InputError(f"{printable(path)}: there is no such file or folder")

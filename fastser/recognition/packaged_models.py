@@ -1,0 +1,50 @@
+"""Models that are part of the package, by name."""
+
+from pathlib import Path
+
+from fastser.evaluation.adapter import ModelError
+from fastser.runtime.files import expanded, printable
+
+FOLDER = Path(__file__).parent / "packaged"
+"""Folder of the packaged models."""
+
+SUFFIX = ".safetensors"
+"""Suffix of a file of weights."""
+
+
+def packaged_models() -> dict[str, Path]:
+    """Return the packaged models by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}
+
+
+def default_model() -> Path:
+    """Return the packaged model that is used where none is named.
+
+    Raises:
+        ModelError: If there is not exactly one packaged model.
+    """
+    known = packaged_models()
+    if not known:
+        raise ModelError("this installation has no packaged model; give MODEL, the path of a .safetensors file")
+    if len(known) > 1:
+        raise ModelError(f"this installation has several packaged models; give MODEL, one of {', '.join(known)}")
+    return next(iter(known.values()))
+
+
+def names_model(text: str) -> bool:
+    """Return whether a text is the name of a packaged model or ends like the path of a file of weights."""
+    return text in packaged_models() or text.endswith(SUFFIX)
+
+
+def model_path(model: str | Path) -> Path:
+    """Return the path of a packaged model, or of a file of weights.
+
+    Raises:
+        ModelError: If there is no such file.
+    """
+    known = packaged_models()
+    path = known.get(str(model), expanded(Path(model)))
+    if not path.is_file():
+        names = f", or one of the packaged models {', '.join(known)}" if known else ""
+        raise ModelError(f"{printable(model)}: there is no such model; give the path of a .safetensors file{names}")
+    return path

@@ -1,0 +1,55 @@
+"""Waveforms of users, checked and brought to the sample rate of a model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from fastser.data.audio import LOUDEST, decode
+from fastser.data.level import scaled_to_level
+from fastser.evaluation.adapter import ModelError
+from fastser.settings import AudioSettings
+
+
+def read_waveform(audio: Any, sample_rate: int | None, wanted: int) -> NDArray[np.float32]:
+    """Return a recording at the sample rate of a model, float32 [samples].
+
+    Args:
+        audio: Path of an audio file, or an array or tensor of floating-point samples [samples], full scale 1.
+        sample_rate: Sample rate of an array in hertz. A file brings its own.
+        wanted: Sample rate of the result in hertz.
+
+    Raises:
+        AudioError: If the file cannot be used.
+        ModelError: If the array cannot be used, or the sample rate is missing or superfluous.
+    """
+    if isinstance(audio, str | Path):
+        if sample_rate is not None:
+            raise ModelError(f"{audio}: a file brings its sample rate along; leave sample_rate out")
+        return decode(Path(audio), wanted)
+    samples = np.asarray(audio)
+    if sample_rate is None:
+        raise ModelError(f"give sample_rate, that of the array in hertz (the model computes at {wanted} Hz)")
+    if not sample_rate > 0:
+        raise ModelError(f"sample_rate is {sample_rate}: expected a number of hertz above 0")
+    if samples.ndim != 1 or samples.dtype.kind != "f" or not len(samples):
+        raise ModelError(
+            f"the array is {samples.dtype} {list(samples.shape)}: expected floating-point samples [samples] of one "
+            "channel, full scale 1"
+        )
+    if not np.isfinite(samples).all() or not 0 < np.abs(samples).max() <= LOUDEST:
+        raise ModelError("the array is silent, not finite or far above full scale, which is 1")
+    waveform = samples.astype(np.float32)
+    if sample_rate != wanted:
+        waveform = soxr.resample(waveform, sample_rate, wanted, quality="VHQ")
+    if not len(waveform):
+        raise ModelError(f"the array is too short: {len(samples)} samples at {sample_rate} Hz")
+    return waveform
+
+
+def as_in_training(waveform: NDArray[np.float32], settings: AudioSettings, win_length: int) -> NDArray[np.float32]:
+    """Return a recording as corpora are prepared for training: at least one window long, and at their level."""
+    padded = np.pad(waveform, (0, max(0, win_length - len(waveform))))
+    return scaled_to_level(padded) if settings.level == "equal" else padded

@@ -1,0 +1,43 @@
+"""`runs.csv`: one line for each run and condition."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastser.experiment.store import Run
+from fastser.runtime.csv_file import csv_file
+
+RUN_COLUMNS = (
+    "task",
+    "corpus",
+    "model",
+    "augmentation",
+    "fold",
+    "repeat",
+    "condition",
+    "uar",
+    "accuracy",
+    "seconds",
+    "key",
+    "best_epoch",
+)
+
+
+def seconds_of(run: Run) -> float | None:
+    """Return the seconds of training and tests, or None where they are not recorded."""
+    parts = [run.metadata.get(name) for name in ("training_seconds", "test_seconds")]
+    return None if None in parts else float(sum(part for part in parts if part is not None))
+
+
+def write_runs(path: Path, runs: Iterable[Run]) -> None:
+    """Write one line for each run and condition: UAR and accuracy in percent with two decimals, seconds with one.
+
+    `seconds` are those of the whole run, all conditions included. `best_epoch` is empty for yardsticks.
+    """
+    with csv_file(path, RUN_COLUMNS) as write_row:
+        for run in runs:
+            point, seconds = run.id.point, seconds_of(run)
+            before = (point.task, run.id.corpus, point.model, point.augmentation, point.fold, point.repeat)
+            after = ("" if seconds is None else f"{seconds:.1f}", run.id.key, run.metadata.get("best_epoch") or "")
+            for condition, values in run.metrics.items():
+                scores = (f"{100 * values['uar']:.2f}", f"{100 * values['accuracy']:.2f}")
+                write_row((*before, condition, *scores, *after))

@@ -1,0 +1,78 @@
+"""The command that prints the settings."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fastser.cli.settings_command import SettingsOptions, run, settings_text
+from fastser.settings import HELP, OPEN, PAPER, QUICK
+
+
+@pytest.mark.fast
+def test_csv_and_json_have_every_setting_with_value_source_and_question() -> None:
+    rows = list(csv.DictReader(io.StringIO(settings_text(OPEN, "csv", None))))
+    values = json.loads(settings_text(OPEN, "json", None))
+    names = [name for name in PAPER.describe() if "." in name]
+    assert [row["setting"] for row in rows] == [row["setting"] for row in values] == names
+    by_name = {row["setting"]: row for row in rows}
+    assert by_name["audio.level"] == {
+        "setting": "audio.level",
+        "value": "equal",
+        "paper scale": "kept",
+        "open question": "39",
+        "source": "open 39",
+    }
+    assert by_name["spectrogram.hop_length"]["open question"] == ""
+    assert by_name["spectrogram.hop_length"]["source"] == "paper 4.2: 10 ms"
+    assert next(row for row in values if row["setting"] == "noise.snr_db")["value"] == [0, 10, 20]
+
+
+@pytest.mark.fast
+def test_the_values_of_the_csv_are_those_that_set_takes() -> None:
+    rows = csv.DictReader(io.StringIO(settings_text(QUICK, "csv", None)))
+    assert PAPER.override([f"{row['setting']}={row['value']}" for row in rows]) == QUICK.model_copy(
+        update={"scale": "paper"}
+    )
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    lines = settings_text(OPEN, "table", width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].split() == ["setting", "value", "paper", "scale", "source"]
+    assert "paper scale" not in settings_text(PAPER, "table", width)
+    names = [line.split()[0] for line in lines if not line.startswith(" ") and "." in line]
+    assert set(names) >= {name for name in PAPER.describe() if "." in name}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (SettingsOptions(scale="tiny"), "--scale tiny: expected paper or open or quick"),
+        (SettingsOptions(format="xml"), "--format xml: expected table, csv or json"),
+        (SettingsOptions(set=("attack.epz=1",)), "--set attack.epz=1: there is no setting 'attack.epz'; did you mean"),
+    ],
+)
+def test_bad_options_are_one_sentence(options: SettingsOptions, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(options) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+
+
+def test_the_command_runs_and_the_module_imports_nothing_for_it() -> None:
+    code = "import sys, fastser.settings; print({'typer', 'fastser.cli.door', 'torch'} & set(sys.modules))"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert imported.stdout == "set()\n"
+    arguments = ["--scale=quick", "--set=attack.eps=0.5", "--format=csv"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "fastser.settings", *arguments], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == settings_text(QUICK.override(["attack.eps=0.5"]), "csv", None)
+    assert HELP.startswith("Print every setting")

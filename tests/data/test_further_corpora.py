@@ -1,0 +1,216 @@
+"""Readers of CREMA-D, SAVEE, EMOVO, MSP-Podcast, MELD and audformat databases."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from corpus_trees import touch, write_lines
+
+from fastser.data.corpora import READERS, Corpus, CorpusError, crema_d, emovo, read_corpus, savee, text_of
+
+pytestmark = pytest.mark.fast
+
+
+def listed(corpus: Corpus) -> list[tuple[str, str, str]]:
+    return [(u.id, u.speaker, u.emotion) for u in corpus.utterances]
+
+
+def test_crema_d(tmp_path: Path) -> None:
+    names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_HI", "1040_ITH_SAD_X", "1001_DFA_JOY_XX", "1001_DFA_ANG")
+    touch(*(tmp_path / "AudioWAV" / f"{name}.wav" for name in names))
+    corpus = read_corpus("crema-d", tmp_path, None)
+    assert listed(corpus) == [
+        ("1001_DFA_ANG_XX", "1001", "angry"),
+        ("1002_IEO_HAP_HI", "1002", "happy"),
+        ("1040_ITH_SAD_X", "1040", "sad"),
+    ]
+    assert [text_of(corpus)(u.id) for u in corpus.utterances] == ["DFA", "IEO", "ITH"]
+    assert "3 of 7442 utterances; the copy is INCOMPLETE" in corpus.summary
+
+
+@pytest.mark.parametrize("form", ["{}_{}", "{}/{}", "AudioData/{}/{}"])
+def test_savee_layouts(tmp_path: Path, form: str) -> None:
+    touch(*(tmp_path / f"{form.format('DC', name)}.wav" for name in ("a01", "sa02", "su03", "x04")))
+    corpus = read_corpus("savee", tmp_path, None)
+    assert listed(corpus) == [("DC_a01", "DC", "angry"), ("DC_sa02", "DC", "sad"), ("DC_su03", "DC", "surprised")]
+    assert text_of(corpus)("DC_a01") is None
+
+
+def test_the_folder_of_one_speaker_of_savee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "KL" / "n01.wav", tmp_path / "KL" / "h01.wav")
+    monkeypatch.chdir(tmp_path / "KL")
+    assert [u.speaker for u in read_corpus("savee", Path(), None).utterances] == ["KL", "KL"]
+
+
+def test_emovo(tmp_path: Path) -> None:
+    touch(*(tmp_path / "f1" / f"{name}.wav" for name in ("dis-f1-b1", "gio-f1-l2", "pau-m3-n5", "foo-f1-b1")))
+    corpus = read_corpus("emovo", tmp_path, None)
+    assert listed(corpus) == [
+        ("dis-f1-b1", "f1", "disgust"),
+        ("gio-f1-l2", "f1", "happy"),
+        ("pau-m3-n5", "m3", "fearful"),
+    ]
+    assert text_of(corpus)("dis-f1-b1") == "b1"
+
+
+@pytest.mark.parametrize(("module", "total", "speakers"), [(crema_d, 7442, 91), (savee, 480, 4), (emovo, 588, 6)])
+def test_published_totals(module: object, total: int, speakers: int) -> None:
+    expected = module.EXPECTED  # type: ignore[attr-defined]
+    assert (expected.total, expected.speakers) == (total, speakers)
+
+
+def test_a_copy_with_all_utterances_of_too_few_speakers_is_told_apart(tmp_path: Path) -> None:
+    for group in savee.EXPECTED.groups:
+        code = next(code for code, emotion in savee._EMOTION.items() if emotion == group.emotion)
+        touch(*(tmp_path / f"{s}_{code}{i:02d}.wav" for s in ("DC", "JE", "JK", "KL") for i in range(group.count // 4)))
+    corpus = read_corpus("savee", tmp_path, None)
+    assert corpus.summary == "SAVEE: 480 utterances, 4 speakers; the copy is complete"
+    merged = [replace(u, speaker="DC") if u.speaker == "KL" else u for u in corpus.utterances]
+    assert savee.EXPECTED.differences(merged) == ["speakers: 3 of 4"]
+
+
+PODCAST = [
+    "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set",
+    "MSP-PODCAST_0001_0008.wav,N,2.2,4,3.8,127,Female,Train",
+    "MSP-PODCAST_0002_0033.wav,A,5.2,2,4.8,Unknown,Unknown,Test2",
+    "MSP-PODCAST_0002_0039.wav,X,5.2,2,4.8,128,Male,Development",
+    "MSP-PODCAST_0003_0001_0002.wav,C,5.2,2,4.8,128,Male,Development",
+    "MSP-PODCAST_0004_0001.wav,H,5.2,2,4.8,129,Male,Test1",
+]
+
+
+@pytest.mark.parametrize("labels", ["Labels/labels_consensus.csv", "labels_concensus.csv"])
+def test_msp_podcast(tmp_path: Path, labels: str) -> None:
+    write_lines(tmp_path / labels, PODCAST)
+    names = ("0001_0008", "0002_0033", "0002_0039", "0003_0001_0002")
+    touch(*(tmp_path / "Audios" / f"MSP-PODCAST_{name}.wav" for name in names))
+    corpus = read_corpus("msp-podcast", tmp_path, None)
+    assert [(u.id[12:], u.speaker, u.emotion, u.split) for u in corpus.utterances] == [
+        ("0001_0008", "127", "neutral", "train"),
+        ("0002_0033", "unknown in podcast 0002", "angry", "test"),
+        ("0003_0001_0002", "128", "contempt", "validation"),
+    ]
+    assert corpus.without_audio == (("MSP-PODCAST_0004_0001", "happy"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("MSP-PODCAST_0001_0009.wav,Z,2,4,3,127,Female,Train", "line 7: is not an MSP-Podcast label line"),
+        ("MSP-PODCAST_0001_0009.wav,N,2,4,3,127,Female,Probe", "line 7: is not an MSP-Podcast label line"),
+        ("other.wav,N,2,4,3,127,Female,Train", "line 7: is not an MSP-Podcast label line"),
+        ('"open', "line 7: is not a CSV file"),
+    ],
+)
+def test_a_label_line_of_msp_podcast_that_does_not_parse(tmp_path: Path, line: str, part: str) -> None:
+    write_lines(tmp_path / "labels_consensus.csv", [*PODCAST, line])
+    with pytest.raises(CorpusError, match=part):
+        read_corpus("msp-podcast", tmp_path)
+
+
+MELD = ["Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID", '1,"Oh, no",Ross,joy,positive,0,1']
+
+
+def meld_tree(root: Path, *parts: str) -> None:
+    for part in parts:
+        write_lines(root / f"{part}_sent_emo.csv", [*MELD, f"2,Hi,Amy {part},Anger,negative,0,2"])
+        touch(*(root / f"{part}_splits" / f"dia0_utt{i}.wav" for i in (1, 2)))
+
+
+def test_meld_with_its_own_split(tmp_path: Path) -> None:
+    meld_tree(tmp_path, "train", "dev", "test")
+    (tmp_path / "dev_splits" / "dia0_utt1.wav").unlink()
+    corpus = READERS["meld"].read(tmp_path)
+    assert [(u.id, u.speaker, u.emotion, u.split) for u in corpus.utterances] == [
+        ("train/dia0_utt1", "Ross", "happy", "train"),
+        ("train/dia0_utt2", "Amy train", "angry", "train"),
+        ("dev/dia0_utt2", "Amy dev", "angry", "validation"),
+        ("test/dia0_utt1", "Ross", "happy", "test"),
+        ("test/dia0_utt2", "Amy test", "angry", "test"),
+    ]
+    assert all(f"{u.id.partition('/')[0]}_splits" in u.path.parts for u in corpus.utterances)
+    assert corpus.without_audio == (("dev/dia0_utt1", "happy"),)
+    assert any("Ross (test, train)" in warning for warning in corpus.warnings)
+
+
+def test_one_part_of_meld_has_no_split(tmp_path: Path) -> None:
+    meld_tree(tmp_path, "train")
+    assert {u.split for u in READERS["meld"].read(tmp_path).utterances} == {None}
+
+
+def test_audio_of_meld_without_folders_for_the_parts_is_refused(tmp_path: Path) -> None:
+    meld_tree(tmp_path, "train", "dev")
+    touch(tmp_path / "wav" / "dia0_utt1.wav")
+    with pytest.raises(CorpusError, match=r"could belong to train or dev; put each part into a folder"):
+        READERS["meld"].read(tmp_path)
+
+
+HEADER = """
+name: mini
+schemes:
+  emotion: {dtype: str, labels: {anger: {de: Ärger}, happiness: {}}}
+tables:
+  emotion.train: {type: filewise, split_id: train, columns: {feeling: {scheme_id: emotion, rater_id: gold}}}
+  emotion.dev: {type: filewise, split_id: dev, columns: {feeling: {scheme_id: emotion}}}
+  emotion.test: {type: filewise, split_id: test, columns: {feeling: {scheme_id: emotion}}}
+  files: {type: filewise, columns: {speaker: {scheme_id: speaker}}}
+  turns: {type: segmented, columns: {emotion: {scheme_id: emotion}}}
+"""
+
+
+def audformat_tree(root: Path) -> None:
+    write_lines(root / "db.yaml", [HEADER])
+    for i, part in enumerate(("train", "dev", "test")):
+        write_lines(root / f"db.emotion.{part}.csv", ["file,feeling", f"wav/{i}.wav,anger", f"wav/{i + 3}.wav,"])
+    write_lines(root / "db.files.csv", ["file,speaker", *(f"wav/{i}.wav,{10 + i}" for i in range(5))])
+    touch(*(root / "wav" / f"{i}.wav" for i in range(6)))
+
+
+def test_audformat_folder(tmp_path: Path) -> None:
+    audformat_tree(tmp_path)
+    corpus = READERS["audformat"].read(tmp_path)
+    assert [(u.id, u.speaker, u.emotion, u.split) for u in corpus.utterances] == [
+        ("wav/0.wav", "10", "angry", "train"),
+        ("wav/1.wav", "11", "angry", "validation"),
+        ("wav/2.wav", "12", "angry", "test"),
+    ]
+    assert corpus.title == "mini"
+
+
+def test_one_table_of_audformat(tmp_path: Path) -> None:
+    audformat_tree(tmp_path)
+    corpus = READERS["audformat"].read(tmp_path / "db.emotion.dev.csv")
+    assert [(u.id, u.split) for u in corpus.utterances] == [("wav/1.wav", None)]
+
+
+@pytest.mark.parametrize(
+    ("file", "lines", "part"),
+    [
+        (
+            "db.emotion.dev.csv",
+            ["file,feeling", "wav/0.wav,happiness"],
+            r"emotion.train and emotion.dev give wav/0.wav",
+        ),
+        ("db.emotion.dev.csv", ["name,feeling"], r"has no column file, only name, feeling"),
+        ("db.yaml", ["tables: [1"], r"db.yaml: is not the YAML header"),
+        ("db.yaml", ["name: x"], r"describes no tables"),
+        (
+            "db.yaml",
+            ["tables: {a: {type: segmented}}"],
+            r"no table has one row for each file, there are a \(segmented\)",
+        ),
+        ("db.yaml", ["tables: {files: {type: filewise, columns: {speaker: {}}}}"], r"must have a column of the scheme"),
+        ("db.yaml", ["tables: {a: {type: filewise, columns: {emotion: {}}}}"], r"db.a.csv: is missing; the copy"),
+    ],
+)
+def test_an_audformat_folder_that_cannot_be_read(tmp_path: Path, file: str, lines: list[str], part: str) -> None:
+    audformat_tree(tmp_path)
+    write_lines(tmp_path / file, lines)
+    with pytest.raises(CorpusError, match=part):
+        READERS["audformat"].read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["crema-d", "savee", "emovo", "msp-podcast", "meld", "audformat"])
+def test_a_path_that_is_not_that_corpus(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CorpusError, match=f"^{tmp_path}: "):
+        read_corpus(name, tmp_path)

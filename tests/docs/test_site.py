@@ -1,0 +1,30 @@
+"""The site has every page of docs/, and every package of the reference is one that exists."""
+
+import importlib
+import re
+
+import pytest
+from snippets import ROOT
+
+pytestmark = pytest.mark.fast
+DOCS = ROOT / "docs"
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", (DOCS / "index.md").read_text(), re.M | re.S)
+    entries = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    names = [re.sub(r".* <(.+)>$", r"\1", entry) for entry in entries]
+    pages = {name: {*(ROOT if name.startswith("/") else DOCS).glob(f"{name.lstrip('/')}.md")} for name in names}
+    assert all(pages.values()), pages
+    assert {*DOCS.rglob("*.md")} - set().union(*pages.values()) == {DOCS / "index.md"}
+
+
+def test_the_reference_has_the_public_modules_and_functions() -> None:
+    text = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    modules = re.findall(r"automodule:: (\S+)", text)
+    rooms = {"layers", "models", "attacks", "augmentation", "data"}
+    assert {*modules} >= {f"fastser.{room}" for room in rooms} | {"fastser_kernels"}
+    for name in modules:
+        importlib.import_module(name)
+    functions = re.findall(r"autofunction:: fastser\.(\w+)", text)
+    assert {*functions} == {*importlib.import_module("fastser").__all__} - {"__version__"}

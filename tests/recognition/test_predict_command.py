@@ -1,0 +1,165 @@
+"""The command `python -m fastser.predict` in the test's own process."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from kept_models import Keep, Kept
+
+import fastser
+from fastser.cli.predict_options import PredictOptions
+from fastser.predict import predict
+from fastser.recognition import packaged_models
+from fastser.recognition.predictions import timedelta_text
+
+
+@pytest.fixture
+def kept(keep: Keep) -> Kept:
+    return keep("cnn")
+
+
+def files(kept: Kept, number: int = 3) -> list[str]:
+    return [str(path) for path in list(kept.audio.values())[:number]]
+
+
+def run(kept: Kept | None, *inputs: str, **options: Any) -> int:
+    model = () if kept is None else (str(kept.file),)
+    return predict(PredictOptions(inputs=(*model, *inputs), **options))
+
+
+@pytest.mark.fast
+def test_predictions_on_standard_output_have_the_index_of_audformat(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(kept, *files(kept)) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    recogniser = fastser.load_model(kept.file)
+    expected = [recogniser.predict(path)[0] for path in files(kept)]
+    assert list(rows[0]) == ["file", "start", "end", "label", "p_angry", "p_happy", "p_neutral", "p_sad"]
+    for row, record in zip(rows, expected, strict=True):
+        assert (row["file"], row["label"]) == (record["file"], record["label"])
+        assert (row["start"], row["end"]) == ("0 days 00:00:00", timedelta_text(record["end"]))
+        assert float(row["p_sad"]) == pytest.approx(record["p_sad"], abs=1e-6)
+
+
+@pytest.mark.fast
+def test_durations_are_written_as_pandas_does() -> None:
+    texts = {0.0: "0 days 00:00:00", 1.89825: "0 days 00:00:01.898250", 90061.0: "1 days 01:01:01"}
+    assert {seconds: timedelta_text(seconds) for seconds in texts} == texts
+    assert timedelta_text(59.9999999) == "0 days 00:01:00"
+
+
+def contents(path: Path) -> tuple[list[list[str]], list[list[float]]]:
+    """Return the index and the labels of predictions, and their posteriors."""
+    if path.suffix == ".csv":
+        rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    else:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    index = ("file", "start", "end", "label")
+    numbers = [[float(value) for name, value in row.items() if name not in index] for row in rows]
+    return [[str(row[name]) for name in index] for row in rows], numbers
+
+
+@pytest.mark.parametrize("per", ["file", "segment"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_an_interrupted_file_is_continued(kept: Kept, tmp_path: Path, per: str, suffix: str) -> None:
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    for out in (whole, cut):
+        assert run(kept, *files(kept), out=out, per=per) == 0
+    if suffix == ".jsonl":
+        assert {json.loads(line)["file"] for line in whole.read_text().splitlines()} == {*files(kept)}
+    text, expected = whole.read_bytes(), contents(whole)
+    for size in (len(text) - 1, len(text) // 2, 3, 0):
+        cut.write_bytes(text[:size])
+        assert run(kept, *files(kept), out=cut, per=per) == 0
+        names, numbers = contents(cut)
+        assert names == expected[0]
+        np.testing.assert_allclose(numbers, expected[1], rtol=0, atol=2e-6)
+
+
+@pytest.mark.fast
+def test_files_that_the_output_holds_are_skipped(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "folder" / "predictions.csv"
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*files(kept, 2), ""])))
+    assert run(kept, "-", out=out) == 0
+    assert "2 files labelled" in capsys.readouterr().out
+    assert run(kept, *files(kept), out=out) == 0
+    assert "1 file labelled" in (said := capsys.readouterr().out)
+    assert "2 held already" in said
+    text = out.read_bytes()
+    assert run(kept, *files(kept), out=out, per="segment") == 2
+    assert "another model or with other options" in capsys.readouterr().err
+    (tmp_path / "folder" / "predictions.csv.json").unlink()
+    assert run(kept, *files(kept), out=out) == 2
+    assert "predictions.csv.json does not tell which model" in capsys.readouterr().err
+    assert out.read_bytes() == text
+
+
+@pytest.mark.fast
+def test_unusable_files_are_named_and_skipped(kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.wav").write_text("no audio")
+    soundfile.write(tmp_path / "b.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    assert run(kept, str(tmp_path), out=tmp_path / "p.csv") == 1
+    said = capsys.readouterr()
+    assert "unusable: " in said.err
+    assert "a.wav" in said.err
+    assert "1 file labelled" in said.out
+    assert "1 unusable" in said.out
+    assert run(kept, str(tmp_path / "a.wav")) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.fast
+def test_unusable_arguments_are_one_sentence(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaged_models, "FOLDER", tmp_path)
+    one = files(kept, 1)
+    for model, inputs, options, message in (
+        (None, one, {}, "no packaged model; give MODEL"),
+        (None, ["gone.safetensors", *one], {}, "gone.safetensors: there is no such model"),
+        (kept, [], {}, "there is no file to label"),
+        (kept, ["gone.wav"], {}, "gone.wav: there is no such file or folder"),
+        (kept, [str(tmp_path)], {}, "the folder holds no audio file"),
+        (kept, one, {"per": "word"}, "--per word: expected file or segment"),
+        (kept, one, {"format": "xml"}, "--format xml: expected csv or jsonl"),
+        (kept, one, {"hop": 9.0}, "hop is 9 s: expected"),
+        (kept, files(kept), {"plot": tmp_path / "p.png"}, "--plot draws one file, and 3 are given"),
+        (kept, one, {"device": "abacus"}, "--device abacus"),
+    ):
+        assert run(model, *inputs, **options) == 2
+        assert message in (error := capsys.readouterr().err)
+        assert error.count("\n") == 1
+
+
+def test_the_packaged_model_needs_no_name_and_a_timeline_is_drawn(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaged_models, "FOLDER", tmp_path)
+    (tmp_path / "small.safetensors").write_bytes(kept.file.read_bytes())
+    assert run(None, *files(kept, 1), plot=tmp_path / "timeline.png") == 0
+    without_name = capsys.readouterr().out
+    assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    assert run(None, "small", *files(kept, 1)) == 0
+    assert capsys.readouterr().out == without_name
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("door", ["predict", "train"])
+def test_help_does_not_import_torch(door: str) -> None:
+    code = f"import sys; sys.argv = ['{door}', '--help']; from fastser.{door} import main; main()"
+    ended = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert "Exit status: 0" in ended.stdout
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert f"fastser.cli.{door}_options" in imported
+    assert not {"torch", "numpy", "matplotlib"} & imported

@@ -1,0 +1,234 @@
+"""The page report.html: complete, self-contained, small, readable without a script."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up import context, of_models, with_yardsticks
+
+from fastser.report import ReportContext
+from fastser.report.audio import Clip, Listening
+from fastser.report.claims import judge
+from fastser.report.html import write_html
+from fastser.report.html.charts import MOST_DOTS, dot_chart
+from fastser.report.html.confusions import confusion_groups
+from fastser.report.html.curves import curve_of
+from fastser.report.tables import build_tables
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements of a page as (tag, attributes), its text, and the tags that are not closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.unbalanced: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.unbalanced += self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.unbalanced.append(f"/{tag}")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def with_epochs(whole: ReportContext, epochs: int) -> ReportContext:
+    """Return a context whose runs record epochs and times. Runs of the second fold stop two epochs earlier."""
+    runs = []
+    for run in whole.runs:
+        number = epochs - 2 * run.id.point.fold.endswith("2")
+        of_epochs = [{"loss": 2 / (n + 1) + run.id.point.repeat / 10, "score": n / epochs} for n in range(number)]
+        metadata = {"epochs": of_epochs, "best_epoch": number, "training_seconds": 60.0, "test_seconds": 30.0}
+        runs.append(replace(run, metadata=metadata))
+    return replace(whole, runs=runs)
+
+
+CLIPS = Listening(
+    [Clip("clean", "sad, 80 %", True, b"fLaC1"), Clip("after BIM", "happy, 60 %", False, b"fLaC2")],
+    ["Utterance a, spoken as sad."],
+    ["A note."],
+)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a finished plan of all tables, with yardsticks, epochs and audio."""
+    whole = replace(with_yardsticks(with_epochs(context(), 6), {"linear": 45, "majority": 25}), listening=CLIPS)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_html(path, whole, build_tables(whole), judge(whole))
+    return path.read_text("utf-8")
+
+
+def test_page_is_well_formed_and_needs_nothing_else(text: str) -> None:
+    page = Page(text)
+    assert page.unbalanced == []
+    assert not page.all("script")
+    without_names = text.replace("http://www.w3.org/1999/xlink", "")
+    assert not re.search(r"https?://|url\((?!#)|@import", without_names)
+    ids = [str(attributes["id"]) for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [str(a.get("href") or a.get("xlink:href")) for tag, a in page.elements if tag in ("a", "use")]
+    assert links
+    assert {link.removeprefix("#") for link in links} <= set(ids)
+    assert set(re.findall(r"url\(#(\w+)\)", text)) <= set(ids)
+
+
+def test_page_is_accessible(text: str) -> None:
+    page = Page(text)
+    assert len(page.all("h1")) == 1
+    assert page.all("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(len(str(svg["aria-label"])) > 30 and svg["role"] == "img" for svg in page.all("svg"))
+    boxes = [attributes for attributes in page.all("div") if attributes.get("class") == "box"]
+    assert len(boxes) == len(page.all("table")) + len(page.all("pre"))
+    assert all(box["aria-label"] and box["tabindex"] == "0" for box in boxes)
+    assert all(player["aria-label"] for player in page.all("audio"))
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_page_begins_with_what_was_found(text: str) -> None:
+    found, tables = text.index("What was found"), text.index('<section id="tables">')
+    assert found < text.index("<h3>The paper's claims</h3>") < tables
+    assert found < text.index("EMO-DB: Linear has a UAR of 45.0 %. ") < tables
+    assert re.search(r"Of \d+ claims of the paper, \d+ hold here", text)
+
+
+def test_tables_show_paper_ours_and_interval(text: str) -> None:
+    lines = text.partition('<section id="tables">')[2].splitlines()
+    row = next(line for line in lines if line.startswith('<tr><th scope="row">Proposed</th><td>none</td>'))
+    assert '<td class="number paper">64.1 ± 1.3</td>' in row
+    assert re.search(r'<td class="number best">62\.5 ± 0\.6<small>\d+\.\d to \d+\.\d</small></td>', row)
+    assert "4 x 2" in row
+    below = next(line for line in lines if line.startswith('<tr><th scope="row">CNN</th><td>none</td>'))
+    assert "↓" in below
+
+
+def test_every_figure_is_there(text: str) -> None:
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    assert sum("UAR over SNR" in caption for caption in captions) == 4
+    assert sum("UAR by condition" in caption for caption in captions) == 4
+    assert sum("test speakers" in caption for caption in captions) == 3
+    assert sum(caption.endswith("training loss") for caption in captions) == 15
+    assert len(captions) == len(Page(text).all("svg"))
+
+
+def test_audio_is_embedded_with_the_answers(text: str) -> None:
+    players = Page(text).all("audio")
+    assert [str(player["src"])[:22] for player in players] == ["data:audio/flac;base64"] * 2
+    assert "wrong: happy, 60 %" in text
+    assert "This page contains audio of the corpus." in text
+
+
+def test_a_page_of_600_runs_is_small(tmp_path: Path) -> None:
+    whole = of_models(context(10, 4), ["densenet", "densenet-lstm", "proposed"])
+    whole = with_epochs(whole, 100)
+    assert len(whole.runs) > 600
+    sounds = [Clip(f"clip {n}", "sad, 80 %", True, bytes(90_000)) for n in range(6)]
+    whole = replace(whole, listening=Listening(sounds))
+    write_html(tmp_path / "report.html", whole, build_tables(whole), judge(whole))
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    whole = of_models(context(1, source_title="<b>A&B</b>$x$"), ["cnn"])
+    failed = whole.expected[0]
+    whole = replace(whole, failures=[(failed, "<script>alert(1)</script>")], runs=whole.runs[1:])
+    write_html(tmp_path / "report.html", whole, build_tables(whole), judge(whole))
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert page.unbalanced == []
+    assert not page.all("b")
+    assert not page.all("script")
+    assert "<script>alert(1)</script>" in "".join(page.words)
+
+
+def test_nothing_finished_yet(tmp_path: Path) -> None:
+    whole = context(runs=[])
+    write_html(tmp_path / "report.html", whole, build_tables(whole), judge(whole))
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert Page(text).unbalanced == []
+    assert text.count("None of its runs is finished.") == 5
+    assert "<svg" not in text
+
+
+def test_curves_end_where_half_of_the_runs_have_stopped() -> None:
+    whole = with_epochs(context(2), 6)
+    runs = [run for run in whole.runs if run.id.point.task == "source" and run.id.point.model == "cnn"]
+    curve = curve_of(runs, "loss")
+    assert curve is not None
+    assert curve.epochs.tolist() == [1, 2, 3, 4]
+    assert curve.mean[0] == pytest.approx(2 + 0.15)
+    assert curve.std[0] == pytest.approx(0.05)
+    assert curve_of([replace(run, metadata={}) for run in runs], "loss") is None
+
+
+def test_matrices_beyond_the_limit_are_counted() -> None:
+    whole = of_models(context(1), ["cnn"])
+    tables = build_tables(whole)
+    everything, none = confusion_groups(tables, whole)
+    assert none == 0
+    total = sum(len(group.matrices) for group in everything)
+    assert everything[0].title == "EMO-DB, clean speech"
+    assert everything[0].matrices[0].rows[0].cells == [(62, 31), (138, 69), (0, 0), (0, 0)]
+    few, left_out = confusion_groups(tables, whole, most_cells=3 * 16)
+    assert sum(len(group.matrices) for group in few) == 3
+    assert left_out == total - 3
+
+
+def test_many_speakers_are_quartiles_instead_of_dots() -> None:
+    few = dot_chart({"CNN": list(np.linspace(20, 60, MOST_DOTS))}, 25, "a chart of forty speakers")
+    many = dot_chart({"CNN": list(np.linspace(20, 60, 1000))}, 25, "a chart of many speakers")
+    assert few.count("<use") > MOST_DOTS
+    assert many.count("<use") < MOST_DOTS
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.parametrize("width", [400, 1200])
+def test_chromium_shows_the_page_without_an_error(text: str, tmp_path: Path, width: int) -> None:
+    probe = (
+        "<script>addEventListener('load', () => document.body.setAttribute('data-overflow', "
+        "document.documentElement.scrollWidth - innerWidth));"
+        "addEventListener('error', () => document.body.setAttribute('data-error', '1'), true);</script></head>"
+    )
+    (tmp_path / "report.html").write_text(text.replace("</head>", probe), "utf-8")
+    arguments: list[Any] = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    arguments += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--virtual-time-budget=2000"]
+    ended = subprocess.run(
+        [CHROMIUM, *arguments, "--dump-dom", (tmp_path / "report.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    body = Page(ended.stdout).all("body")[0]
+    assert int(str(body["data-overflow"])) <= 0
+    assert "CONSOLE" not in ended.stderr
+    assert len(Page(ended.stdout).all("svg")) == len(Page(text).all("svg"))
+    assert len(Page(ended.stdout).all("audio")) == 2
