@@ -26,8 +26,10 @@ from fastser.report.cross_validation import cross_validated_scores, cross_valida
 from fastser.runtime.device import named_device
 from fastser.runtime.files import expanded, expanded_output
 from fastser.runtime.registry import Registry
+from fastser.settings import TrainingSettings
 from fastser.training.precision import with_chosen_precision
-from fastser.training.state import Epoch, TrainingError
+from fastser.training.schedule import Epoch
+from fastser.training.state import TrainingError
 from fastser.training.yardsticks import YARDSTICK_AUGMENTATION, YARDSTICKS, Yardstick
 
 USER_ERRORS = (*GRID_ERRORS, TrainingError)
@@ -44,12 +46,14 @@ def train_and_write(options: TrainOptions) -> int:
     augmentation = _augmentation(options, model)
     if options.source is None:
         raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
-    if options.results is None and options.epochs is None and model not in YARDSTICKS:
+    asked = options.settings()
+    by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
+    if by_validation and options.results is None and options.epochs is None:
         raise UsageError("give --from RESULTS, whose runs tell the number of epochs, or --epochs N")
     out = expanded_output(options.out, "Give --out the path of a folder")
     console, kernel_mode = make_console(), options.kernel_mode()
     device = named_device(options.device)
-    settings = with_chosen_precision(options.settings(), device)
+    settings = with_chosen_precision(asked, device)
     corpus = read_roles(options.source, None, None, options.selected_classes).source
     assert corpus is not None
     path = out / f"{options.file_name(corpus.name)}.safetensors"
@@ -63,10 +67,10 @@ def train_and_write(options: TrainOptions) -> int:
         say(console, f"{len(runs)} finished leave-one-speaker-out runs in {options.results}")
     kernels, lines = choose_kernels(kernel_mode, [model], settings, device, console, here=True)
     say(console, *lines)
+    epochs = _epochs(options.epochs, model, settings.training, runs)
     experiment = Experiment(settings, options.seed, dataset, None, None, device, kernels)
-    epochs = 0 if model in YARDSTICKS else options.epochs or median_epochs(runs)
     final = _trained(experiment, model, augmentation, epochs, console)
-    description = _description(experiment, dataset.corpus, model, augmentation, final, runs, options.epochs is not None)
+    description = _description(experiment, dataset.corpus, model, augmentation, final, runs, options.epochs)
     with writing(path):
         write_model_file(path, final.weights, description)
         write_card(path, description)
@@ -93,6 +97,13 @@ def _one(flag: str, text: str, known: Mapping[str, Any]) -> str:
     return names[0]
 
 
+def _epochs(given: int | None, model: str, settings: TrainingSettings, runs: Sequence[Run]) -> int:
+    """Return the number of epochs of the final model, 0 for a yardstick."""
+    if model in YARDSTICKS:
+        return 0
+    return given or (median_epochs(runs) if settings.schedule == "plateau" else settings.max_epochs)
+
+
 def _trained(experiment: Experiment, model: str, augmentation: str, epochs: int, console: Console) -> FinalModel:
     """Train the model with a progress bar, and print its losses."""
     losses: list[float] = []
@@ -117,12 +128,12 @@ def _description(
     augmentation: str,
     final: FinalModel,
     runs: Sequence[Run],
-    epochs_given: bool,
+    epochs_given: int | None,
 ) -> ModelDescription:
     of_network: dict[str, Any] = {
         "epochs": len(final.history.epochs),
-        "epochs_from": "given" if epochs_given else f"median of the best epochs of {len(runs)} runs",
-        "learning_rate": f"{experiment.settings.training.learning_rate:g}, constant, because no validation set is left",
+        "epochs_from": _source_of_epochs(experiment.settings.training, runs, epochs_given),
+        "learning_rate": _course_of_the_rate(experiment.settings.training),
         "seed": final.seed,
     }
     return ModelDescription(
@@ -141,3 +152,15 @@ def _description(
         environment=experiment.environment(),
         date=today(),
     )
+
+
+def _source_of_epochs(settings: TrainingSettings, runs: Sequence[Run], given: int | None) -> str:
+    if given is not None:
+        return "given"
+    return "that of the settings" if settings.schedule == "cosine" else f"median of the kept epochs of {len(runs)} runs"
+
+
+def _course_of_the_rate(settings: TrainingSettings) -> str:
+    if settings.schedule == "cosine":
+        return f"{settings.learning_rate:g}, falling along half a cosine"
+    return f"{settings.learning_rate:g}, constant, because no validation set is left"

@@ -25,7 +25,7 @@ def description_of_run(experiment: Experiment, run_id: RunId, trained: TrainedMo
     metadata, corpus = trained.metadata, test.dataset.corpus
     speakers, is_network = ", ".join(_speakers(test)), run_id.point.model not in YARDSTICKS
     trained_by = {
-        "epochs": metadata["best_epoch"],
+        "epochs": metadata["kept_epoch"],
         "seed": metadata["seeds"]["training"],
         "validation_speakers": _speakers(validation),
     }

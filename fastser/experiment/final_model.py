@@ -20,7 +20,7 @@ from fastser.runtime.files import printable
 from fastser.settings import Settings
 from fastser.training.fixed_length import train_for
 from fastser.training.loop import History
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 from fastser.training.yardsticks import YARDSTICKS
 
 _SECTIONS = ("audio", "spectrogram", "model", "training", "augmentation", "evaluation")
@@ -78,8 +78,8 @@ def train_final(
 
 
 def median_epochs(runs: Sequence[Run]) -> int:
-    """Return the median of the best epochs of some runs, rounded to a whole number."""
-    epochs: list[int] = [run.metadata["best_epoch"] for run in runs]
+    """Return the median of the kept epochs of some runs, rounded to a whole number."""
+    epochs: list[int] = [run.metadata["kept_epoch"] for run in runs]
     return max(1, round(statistics.median(epochs)))
 
 

@@ -83,7 +83,7 @@ def _training_lines(training: Mapping[str, Any]) -> Iterator[str]:
         "epochs_from": "number of epochs",
         "learning_rate": "learning rate",
         "seed": "seed",
-        "validation_speakers": "speakers who chose the epoch",
+        "validation_speakers": "validation speakers",
         "test_speakers": "speakers who were tested",
     }
     for key, title in names.items():

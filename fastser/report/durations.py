@@ -19,7 +19,7 @@ class Duration:
         runs: Number of finished runs with recorded times.
         seconds: Seconds of training and tests, over all runs.
         epochs: Median number of epochs. 0 for a yardstick.
-        best_epoch: Median best epoch. 0 for a yardstick.
+        kept_epoch: Median of the epochs whose weights were kept. 0 for a yardstick.
     """
 
     corpus: str
@@ -28,7 +28,7 @@ class Duration:
     runs: int
     seconds: float
     epochs: float
-    best_epoch: float
+    kept_epoch: float
 
 
 def durations(runs: Sequence[Run]) -> list[Duration]:
@@ -44,7 +44,7 @@ def durations(runs: Sequence[Run]) -> list[Duration]:
             len(group),
             sum(seconds_of(run) or 0.0 for run in group),
             float(median(len(run.metadata["epochs"]) for run in group)),
-            float(median(run.metadata["best_epoch"] for run in group)),
+            float(median(run.metadata["kept_epoch"] for run in group)),
         )
         for system, group in groups.items()
     ]

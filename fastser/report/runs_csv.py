@@ -18,7 +18,7 @@ RUN_COLUMNS = (
     "accuracy",
     "seconds",
     "key",
-    "best_epoch",
+    "kept_epoch",
 )
 
 
@@ -31,13 +31,13 @@ def seconds_of(run: Run) -> float | None:
 def write_runs(path: Path, runs: Iterable[Run]) -> None:
     """Write one line for each run and condition: UAR and accuracy in percent with two decimals, seconds with one.
 
-    `seconds` are those of the whole run, all conditions included. `best_epoch` is empty for yardsticks.
+    `seconds` are those of the whole run, all conditions included. `kept_epoch` is empty for yardsticks.
     """
     with csv_file(path, RUN_COLUMNS) as write_row:
         for run in runs:
             point, seconds = run.id.point, seconds_of(run)
             before = (point.task, run.id.corpus, point.model, point.augmentation, point.fold, point.repeat)
-            after = ("" if seconds is None else f"{seconds:.1f}", run.id.key, run.metadata.get("best_epoch") or "")
+            after = ("" if seconds is None else f"{seconds:.1f}", run.id.key, run.metadata.get("kept_epoch") or "")
             for condition, values in run.metrics.items():
                 scores = (f"{100 * values['uar']:.2f}", f"{100 * values['accuracy']:.2f}")
                 write_row((*before, condition, *scores, *after))

@@ -9,7 +9,7 @@ from fastser.augmentation import Augmentation
 from fastser.data.dataset import Subset
 from fastser.settings import Settings
 from fastser.training.loop import History, train
-from fastser.training.state import Epoch
+from fastser.training.schedule import Epoch
 
 
 def train_for(
@@ -21,9 +21,10 @@ def train_for(
     seed: int,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> History:
-    """Train a model in place for some epochs, at a constant learning rate, and leave it with its last weights.
+    """Train a model in place for some epochs, and leave it with its last weights.
 
-    Every epoch counts as better than the one before, so nothing halves the learning rate or ends the training early.
+    With the schedule "plateau" the learning rate is constant: every epoch counts as better than the one before, so
+    nothing halves the rate or ends the training early. With "cosine" it falls to zero over these epochs.
 
     Args:
         epochs: Number of epochs.

@@ -43,7 +43,7 @@ def test_epochs_and_scores_come_from_the_finished_runs(
     assert "2 finished leave-one-speaker-out runs" in capsys.readouterr().out
     description, _ = read_model_file(tmp_path / "manifest-cnn-none.safetensors")
     runs = network_runs(results)
-    epochs = [run.metadata["best_epoch"] for run in runs]
+    epochs = [run.metadata["kept_epoch"] for run in runs]
     assert description.training["epochs"] == max(1, round(sum(epochs) / 2))
     scores = {score["condition"]: score for score in description.scores}
     assert scores.keys() == runs[0].confusions.keys()
@@ -53,7 +53,7 @@ def test_epochs_and_scores_come_from_the_finished_runs(
     (data,) = description.training["corpora"]
     assert (data["utterances"], data["speakers"]) == (12, ["s0", "s1", "s2"])
     card = (tmp_path / "manifest-cnn-none.md").read_text("utf-8")
-    for part in ("without the speaker that tested it: 2 of 3 speakers", "median of the best epochs of 2 runs"):
+    for part in ("without the speaker that tested it: 2 of 3 speakers", "median of the kept epochs of 2 runs"):
         assert part in card
     audio = Path(source.partition("=")[2]).parent / "wav" / "0-sad-0.wav"
     recogniser = fastser.load_model(tmp_path / "manifest-cnn-none.safetensors")
@@ -77,7 +77,7 @@ def test_the_learning_rate_is_constant_and_the_last_epoch_counts(stand_ins: Path
     experiment = stand_in_experiment(stand_ins, settings)
     final = train_final(experiment, "cnn", "none", 3)
     assert [epoch.learning_rate for epoch in final.history.epochs] == [settings.training.learning_rate] * 3
-    assert final.history.best_epoch == 3
+    assert final.history.kept_epoch == 3
     again, other = (train_final(experiment, "cnn", "none", epochs) for epochs in (3, 2))
     for name, weight in final.weights.items():
         assert weight.equal(again.weights[name])
@@ -113,3 +113,14 @@ def test_unusable_arguments_are_one_sentence(
         assert message in (error := capsys.readouterr().err)
         assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_with_the_schedule_cosine_the_training_is_that_of_the_settings(
+    corpus: tuple[str, Path], tmp_path: Path
+) -> None:
+    source, _ = corpus
+    assert run(source, tmp_path, "training.schedule=cosine") == 0
+    description, _ = read_model_file(tmp_path / "manifest-cnn-none.safetensors")
+    assert description.training["epochs"] == 2
+    assert description.training["epochs_from"] == "that of the settings"
+    assert description.training["learning_rate"] == "0.001, falling along half a cosine"

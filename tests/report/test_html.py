@@ -62,7 +62,7 @@ def with_epochs(whole: ReportContext, epochs: int) -> ReportContext:
     for run in whole.runs:
         number = epochs - 2 * run.id.point.fold.endswith("2")
         of_epochs = [{"loss": 2 / (n + 1) + run.id.point.repeat / 10, "score": n / epochs} for n in range(number)]
-        metadata = {"epochs": of_epochs, "best_epoch": number, "training_seconds": 60.0, "test_seconds": 30.0}
+        metadata = {"epochs": of_epochs, "kept_epoch": number, "training_seconds": 60.0, "test_seconds": 30.0}
         runs.append(replace(run, metadata=metadata))
     return replace(whole, runs=runs)
 

@@ -15,7 +15,7 @@ from fastser.report.tables import build_tables
 @pytest.mark.fast
 def test_runs_csv_has_a_line_for_each_run_and_condition(tmp_path: Path) -> None:
     runs = context(1).runs
-    recorded = {"training_seconds": 60.0, "test_seconds": 1.25, "best_epoch": 7}
+    recorded = {"training_seconds": 60.0, "test_seconds": 1.25, "kept_epoch": 7}
     write_runs(tmp_path / "runs.csv", [replace(runs[0], metadata=recorded), *runs[1:]])
     lines = read_csv(tmp_path / "runs.csv")
     assert tuple(lines[0]) == RUN_COLUMNS
@@ -23,7 +23,7 @@ def test_runs_csv_has_a_line_for_each_run_and_condition(tmp_path: Path) -> None:
     assert list(lines[0].values()) == (
         ["source", "EMO-DB", "cnn", "none", "f1", "1", "clean", "31.00", "31.00", "61.2", runs[0].id.key, "7"]
     )
-    assert (lines[-1]["seconds"], lines[-1]["best_epoch"]) == ("", "")
+    assert (lines[-1]["seconds"], lines[-1]["kept_epoch"]) == ("", "")
 
 
 @pytest.mark.fast
