@@ -32,8 +32,8 @@ class TrainOptions:
     )
     epochs: int | None = option(
         None,
-        "Number of epochs. Default: that of the settings with training.schedule=cosine, as at scale open, otherwise the "
-        "median of the kept epochs of the runs in --from.",
+        "Number of epochs. Default: that of the settings with training.schedule=cosine, as at scale open, otherwise "
+        "the median of the kept epochs of the runs in --from.",
         metavar="N",
         minimum=1,
         group=Group.RUNS,

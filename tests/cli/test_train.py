@@ -115,9 +115,7 @@ def test_unusable_arguments_are_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_with_the_schedule_cosine_the_training_is_that_of_the_settings(
-    corpus: tuple[str, Path], tmp_path: Path
-) -> None:
+def test_with_the_schedule_cosine_the_settings_give_the_epochs(corpus: tuple[str, Path], tmp_path: Path) -> None:
     source, _ = corpus
     assert run(source, tmp_path, "training.schedule=cosine") == 0
     description, _ = read_model_file(tmp_path / "manifest-cnn-none.safetensors")
