@@ -1,6 +1,7 @@
 """The report: every table in Markdown, and the files beside it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +67,8 @@ def write_report(out: Path, context: ReportContext) -> Path:
     Returns:
         Path of `report.md`.
     """
+    order = {run_id.key: place for place, run_id in enumerate(context.expected)}
+    context = replace(context, runs=sorted(context.runs, key=lambda run: order[run.id.key]))
     tables, judgements = build_tables(context), judge(context)
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)

@@ -168,6 +168,10 @@ def test_every_registered_metric_is_in_metrics_csv(written: Path, tmp_path: Path
     assert {row["table"] for row in own} == {"table1", "table2", "table2-scenes", "table3", "figure2"}
 
 
+PAGES = ("report.md", "report.html", "tables.tex")
+"""Files that hold every requested table."""
+
+
 def test_a_report_leaves_the_tables_of_earlier_reports_alone(tmp_path: Path) -> None:
     small = of_models(context(1), ["cnn"])
     (tmp_path / "notes.csv").write_text("mine")
@@ -176,7 +180,7 @@ def test_a_report_leaves_the_tables_of_earlier_reports_alone(tmp_path: Path) -> 
     write_report(tmp_path, replace(small, parts=("table1",)))
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert before.keys() == after.keys() >= {"notes.csv", "table1.csv", "table3.csv", "figure2.png"}
-    assert {name for name in before if before[name] != after[name]} == {"metrics.csv", "report.md"}
+    assert {name for name in before if before[name] != after[name]} == {"metrics.csv", *PAGES}
 
 
 def test_a_chart_without_a_bar_is_removed(tmp_path: Path) -> None:
