@@ -16,6 +16,7 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
 from fastser.cli.evaluate_options import EvaluateOptions
+from fastser.cli.export_options import ExportOptions
 from fastser.cli.options import CliOptions, chosen
 from fastser.cli.predict_options import PredictOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
@@ -36,7 +37,7 @@ PYTHON_BLOCKS = [
 COMMANDS = [(document, command) for document in DOCUMENTS for command in commands(document)]
 FLAGS = {
     flag_of(field.name, field.metadata["option"])
-    for options in (CliOptions, EvaluateOptions, PredictOptions, SensitivityOptions, TrainOptions)
+    for options in (CliOptions, EvaluateOptions, ExportOptions, PredictOptions, SensitivityOptions, TrainOptions)
     for field in fields(options)
 }
 NOT_OURS = {"--requeue", "--help"}
@@ -96,6 +97,9 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         return
     if door == "fastser.predict":
         assert parse(PredictOptions, command).chosen_format()
+        return
+    if door == "fastser.export":
+        assert parse(ExportOptions, command).paths()
         return
     if door == "fastser.train":
         trained = parse(TrainOptions, command)
