@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from fastser_kernels import reference_kernels
 from torch.export import Dim
+from torch.onnx import OnnxExporterError
 
 from fastser.recognition.build import model_of
 from fastser.recognition.model_file import ENTRY, ModelDescription, read_model_file
@@ -81,8 +82,6 @@ def onnx_model(classifier: WaveformClassifier, description: ModelDescription) ->
     Raises:
         OnnxError: If torch cannot export the model.
     """
-    from torch.onnx import OnnxExporterError
-
     example = torch.zeros(3, 3 * description.settings.audio.sample_rate, device="cpu")
     sizes = ({0: Dim("batch", min=1), 1: Dim("samples", min=1)},)
     with _quiet(), reference_kernels(), torch.no_grad():
