@@ -58,10 +58,13 @@ def agreement(file: Path, recogniser: Recogniser, settings: SpectrogramSettings)
 
 
 def _batches(settings: SpectrogramSettings) -> Iterator[NDArray[np.float32]]:
-    """Yield batches [batch, samples] that are shorter than a window and a segment, just as long, and longer."""
+    """Yield batches [batch, samples] that are shorter than a window and a segment, just as long, and longer.
+
+    One voice is so quiet that its spectrogram lies on the power floor.
+    """
     window, hop, frames = settings.win_length, settings.hop_length, settings.segment_frames
     segment = (frames - 1) * hop + window
-    speech = [_speech(emotion) for emotion in TYPICAL]
+    speech = [gain * _speech(emotion) for gain, emotion in zip((1, 1, 1, 1e-4), TYPICAL, strict=True)]
     for samples in (window // 2 + 1, segment // 2, segment, segment + hop, 2 * segment + settings.segment_hop * hop):
         voices = np.stack([np.resize(voice, samples) for voice in speech])
         yield voices[:1]

@@ -67,7 +67,7 @@ class WaveformClassifier(nn.Module):
         power = (real.square() + imaginary.square()).transpose(1, 2)
         if self.filterbank is not None:
             power = power @ self.filterbank
-        decibels = (power + settings.power_floor).log10() * 10.0
+        decibels = (power + 1.0).log10() * 10.0 + 10.0 * math.log10(settings.power_floor)
         if settings.normalisation == "utterance":
             decibels = decibels - decibels.mean(dim=(1, 2), keepdim=True)
             decibels = decibels / decibels.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=_SMALLEST)
@@ -100,6 +100,9 @@ class WaveformClassifier(nn.Module):
 def fourier_basis(settings: SpectrogramSettings, window: Tensor) -> Tensor:
     """Return the kernels of a convolution whose results are the real parts, then the imaginary parts of each bin.
 
+    The squares of the results are powers in units of the power floor. An added floor of 1e-10 would not stay in the
+    graph: torch's optimiser of ONNX graphs takes every addend below 1e-8 for zero.
+
     Args:
         settings: Spectrogram settings.
         window: Window of a frame, [win_length].
@@ -110,5 +113,5 @@ def fourier_basis(settings: SpectrogramSettings, window: Tensor) -> Tensor:
     bins = settings.num_bins if settings.kind == "linear" else settings.n_fft // 2 + 1
     turns = torch.outer(torch.arange(bins), torch.arange(settings.win_length)) % settings.n_fft
     angle = turns.double() * (2 * math.pi / settings.n_fft)
-    basis = torch.cat([angle.cos(), -angle.sin()]) * window.double()
+    basis = torch.cat([angle.cos(), -angle.sin()]) * (window.double() / math.sqrt(settings.power_floor))
     return basis.float()[:, None]

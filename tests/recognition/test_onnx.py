@@ -66,7 +66,7 @@ def test_posteriors_are_those_of_the_recogniser(name: str, settings: list[str], 
     answers = []
     for samples in (100, window, segment - 1, segment, segment + hop, segment + 24 * hop, 4 * segment + 77):
         for batch in (1, 3):
-            levels = rng.uniform(0.01, 0.3, (batch, 1))
+            levels = rng.choice([1e-4, 0.01, 0.3], (batch, 1))
             waveforms = (levels * rng.standard_normal((batch, samples)).cumsum(1).clip(-1, 1)).astype(np.float32)
             (posteriors,) = session.run(["posteriors"], {"waveform": waveforms})
             for found, waveform in zip(posteriors, waveforms, strict=True):
@@ -75,7 +75,7 @@ def test_posteriors_are_those_of_the_recogniser(name: str, settings: list[str], 
                 np.testing.assert_allclose(found, answers[-1], rtol=0, atol=1e-4)
     assert np.std(answers, axis=0).max() > 0.01
     (silence,) = session.run(["posteriors"], {"waveform": np.zeros((2, segment), np.float32)})
-    np.testing.assert_allclose(silence.sum(axis=1), 1.0, rtol=1e-5)
+    assert np.isfinite(silence).all()
 
 
 def test_a_file_describes_itself_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
