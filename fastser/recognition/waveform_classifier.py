@@ -54,7 +54,7 @@ class WaveformClassifier(nn.Module):
             return F.softmax(self.model(frames), dim=1)
         segments = self._segments(frames)
         posteriors = F.softmax(self.model(segments.flatten(0, 1)), dim=1)
-        return posteriors.unflatten(0, (batch, segments.shape[1])).mean(dim=1)
+        return posteriors.view(batch, segments.shape[1], -1).mean(dim=1)
 
     def _frames(self, waveform: Tensor) -> Tensor:
         """Return normalised spectrograms, [batch, frames, bins]."""
@@ -94,7 +94,7 @@ class WaveformClassifier(nn.Module):
             first = first.clamp(max=beyond_first)
         places = first[:, None] + torch.arange(length, device=frames.device)
         padded = F.pad(frames, (0, 0, 0, padding))
-        return padded.index_select(1, places.flatten()).unflatten(1, (segments, length))
+        return padded.index_select(1, places.flatten()).view(frames.shape[0], segments, length, -1)
 
 
 def fourier_basis(settings: SpectrogramSettings, window: Tensor) -> Tensor:
