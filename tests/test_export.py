@@ -1,10 +1,7 @@
-"""Export of layers and models: any size of the batch, gradients, plain ATen operations, and ONNX."""
-
-from pathlib import Path
+"""Export of layers and models: any size of the batch, gradients and plain ATen operations."""
 
 import pytest
 import torch
-from fastser_kernels import reference_kernels
 from layer_cases import LAYERS, LayerCase
 from torch import nn
 from torch.export import Dim, export
@@ -57,18 +54,3 @@ def test_a_traced_layer_is_plain_aten(name: str) -> None:
     traced = torch.jit.trace(layer, x)
     assert "fastser_kernels::" not in str(traced.inlined_graph)
     torch.testing.assert_close(traced(2 * x), layer(2 * x))
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_onnxruntime_gives_the_same_logits(name: str, tmp_path: Path) -> None:
-    for package in ("onnx", "onnxscript"):
-        pytest.importorskip(package, reason=f"{package} is not installed")
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    model, file = _model(name), tmp_path / "model.onnx"
-    with reference_kernels():
-        torch.onnx.export(model, (torch.randn(4, FRAMES, BINS),), file, dynamo=True, dynamic_shapes=ANY_BATCH)
-    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    for samples in (1, 5):
-        x = torch.randn(samples, FRAMES, BINS)
-        (logits,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        torch.testing.assert_close(torch.from_numpy(logits), model(x).detach(), rtol=0, atol=1e-4)

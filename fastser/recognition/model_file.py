@@ -19,8 +19,8 @@ from fastser.settings import Settings
 MODEL_FORMAT = 2
 """Number that is raised whenever an earlier version could not read the files of this one."""
 
-_ENTRY = "fastser"
-"""Name of the metadata entry."""
+ENTRY = "fastser"
+"""Name of the metadata entry, also in ONNX files."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def write_model_file(path: Path, weights: Mapping[str, Tensor], description: Mod
     Raises:
         OSError: If the file cannot be written.
     """
-    metadata = {_ENTRY: json.dumps(description.to_json())}
+    metadata = {ENTRY: json.dumps(description.to_json())}
     content = save({name: value.contiguous() for name, value in weights.items()}, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
@@ -129,7 +129,7 @@ def read_model_file(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            content = json.loads((file.metadata() or {}).get(_ENTRY, "null"))
+            content = json.loads((file.metadata() or {}).get(ENTRY, "null"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{printable(path)}: no file of weights can be read ({error})") from None

@@ -17,6 +17,7 @@ from fastser.cli.command import command_of
 from fastser.cli.compare_options import CompareOptions
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.evaluate_options import EvaluateOptions
+from fastser.cli.export_options import ExportOptions
 from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions, chosen, settings_of_scale
 from fastser.cli.predict_options import PredictOptions
@@ -45,6 +46,7 @@ FLAGS = {
         CompareOptions,
         DoctorOptions,
         EvaluateOptions,
+        ExportOptions,
         ManifestOptions,
         PredictOptions,
         SensitivityOptions,
@@ -117,6 +119,9 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         return
     if door == "fastser.predict":
         assert parse(PredictOptions, command).chosen_format()
+        return
+    if door == "fastser.export":
+        assert parse(ExportOptions, command).paths()
         return
     if door == "fastser.train":
         trained = parse(TrainOptions, command)
