@@ -55,12 +55,13 @@ def starter(cache: Path) -> Start:
     def start(*arguments: str | Path, script: str = "", **environ: str) -> subprocess.Popen[str]:
         run = ["-c", f"{script}\nfrom fastser.reproduce import main\nmain()"] if script else ["-m", "fastser.reproduce"]
         one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        at_equal_priority = {"RAY_worker_niceness": "0"}  # by default Ray's workers wait for all other processes
         return subprocess.Popen(
             [sys.executable, *run, *untested(arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"FASTSER_CACHE": str(cache)} | one_thread | environ,
+            env=os.environ | {"FASTSER_CACHE": str(cache)} | one_thread | at_equal_priority | environ,
         )
 
     return start

@@ -7,6 +7,7 @@ import torch
 from fastser_kernels.native.library import STALE, Native
 from processes import Start, finish
 
+from fastser import __version__
 from fastser.cli import kernel_hint as module
 from fastser.cli.kernel_hint import kernel_hint
 
@@ -61,6 +62,6 @@ def test_loaded_kernels_need_no_hint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_variant_ends_the_command_with_one_sentence(start: Start, tmp_path: Path) -> None:
     status, out, err = finish(start("--all", "--dry-run", f"--out={tmp_path}", FASTSER_NATIVE="v9"))
-    assert (status, out) == (2, "")
+    assert (status, out) == (2, f"fastser {__version__}: loading PyTorch\n")
     assert err.startswith("error: FASTSER_NATIVE=v9: ")
     assert err.count("\n") == 1
