@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import signal
 
 from fastser.data.corpora.base import Corpus
 from fastser.data.packed_audio import PackedWaveforms
@@ -138,7 +138,7 @@ def envelope_of(samples: NDArray[np.float32]) -> NDArray[np.float64] | None:
 
 def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Return the largest correlation coefficient over all shifts."""
-    products = signal.correlate(a.astype(np.float64), b.astype(np.float64), method="fft")
+    products = scipy.signal.correlate(a.astype(np.float64), b.astype(np.float64), method="fft")
     return float(np.abs(products).max() / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 

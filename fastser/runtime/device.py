@@ -25,11 +25,13 @@ def named_device(name: str) -> torch.device:
     """
     device = _existing_device(name)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    if device.type == "cpu":
+        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would load the compiler, in a second
+        keep_freed_memory()
+    else:
+        torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.allow_tf32 = False
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling is slow
-    if device.type == "cpu":
-        keep_freed_memory()
     return device
 
 

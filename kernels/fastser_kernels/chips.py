@@ -8,6 +8,8 @@ from functools import cache
 
 import torch
 
+from fastser_kernels.constant import constant_when_compiled
+
 LEAST_CAPABILITY = 80
 """Smallest NVIDIA architecture, sm_80, that the kernels run on.
 
@@ -72,7 +74,7 @@ def chip_of(device: torch.device) -> Chip:
     return (_gpu(device) if device.type == "cuda" else None) or _assumed
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def runs_kernels(device: torch.device) -> bool:
     """Return whether the Triton kernels run on a GPU. For one that is too old, warn once per process.
 

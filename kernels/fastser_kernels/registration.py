@@ -22,6 +22,7 @@ from torch._subclasses import FakeTensor
 
 from fastser_kernels.chips import runs_kernels
 from fastser_kernels.choice import choice
+from fastser_kernels.constant import constant_when_compiled
 from fastser_kernels.native.library import native
 from fastser_kernels.transforms import needs_aten
 from fastser_kernels.trust.trusted import trusted
@@ -177,7 +178,7 @@ def has_kernel(family: str, x: Tensor) -> bool:
     return choice.mode == "fused" or trusted(family, x.dtype, x.device, compiling)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def _native_loaded() -> bool:
     # A constant for torch.compile, which cannot trace the loading of a library.
     return native().library is not None
@@ -188,7 +189,7 @@ def cpu_eager(x: Tensor) -> bool:
     return x.device.type == "cpu" and not _launched_on_cpu and not torch.compiler.is_compiling()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def _has_triton() -> bool:
     # A constant for torch.compile, which warns when it traces a cached function.
     return _triton_installed()

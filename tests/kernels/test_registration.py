@@ -13,6 +13,7 @@ import pytest
 import torch
 from accuracy import assert_accurate
 from fastser_kernels import gather_segments, highway, reference_kernels, reference_kernels_active, registration
+from fastser_kernels.constant import constant_when_compiled
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
@@ -201,3 +202,8 @@ def test_autocast_does_not_reach_into_an_operation() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         actual = highway(x, weight, bias, weight, bias)
     assert torch.equal(actual, expected)
+
+
+def test_the_mark_of_a_constant_is_that_of_torch() -> None:
+    ours, theirs = constant_when_compiled(lambda: 1), torch.compiler.assume_constant_result(lambda: 1)
+    assert vars(ours) == vars(theirs) != {}

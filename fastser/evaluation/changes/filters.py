@@ -1,8 +1,8 @@
 """Changes of the spectrum: filters, tilt, a telephone."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import signal
 
 from fastser.evaluation.changes.change import Samples
 from fastser.evaluation.changes.level import level
@@ -12,12 +12,12 @@ _MU = 255.0
 
 def high_pass(samples: Samples, sample_rate: int, generator: np.random.Generator, *, hertz: float) -> Samples:  # noqa: ARG001
     """Return the samples after a Butterworth high-pass filter of first order."""
-    return _filtered(signal.butter(1, hertz, "highpass", fs=sample_rate, output="sos"), samples)
+    return _filtered(scipy.signal.butter(1, hertz, "highpass", fs=sample_rate, output="sos"), samples)
 
 
 def low_pass(samples: Samples, sample_rate: int, generator: np.random.Generator, *, hertz: float) -> Samples:  # noqa: ARG001
     """Return the samples after a Butterworth low-pass filter of first order, below half the sample rate."""
-    return _filtered(signal.butter(1, min(hertz, 0.49 * sample_rate), fs=sample_rate, output="sos"), samples)
+    return _filtered(scipy.signal.butter(1, min(hertz, 0.49 * sample_rate), fs=sample_rate, output="sos"), samples)
 
 
 def tilt(samples: Samples, sample_rate: int, generator: np.random.Generator, *, decibels_per_octave: float) -> Samples:  # noqa: ARG001
@@ -37,7 +37,7 @@ def telephone(samples: Samples, sample_rate: int, generator: np.random.Generator
 
     The waveform stays at its sample rate.
     """
-    band = signal.butter(4, (300.0, min(3400.0, 0.49 * sample_rate)), "bandpass", fs=sample_rate, output="sos")
+    band = scipy.signal.butter(4, (300.0, min(3400.0, 0.49 * sample_rate)), "bandpass", fs=sample_rate, output="sos")
     filtered = _filtered(band, samples)
     peak = max(float(np.abs(filtered).max()), 1e-9)
     scaled = filtered / peak
@@ -49,5 +49,5 @@ def telephone(samples: Samples, sample_rate: int, generator: np.random.Generator
 
 
 def _filtered(sections: NDArray[np.float64], samples: Samples) -> Samples:
-    filtered: Samples = signal.sosfilt(sections, samples.astype(np.float64)).astype(np.float32)
+    filtered: Samples = scipy.signal.sosfilt(sections, samples.astype(np.float64)).astype(np.float32)
     return filtered

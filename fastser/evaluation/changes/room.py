@@ -1,7 +1,7 @@
 """A synthetic room: a direct sound and a tail of noise that decays exponentially."""
 
 import numpy as np
-from scipy import signal
+import scipy
 
 from fastser.evaluation.changes.change import Samples
 from fastser.evaluation.changes.level import level
@@ -33,6 +33,6 @@ def reverberate(
     tail[time < _FIRST_REFLECTION_SECONDS] = 0
     response = tail * 10 ** (-direct_to_reverberant_db / 20) / np.sqrt(np.square(tail).sum())
     response[0] = 1
-    heard = signal.fftconvolve(samples.astype(np.float64), response)[: len(samples)].astype(np.float32)
+    heard = scipy.signal.fftconvolve(samples.astype(np.float64), response)[: len(samples)].astype(np.float32)
     scaled: Samples = heard * np.float32(level(samples) / level(heard))
     return scaled

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from fastser.evaluation.statistics.recall import RESAMPLES, Counts, independent_variance
 from fastser.evaluation.statistics.sample import NOT_TESTED, Sample
@@ -95,12 +95,12 @@ def difference_of(counts: Counts, *, level: float = 0.95, seed: int = 0, resampl
         return Difference(value, -1.0, 1.0, 1.0, 1.0)
     low, high = counts.quantiles(level, seed, resamples)
     freedom = counts.freedom
-    detectable = (stats.t.ppf((1 + level) / 2, freedom) + stats.t.ppf(POWER, freedom)) * error
+    detectable = (scipy.stats.t.ppf((1 + level) / 2, freedom) + scipy.stats.t.ppf(POWER, freedom)) * error
     if 2 / 2**counts.units > 1 - level:  # no exchange of so few units has a p-value as small as that
         detectable = 1.0
     p = exchange_p(counts.contributions(), seed)
     if len(counts.by_repeat) > 1:  # exchanges say nothing about new trainings
-        p = max(p, float(2 * stats.t.sf(abs(value) / error, freedom)))
+        p = max(p, float(2 * scipy.stats.t.sf(abs(value) / error, freedom)))
     return Difference(
         value=value,
         low=max(-1.0, value - high * error),

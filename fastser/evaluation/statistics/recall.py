@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 Array = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ class Counts:
             resamples: Number of bootstrap samples.
         """
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
-        student: Array = stats.t.ppf(tails, self.freedom)
+        student: Array = scipy.stats.t.ppf(tails, self.freedom)
         if self.units in BOOTSTRAPPED_UNITS:
             studentised = np.sort(self._studentised(seed, resamples))
             low, high = studentised[int(tails[0] * resamples)], studentised[-1 - int(tails[0] * resamples)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from fastser_kernels.constant import constant_when_compiled
 from fastser_kernels.trust.calls import Size, real_size
 from fastser_kernels.trust.combination import combination
 from fastser_kernels.trust.self_test import self_test
@@ -30,7 +31,7 @@ class LostDeviceError(RuntimeError):
     """A GPU that this process cannot use any more, after a kernel crashed on it. The message says what to do."""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_when_compiled
 def trusted(family: str, dtype: torch.dtype, device: torch.device, compiling: bool) -> bool:
     """Return whether the kernels of a family compute. torch.compile takes the answer as a constant.
 
