@@ -111,6 +111,7 @@ def draw(path: Path, models: Sequence[str], scores: Sequence[Scored]) -> None:
         if means and all(mean.interval for mean in means):
             low, high = zip(*(mean.interval for mean in means if mean.interval), strict=True)
             axes.fill_between(numbers, low, high, alpha=0.15)
+    axes.set_xticks(_numbers(scores))
     axes.set_xlabel("training speakers")
     axes.set_ylabel("UAR in percent")
     axes.grid(alpha=0.3)
