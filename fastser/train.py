@@ -20,7 +20,7 @@ def train(options: TrainOptions) -> int:
     announce()
     from fastser.cli.train_main import USER_ERRORS, train_and_write  # imports torch, which --help does without
 
-    return status_of(lambda: train_and_write(options), USER_ERRORS, "interrupted; nothing was written")
+    return status_of(lambda: train_and_write(options), USER_ERRORS, "interrupted; the same command begins anew")
 
 
 def main() -> None:

@@ -63,12 +63,15 @@ def run(options: DoctorOptions) -> int:
         machine = machine_section(settings, device, on_test)
     show(machine)
     examined: list[ExaminedCorpus] = []
+    names: list[str] = []
     for corpus in corpora:
         if isinstance(corpus, Section):
             show(corpus)
             continue
         examined.append(_examined(corpus, console))
         name = _file_name(corpus.title)
+        name = f"{name}-2" if name in names else name  # titles can differ in signs that no file name has
+        names.append(name)
         show(speech_section(examined[-1], out, name))
         show(folds_section(examined[-1], chosen_classes(corpus, options.classes), settings, out, name))
     if usable := [corpus for corpus in examined if corpus.sounds]:

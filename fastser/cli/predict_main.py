@@ -98,6 +98,8 @@ def _appended(
     """Label the files that the output does not hold yet, and print one line about them."""
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     identity = {"model": storable(model.name), "sha256": digest, "per": per, "hop": hop}
+    if not all(path.is_absolute() for path in paths):
+        identity["folder"] = storable(str(Path.cwd()))  # relative paths mean other files elsewhere
     predictions = PredictionFile(out, recogniser.classes, kind, identity)
     todo = [path for path in paths if storable(str(path)) not in predictions.done]
     began = time.perf_counter()

@@ -50,6 +50,13 @@ def train_and_write(options: TrainOptions) -> int:
     by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
     if by_validation and options.results is None and options.epochs is None:
         raise UsageError("give --from RESULTS, whose runs tell the number of epochs, or --epochs N")
+    if options.epochs is not None and model in YARDSTICKS:
+        raise UsageError(f"--epochs {options.epochs}: {model} is fitted without epochs; leave it out")
+    if options.epochs is not None and options.results is not None and not by_validation:
+        raise UsageError(
+            f"--epochs {options.epochs}: the runs in --from have {asked.training.max_epochs} epochs, and their scores "
+            "would not be those of the model; leave one of the two out"
+        )
     out = expanded_output(options.out, "Give --out the path of a folder")
     console, kernel_mode = make_console(), options.kernel_mode()
     device = named_device(options.device)

@@ -95,7 +95,7 @@ def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, mode
         augmentation: Name of the augmentation.
 
     Raises:
-        ResultsError: If there is none, or a fold and repeat was tested twice, with other data.
+        ResultsError: If there is none, a speaker is not one of the corpus, or a fold and repeat was tested twice.
     """
     corpus = dataset.corpus
     of_model = [run for run in finished_runs(out) if _is_of(run, corpus.title, model, augmentation)]

@@ -15,8 +15,8 @@ Do not use this model for decisions about a person, in hiring, schooling, polici
 It recognises how a few speakers expressed a few emotions in one corpus. It does not recognise what a person feels.
 Acted speech differs from spontaneous speech, and other languages, ages, microphones, rooms and noise were not
 part of the training. The model always answers with one of its classes, also for other emotions, music and silence. Its
-posteriors are not calibrated probabilities. Test it on speech of your own before you rely on it:
-`python -m fastser.evaluate --weights FILE --corpus NAME=PATH`.
+posteriors are not calibrated probabilities. Test it on speech of your own before you rely on it
+(`docs/evaluate.md`).
 """
 
 

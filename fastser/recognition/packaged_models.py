@@ -32,8 +32,11 @@ def default_model() -> Path:
 
 
 def names_model(text: str) -> bool:
-    """Return whether a text is the name of a packaged model or ends like the path of a file of weights."""
-    return text in packaged_models() or text.endswith(SUFFIX)
+    """Return whether a text is the name of a packaged model, or ends like the path of a file of weights.
+
+    A file or folder of the same name is meant first: it is to be labelled.
+    """
+    return text.endswith(SUFFIX) or (text in packaged_models() and not Path(text).exists())
 
 
 def model_path(model: str | Path) -> Path:

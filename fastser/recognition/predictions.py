@@ -118,7 +118,8 @@ class PredictionFile:
             ) from None
         if found != digest(record):
             raise PredictionsError(
-                f"{printable(path)}: holds predictions of another model or with other options; {advice}"
+                f"{printable(path)}: holds predictions of another model or with other options, or was begun in another "
+                f"folder with relative paths; {advice}"
             )
 
     def add(self, records: Sequence[Record]) -> None:
@@ -147,7 +148,7 @@ def _complete_lines(path: Path, kind: str) -> tuple[str, set[str]]:
         names = [row[0] for row in rows]
         lines = [_csv_line(first), *map(_csv_line, rows)] if whole else []
     else:
-        lines = whole.splitlines(keepends=True)
+        lines = io.StringIO(whole, newline="\n").readlines()  # splitlines would split at U+2028 too
         names = [str(json.loads(line)["file"]) for line in lines]
     if whole != text and names:
         last = names[-1]

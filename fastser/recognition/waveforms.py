@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastser.data.audio import LOUDEST, decode
 from fastser.data.level import scaled_to_level
 from fastser.evaluation.adapter import ModelError
+from fastser.runtime.files import expanded
 from fastser.settings import AudioSettings
 
 
@@ -28,7 +30,9 @@ def read_waveform(audio: Any, sample_rate: int | None, wanted: int) -> NDArray[n
     if isinstance(audio, str | Path):
         if sample_rate is not None:
             raise ModelError(f"{audio}: a file brings its sample rate along; leave sample_rate out")
-        return decode(Path(audio), wanted)
+        return decode(expanded(Path(audio)), wanted)
+    if isinstance(audio, Tensor) and audio.is_floating_point():
+        audio = audio.detach().float().cpu()
     samples = np.asarray(audio)
     if sample_rate is None:
         raise ModelError(f"give sample_rate, that of the array in hertz (the model computes at {wanted} Hz)")

@@ -118,10 +118,10 @@ def _page(
         "# Comparison of two results folders",
         "\n".join(f"- {line}" for line in _counts(first, second)),
         "Numbers are the UAR in percent, mean over the n paired runs. Runs are paired by task, corpus, model, "
-        "augmentation, fold and repeat, where both tested the same utterances. The interval is about new speakers and, "
-        "with several repeats, new trainings. p is that of a permutation test over speakers, Holm's correction is over "
-        "all lines. Bold: significant at 5 % after the correction. A line without an interval has a single speaker, or "
-        "a repeat without all folds.",
+        "augmentation, fold and repeat, where both tested as many utterances of each class. The interval is about new "
+        "speakers and, with several repeats, new trainings. p is that of a permutation test over speakers, Holm's "
+        "correction is over all lines. Bold: significant at 5 % after the correction. A line without an interval has a "
+        "single speaker, or a repeat without all folds.",
         markdown_table(header, lines, left=4),
         "## Settings, seeds and versions that differ",
         markdown_table(("name", "A", "B"), settings, left=3) if settings else "None.",

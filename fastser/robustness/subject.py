@@ -14,10 +14,11 @@ from fastser.data.normalisation import Normalisation
 from fastser.evaluation.adapter import ModelError
 from fastser.recognition.build import model_of, takes_utterances
 from fastser.recognition.model_file import read_model_file
+from fastser.recognition.packaged_models import model_path
 from fastser.robustness.model_state import UnknownStateError, state_digest
 from fastser.runtime.code_digest import code_digest
 from fastser.runtime.digests import digest
-from fastser.runtime.files import expanded, printable
+from fastser.runtime.files import printable
 from fastser.settings import Settings
 
 Inputs = Literal["segments", "waveform"]
@@ -82,7 +83,7 @@ def subject_of(
         given = {"classes": classes, "normalisation": normalisation, "inputs": None if inputs == "segments" else inputs}
         if foreign := [name for name, value in given.items() if value is not None]:
             raise ModelError(f"{printable(model)}: a file of weights brings its {foreign[0]} along; leave it out")
-        return _from_weights(expanded(Path(model)), settings, title)
+        return _from_weights(model_path(model), settings, title)
     if inputs not in ("segments", "waveform"):
         raise ModelError(f"inputs is {inputs!r}, expected 'segments' or 'waveform'")
     if classes is None:

@@ -102,6 +102,13 @@ def test_unusable_arguments_are_one_sentence(
         ),
         (source, (), {"results": results, "seed": 5}, "give the settings of its runs: seed=0"),
         (source, (), {"results": results, "classes": "sad,angry"}, "runs: classes=angry,sad"),
+        (source, (), {"model": "linear", "epochs": 3}, "--epochs 3: linear is fitted without epochs; leave it out"),
+        (
+            source,
+            ("training.schedule=cosine",),
+            {"results": results, "epochs": 3},
+            "--epochs 3: the runs in --from have 2 epochs",
+        ),
         (source, (), {"model": "linear", "augmentation": "mixup"}, "yardsticks are fitted without augmentation"),
         (source, (), {"model": "rnn", "epochs": 1}, "--model: there is no"),
         (source, (), {"model": "cnn,linear", "epochs": 1}, "--model cnn,linear: one model is trained"),

@@ -7,6 +7,7 @@ import pytest
 from corpus_trees import touch, write_lines
 
 from fastser.data.corpora import READERS, Corpus, CorpusError, crema_d, emovo, read_corpus, savee, text_of
+from fastser.data.corpora.attribution import ATTRIBUTIONS
 
 pytestmark = pytest.mark.fast
 
@@ -191,6 +192,7 @@ def test_one_table_of_audformat(tmp_path: Path) -> None:
             ["file,feeling", "wav/0.wav,happiness"],
             r"emotion.train and emotion.dev give wav/0.wav",
         ),
+        ("db.files.csv", ["file,speaker", "wav/0.wav,10", "wav/2.wav,"], r"wav/1.wav has no speaker, .* \(2 of 3 have"),
         ("db.emotion.dev.csv", ["name,feeling"], r"has no column file, only name, feeling"),
         ("db.yaml", ["tables: [1"], r"db.yaml: is not the YAML header"),
         ("db.yaml", ["name: x"], r"describes no tables"),
@@ -214,3 +216,8 @@ def test_an_audformat_folder_that_cannot_be_read(tmp_path: Path, file: str, line
 def test_a_path_that_is_not_that_corpus(tmp_path: Path, name: str) -> None:
     with pytest.raises(CorpusError, match=f"^{tmp_path}: "):
         read_corpus(name, tmp_path)
+
+
+def test_every_published_corpus_has_a_citation_and_a_licence() -> None:
+    assert ATTRIBUTIONS.keys() == READERS.keys() - {"audformat", "manifest"}
+    assert all(known.citation and known.licence for known in ATTRIBUTIONS.values())

@@ -163,3 +163,32 @@ def test_help_does_not_import_torch(door: str) -> None:
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     assert f"fastser.cli.{door}_options" in imported
     assert not {"torch", "numpy", "matplotlib"} & imported
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_relative_paths_of_another_folder_are_other_files(
+    suffix: str, kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, out = "one\u2028line.wav", tmp_path / f"p{suffix}"
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        soundfile.write(folder / name, np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    monkeypatch.chdir(tmp_path / "a")
+    assert [run(kept, name, out=out) for _ in range(2)] == [0, 0]
+    assert "1 held already" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path / "b")
+    assert run(kept, name, out=out) == 2
+    assert "begun in another folder with relative paths" in capsys.readouterr().err
+
+
+@pytest.mark.fast
+def test_a_folder_with_the_name_of_a_packaged_model_is_labelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = packaged_models.default_model().stem
+    (tmp_path / name).mkdir()
+    soundfile.write(tmp_path / name / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    monkeypatch.chdir(tmp_path)
+    assert predict(PredictOptions(inputs=(name,))) == 0
+    assert f"{name}/a.wav" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from fastser.report.html import write_html
 from fastser.report.html.charts import MOST_DOTS, dot_chart
 from fastser.report.html.confusions import confusion_groups
 from fastser.report.html.curves import curve_of
+from fastser.report.html.svg import new_axes, svg_of
 from fastser.report.tables import build_tables
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -232,3 +233,11 @@ def test_chromium_shows_the_page_without_an_error(text: str, tmp_path: Path, wid
     assert "CONSOLE" not in ended.stderr
     assert len(Page(ended.stdout).all("svg")) == len(Page(text).all("svg"))
     assert len(Page(ended.stdout).all("audio")) == 2
+
+
+@pytest.mark.fast
+def test_labels_of_axes_keep_their_decimals() -> None:
+    figure, axes = new_axes(2.0)
+    axes.set_yticks([0.45, 0.5, 0.55])
+    labels = re.findall(r">\s*(0\.\d+)\s*</text>", svg_of(figure, "three ticks"))
+    assert {"0.45", "0.50", "0.55"} <= {*labels}

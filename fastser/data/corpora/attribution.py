@@ -55,6 +55,24 @@ ATTRIBUTIONS: Mapping[str, Attribution] = {
         "Multimodal Actors Dataset. IEEE Transactions on Affective Computing 5, 2014",
         "Open Database License 1.0",
     ),
+    "savee": Attribution(
+        "S. Haq, P. J. B. Jackson: Multimodal Emotion Recognition. In: Machine Audition: Principles, Algorithms and "
+        "Systems, IGI Global, 2010",
+        "registration with the University of Surrey",
+        audio_may_be_shared=False,
+    ),
+    "emovo": Attribution(
+        "G. Costantini, I. Iaderola, A. Paoloni, M. Todisco: EMOVO Corpus: an Italian Emotional Speech Database. "
+        "LREC 2014",
+        "not known",
+        audio_may_be_shared=False,
+    ),
+    "meld": Attribution(
+        "S. Poria, D. Hazarika, N. Majumder, G. Naik, E. Cambria, R. Mihalcea: MELD: A Multimodal Multi-Party Dataset "
+        "for Emotion Recognition in Conversations. ACL 2019",
+        "recordings of a television series",
+        audio_may_be_shared=False,
+    ),
 }
 """Attributions by name of the reader. Generated stand-ins and corpora of users have none."""
 

@@ -44,6 +44,11 @@ def read(path: Path) -> Corpus:
         for file in _column(root, name, _column_of(tables[name], _EMOTION))
     }
     whole = set(splits.values()) == set(_SPLIT.values())
+    if unnamed := [file for file in emotions if file not in speakers] if speakers else []:
+        raise CorpusError(
+            f"{root}: {unnamed[0]} has no speaker, and other files have one ({len(unnamed)} of {len(emotions)} have "
+            "none); name all speakers, or folds could test a speaker that they train on"
+        )
     utterances, without_audio = [], []
     for file, value in emotions.items():
         emotion, audio = canonical_emotion(value), root / file

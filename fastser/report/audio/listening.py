@@ -156,7 +156,8 @@ class _Maker:
         point = self.run.id.point
         about = [
             f"Utterance {self._id}, spoken as {self._truth}. The answers are those of {point.model}, augmentation "
-            f"{point.augmentation}, fold {point.fold}, repeat {point.repeat}, which was not trained on its speaker.",
+            f"{point.augmentation}, fold {point.fold}, repeat {point.repeat}, which was {self._training} on its "
+            "speaker.",
         ]
         if len(self._samples) > LONGEST_SECONDS * rate:
             about.append(f"Its first {LONGEST_SECONDS:g} s are heard. The answers are about the whole utterance.")
@@ -166,6 +167,15 @@ class _Maker:
     def _truth(self) -> str:
         assert self.experiment.source is not None
         return self.experiment.source.corpus.utterances[self.index].emotion
+
+    @property
+    def _training(self) -> str:
+        """Return "trained" if the fold of a corpus' own split trains on the speaker, otherwise "not trained"."""
+        assert self.experiment.source is not None
+        utterances, point = self.experiment.source.corpus.utterances, self.run.id.point
+        fold = self.experiment.folds(point.task)[point.fold]
+        seen = {utterances[i].speaker for i in fold.train}
+        return "trained" if utterances[self.index].speaker in seen else "not trained"
 
     def _answer(self, condition: str) -> tuple[str, bool]:
         result = self.results[condition]

@@ -23,6 +23,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Markers of lines, so that no line is known by its colour alone."""
 
 _UNUSED_ID = re.compile(r' id="(?!m[0-9a-f]{10}"|p[0-9a-f]{10}"|C)[^"]*"')
+_TAG = re.compile(r"<[^>]*>")
 _NUMBER = re.compile(r"(\d+\.\d)\d+")
 _FONT = re.compile(r"font(?:-family)?: [^;\"]*'[^;\"]*sans-serif;?")
 _HEAD = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", re.DOTALL)
@@ -70,9 +71,14 @@ def svg_of(figure: "Figure", description: str) -> Markup:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     text = _UNUSED_ID.sub("", _HEAD.sub("", stream.getvalue()))
-    text = _NUMBER.sub(r"\1", text.replace(TEXT, "currentColor").replace(LINE, "var(--rule)"))
+    text = _TAG.sub(_with_short_numbers, text.replace(TEXT, "currentColor").replace(LINE, "var(--rule)"))
     text = _FONT.sub("", re.sub(r"\s*\n\s*", " ", text)).replace('<style type="text/css">*{', "<style>svg *{")
     width, height = (72 * size for size in figure.get_size_inches())
     label = escape(description)
     start = f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" role="img" '
     return Markup(start + f'aria-label="{label}">' + text.partition(">")[2])
+
+
+def _with_short_numbers(tag: re.Match[str]) -> str:
+    """Return a tag whose coordinates have one decimal. Text between tags, such as the labels of axes, stays."""
+    return _NUMBER.sub(r"\1", tag[0])
