@@ -149,22 +149,6 @@ def test_a_file_is_read_once(file: Path) -> None:
 
 
 @pytest.mark.fast
-def test_the_file_of_the_document_says_what_the_document_prints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text("utf-8")
-    monkeypatch.chdir(tmp_path)
-    Path("study.toml").write_text(page.split("```toml\n")[1].split("```")[0])
-    arguments = ["--config", "study.toml", "--all", "--folds", "3"]
-    assert command_text("fastser.reproduce", CliOptions, arguments) in page.splitlines()
-    (error,) = [line for line in page.splitlines() if line.startswith("error: ")]
-    Path("wrong.toml").write_text("modles = 1")
-    with pytest.raises(ConfigError) as raised:
-        config_arguments(CliOptions, ["--config=wrong.toml"])
-    assert f"error: {raised.value}" == error.replace("study.toml", "wrong.toml")
-
-
-@pytest.mark.fast
 def test_an_argument_without_a_name_stands_on_the_command_line_only(tmp_path: Path) -> None:
     path = tmp_path / "names.toml"
     path.write_text("pattern = '{speaker}_{emotion}.wav'\n")

@@ -6,6 +6,8 @@ import re
 import pytest
 from snippets import ROOT
 
+from fastser.recognition.packaged_models import packaged_models
+
 pytestmark = pytest.mark.fast
 DOCS = ROOT / "docs"
 
@@ -28,3 +30,8 @@ def test_the_reference_has_the_public_modules_and_functions() -> None:
         importlib.import_module(name)
     functions = re.findall(r"autofunction:: fastser\.(\w+)", text)
     assert {*functions} == {*importlib.import_module("fastser").__all__} - {"__version__"}
+
+
+def test_the_notice_names_every_packaged_model() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert all(path.relative_to(ROOT).as_posix() in notice for path in packaged_models().values())

@@ -228,7 +228,7 @@ def test_two_models_are_compared_condition_by_condition(corpora: Corpora, tmp_pa
         ({"classes": CLASSES, "noise": "nowhere"}, ModelError, "expected 'NAME=PATH'"),
         ({"classes": CLASSES, "noise": "demand=/nowhere"}, CorpusError, "nowhere"),
         ({"classes": [*CLASSES, "calm"]}, ModelError, "one column per class"),
-        ({"model": "nothing.safetensors"}, ModelError, "nothing.safetensors: no file of weights can be read"),
+        ({"model": "nothing.safetensors"}, ModelError, "nothing.safetensors: there is no such model"),
         ({"model": 3, "classes": CLASSES}, ModelError, "got int"),
         ({"classes": CLASSES, "normalisation": (-20.0, -3.0)}, ModelError, "a deviation above 0"),
         ({"classes": CLASSES, "normalisation": (0.0, 1.0), "inputs": "waveform"}, ModelError, "inputs are waveforms"),
