@@ -22,10 +22,21 @@ version = release = fastser.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "kernels/README.md", "benchmarks/README.md", "benchmarks/results/*.md", "*.md"]
+include_patterns = [
+    "docs/**.md",
+    "fastser/recognition/packaged/emodb.md",
+    "kernels/README.md",
+    "benchmarks/README.md",
+    "benchmarks/results/*.md",
+    "*.md",
+]
 exclude_patterns = [
     "README.md",  # docs/index.md begins the site
-    *(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ("docs", "kernels", "benchmarks")),
+    *(
+        path.name
+        for path in ROOT.iterdir()
+        if path.is_dir() and path.name not in ("docs", "fastser", "kernels", "benchmarks")
+    ),
 ]
 
 myst_heading_anchors = 4
