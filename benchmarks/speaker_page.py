@@ -64,7 +64,7 @@ def _row(models: Sequence[str], scores: Sequence[Scored]) -> list[str]:
     by_model = {model: {_place(s): s.uar for s in scores if s.trial.point.model == model} for model in models}
     cells = [str(scores[0].trial.speakers), f"{np.mean([scored.utterances for scored in scores]):.0f}"]
     for model, of_model in by_model.items():
-        pairs = [{place: of_model[place] for place in of_model}]
+        pairs = [of_model]
         if model != LOWEST_USEFUL:
             linear = by_model[LOWEST_USEFUL]
             pairs += [{place: uar - linear[place] for place, uar in of_model.items() if place in linear}]

@@ -68,10 +68,12 @@ def narrowed(training: Subset, number: int, seed: int) -> Subset:
         TrainingError: If these speakers lack a class.
     """
     corpus = training.dataset.corpus
-    order = np.random.default_rng(seed).permutation(speakers_of(training))[:number]
-    kept = tuple(i for i in training.utterances if corpus.utterances[i].speaker in set(order))
+    drawn = {*np.random.default_rng(seed).permutation(speakers_of(training))[:number].tolist()}
+    kept = tuple(i for i in training.utterances if corpus.utterances[i].speaker in drawn)
     if missing := {*corpus.classes} - {corpus.utterances[i].emotion for i in kept}:
-        raise TrainingError(f"the {number} training speakers {', '.join(order)} lack {', '.join(sorted(missing))}")
+        raise TrainingError(
+            f"the {number} training speakers {', '.join(sorted(drawn))} lack {', '.join(sorted(missing))}"
+        )
     return training.dataset.subset(kept)
 
 

@@ -11,7 +11,7 @@ from fastser.data.corpora.files import first_few
 from fastser.data.corpora.name_pattern import FIELDS, NamePattern, Understood, understand
 from fastser.data.corpora.names import look_alikes
 from fastser.runtime.csv_file import csv_file
-from fastser.runtime.files import expanded, printable
+from fastser.runtime.files import expanded, printable, relative_below
 
 _SHOWN = 10
 """Number of names of each kind that are printed."""
@@ -87,6 +87,4 @@ def _write(out: Path, understood: Understood) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with csv_file(out, ["path", *columns]) as write_row:
         for file, fields in understood.rows:
-            whole = file.parent.resolve() / file.name
-            path = whole.relative_to(base) if whole.is_relative_to(base) else whole
-            write_row([path.as_posix(), *(fields[column] for column in columns)])
+            write_row([relative_below(base, file), *(fields[column] for column in columns)])

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastser.data.corpora import Corpus
 from fastser.experiment.folds import Fold
 from fastser.runtime.csv_file import csv_file
+from fastser.runtime.files import relative_below
 
 PARTS = ("train", "validation", "test")
 
@@ -29,11 +30,6 @@ class FoldProof:
     speakers: tuple[str, ...]
     recordings: tuple[str, ...]
     texts: int | None
-
-    @property
-    def clean(self) -> bool:
-        """Return whether no speaker and no recording is on both sides."""
-        return not self.speakers and not self.recordings
 
 
 def prove(corpus: Corpus, fold: Fold, audio: Sequence[int | str], text_of: Callable[[str], str | None]) -> FoldProof:
@@ -81,10 +77,7 @@ def write_folds(path: Path, corpus: Corpus, folds: Sequence[Fold]) -> None:
     """
     root = corpus.path.resolve()
     root = root if root.is_dir() else root.parent
-    files = []
-    for utterance in corpus.utterances:
-        file = utterance.path.parent.resolve() / utterance.path.name
-        files.append((file.relative_to(root) if file.is_relative_to(root) else file).as_posix())
+    files = [relative_below(root, utterance.path) for utterance in corpus.utterances]
     with csv_file(path, ["file", "speaker", "emotion", "fold", "part", "id"]) as write_row:
         for fold in folds:
             rows = sorted((i, name) for name in PARTS for i in getattr(fold, name))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastser.runtime.digests import digest
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 """Number that is raised whenever an earlier version could not read the files of this one."""
 
 

@@ -209,3 +209,14 @@ def lock_file(stream: BinaryIO, *, wait: bool = False) -> bool:
     except OSError:
         return False
     return True
+
+
+def relative_below(folder: Path, file: Path) -> str:
+    """Return the path of a file with forward slashes, relative to a folder where it lies below it, otherwise absolute.
+
+    Args:
+        folder: Resolved path of the folder.
+        file: The file. If it is a symbolic link, it keeps its own name.
+    """
+    whole = file.parent.resolve() / file.name
+    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()

@@ -19,7 +19,7 @@ from fastser.runtime.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 """Version of the file format. Increase it whenever the file or the state in it changes."""
 
 
