@@ -88,7 +88,7 @@ def score(experiment: Experiment, trial: Trial) -> Scored:
     with experiment.kernels():
         if point.model in YARDSTICKS:
             normalisation = training.normalisation()
-            model = YARDSTICKS[point.model].fit(training, normalisation).to(experiment.device)
+            model = YARDSTICKS[point.model].fit(training, normalisation, whole.training).to(experiment.device)
         else:
             model = experiment.model(point.model, seed)
             validate = validation_score(validation, settings.training.monitor)

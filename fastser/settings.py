@@ -133,6 +133,7 @@ class TrainingSettings(_Frozen):
     batch_size: int = _from("open 24", 64, ge=2)
     max_epochs: int = _from("open 24", 100, gt=0)
     schedule: Literal["plateau", "cosine"] = _from("paper 4.4: by the validation accuracy", "plateau")
+    class_weights: Literal["none", "balanced"] = _from("open 41", "none")
     halve_after: int = _from("paper 4.4: five epochs without improvement", 5, gt=0)
     stop_after: int = _from("paper 4.4: 20 epochs without improvement", 20, gt=0)
     monitor: Literal["accuracy", "uar"] = _from("open 25", "accuracy")
@@ -305,7 +306,9 @@ OPEN = QUICK.model_copy(
         "scale": "open",
         "audio": AudioSettings(level="equal"),
         "spectrogram": QUICK.spectrogram.model_copy(update={"segment_hop": 64, "last_segment": "shifted"}),
-        "training": TrainingSettings(batch_size=32, max_epochs=12, schedule="cosine", monitor="uar"),
+        "training": TrainingSettings(
+            batch_size=32, max_epochs=12, schedule="cosine", class_weights="balanced", monitor="uar"
+        ),
         "protocol": ProtocolSettings(repeats=3),
     }
 )

@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "training.batch_size": 64,
     "training.max_epochs": 100,
     "training.schedule": "plateau",
+    "training.class_weights": "none",
     "training.halve_after": 5,
     "training.stop_after": 20,
     "training.monitor": "accuracy",

@@ -258,7 +258,7 @@ class Experiment:
     def _fitted(self, name: str, training: Subset) -> tuple[nn.Module, History]:
         """Return a yardstick on the experiment's device, and a history without epochs."""
         began, normalisation = time.perf_counter(), training.normalisation()
-        model = YARDSTICKS[name].fit(training, normalisation).to(self.device)
+        model = YARDSTICKS[name].fit(training, normalisation, self.settings.training).to(self.device)
         return model, History((), 0, time.perf_counter() - began, normalisation)
 
     def model(self, name: str, seed: int = 0, device: torch.device | None = None) -> nn.Module:

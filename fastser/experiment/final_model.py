@@ -70,7 +70,8 @@ def train_final(
     with experiment.kernels():
         if model in YARDSTICKS:
             normalisation = training.normalisation()
-            module, history = YARDSTICKS[model].fit(training, normalisation), History((), 0, 0.0, normalisation)
+            module = YARDSTICKS[model].fit(training, normalisation, settings.training)
+            history = History((), 0, 0.0, normalisation)
         else:
             module = experiment.model(model, seed)
             history = train_for(epochs, module, training, settings, variant, seed, on_epoch)

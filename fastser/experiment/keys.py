@@ -39,7 +39,8 @@ def run_key(
     """Return the key of a run, 16 hexadecimal digits.
 
     Settings that a run does not use are not part of its key: mixup's alpha of a run without mixup, attack settings of a
-    task that is not attacked, noise settings where there is no noise, segments and training of a yardstick.
+    task that is not attacked, noise settings where there is no noise. A yardstick depends on no segments, and of the
+    training settings only on the weights of classes.
 
     Args:
         point: Point of the grid.
@@ -92,7 +93,8 @@ def run_key(
 def _model_settings(model: str, settings: Settings) -> list[Any]:
     """Return the settings that a model is trained and tested with. A yardstick takes whole utterances."""
     if model in YARDSTICKS:
-        return [settings.audio, settings.spectrogram.model_dump(exclude=SEGMENTATION), settings.evaluation]
+        spectrogram = settings.spectrogram.model_dump(exclude=SEGMENTATION)
+        return [settings.audio, spectrogram, settings.training.class_weights, settings.evaluation]
     return [settings.audio, settings.spectrogram, settings.model, settings.training, settings.evaluation]
 
 

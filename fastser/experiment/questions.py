@@ -228,6 +228,15 @@ QUESTIONS = Registry(
             ),
             models=("proposed",),
         ),
+        Question(
+            41,
+            "class-weights",
+            "weights of classes in the loss",
+            _choices(
+                "training.class_weights",
+                {"none": "all equal", "balanced": "inversely proportional to their frequency"},
+            ),
+        ),
     ],
 )
 """All questions, in the order of `docs/open-questions.md`."""

@@ -14,6 +14,7 @@ from fastser.runtime.nvtx_ranges import stage
 from fastser.runtime.random import seeded
 from fastser.settings import Settings
 from fastser.training.checkpoint import Checkpoint
+from fastser.training.class_weights import loss_weights
 from fastser.training.loss import LossFunction, loss_function
 from fastser.training.precision import training_precision
 from fastser.training.schedule import Epoch
@@ -81,7 +82,7 @@ def train(
     segments, device = training.segments, training.segments.device
     normalisation = training.normalisation()
     precision = training_precision(settings, device)
-    compute_loss = loss_function(device, precision)
+    compute_loss = loss_function(device, precision, loss_weights(training, settings.training))
     with seeded(seed, device):
         state = TrainingState(model, len(segments), settings.training, device, seed, precision)
         if checkpoint is not None:

@@ -16,6 +16,7 @@ from fastser.data.dataset import Subset
 from fastser.data.normalisation import Normalisation
 from fastser.data.utterance_frames import utterance_frames
 from fastser.runtime.registry import Registry
+from fastser.settings import TrainingSettings
 
 YARDSTICK_AUGMENTATION = "none"
 """Name of the only augmentation that yardsticks are fitted with."""
@@ -44,12 +45,12 @@ class Yardstick:
         name: Name on the command line and in results, "linear".
         title: Title in tables, "Linear".
         fit: Fits a module `[batch, frames, bins]` float -> logits `[batch, classes]` to a training set and its
-            normalisation. The module takes any number of frames.
+            normalisation. The module takes any number of frames. Of the training settings, `class_weights` applies.
     """
 
     name: str
     title: str
-    fit: Callable[[Subset, Normalisation], nn.Module]
+    fit: Callable[[Subset, Normalisation, TrainingSettings], nn.Module]
 
 
 class UtteranceClassifier(nn.Module):
@@ -98,7 +99,7 @@ def band_statistics(x: Tensor) -> Tensor:
     return torch.cat([x.mean(dim=1), variance.sqrt()], dim=1)
 
 
-def _linear(training: Subset, normalisation: Normalisation) -> nn.Module:
+def _linear(training: Subset, normalisation: Normalisation, options: TrainingSettings) -> nn.Module:
     """Fit a multinomial logistic regression with scikit-learn."""
     from sklearn.linear_model import LogisticRegression
 
@@ -107,7 +108,8 @@ def _linear(training: Subset, normalisation: Normalisation) -> nn.Module:
     features = torch.cat([band_statistics(of_one[None].double()) for of_one in frames]).cpu()
     std, mean = torch.std_mean(features, dim=0, correction=0)
     std = torch.where(std < _CONSTANT, 1.0, std)
-    regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=MAX_ITERATIONS)
+    class_weight = None if options.class_weights == "none" else options.class_weights
+    regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=MAX_ITERATIONS, class_weight=class_weight)
     regression.fit(((features - mean) / std).numpy(), _labels(training))
     weight, bias = torch.from_numpy(regression.coef_), torch.from_numpy(regression.intercept_)
     if len(weight) == 1:  # of two classes, scikit-learn gives the logit of the second one
@@ -115,7 +117,7 @@ def _linear(training: Subset, normalisation: Normalisation) -> nn.Module:
     return UtteranceClassifier(weight, bias, mean, std)
 
 
-def _majority(training: Subset, _normalisation: Normalisation) -> nn.Module:
+def _majority(training: Subset, _normalisation: Normalisation, _options: TrainingSettings) -> nn.Module:
     """Fit the logarithm of each class's share of the training utterances."""
     classes, bins = len(training.dataset.corpus.classes), training.dataset.bank.frames.shape[1]
     shares = np.bincount(_labels(training), minlength=classes) / len(training.utterances)

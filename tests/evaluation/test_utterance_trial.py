@@ -17,6 +17,7 @@ from fastser.evaluation.conditions import SceneNoise, conditions, evaluate
 from fastser.evaluation.further_conditions import SNRAttacked
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.utterance_trial import UtteranceTrial
+from fastser.settings import TrainingSettings
 from fastser.training.yardsticks import YARDSTICKS
 
 MakeTrial = Callable[..., UtteranceTrial]
@@ -29,7 +30,7 @@ def make(prepared: Prepared) -> MakeTrial:
 
     def trial(yardstick: str = "linear", **fields: Any) -> UtteranceTrial:
         usual: dict[str, Any] = {
-            "model": YARDSTICKS[yardstick].fit(rest, prepared.normalisation),
+            "model": YARDSTICKS[yardstick].fit(rest, prepared.normalisation, TrainingSettings()),
             "test": prepared.test,
             "settings": prepared.settings,
             "normalisation": prepared.normalisation,

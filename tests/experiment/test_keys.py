@@ -122,6 +122,7 @@ CHANGES: dict[str, tuple[str, Callable[[GridPoint, NoiseBank | None], bool]]] = 
     "training.batch_size": ("8", of_a_network),
     "training.max_epochs": ("2", of_a_network),
     "training.schedule": ("cosine", of_a_network),
+    "training.class_weights": ("balanced", always),
     "training.halve_after": ("1", of_a_network),
     "training.stop_after": ("2", of_a_network),
     "training.monitor": ("uar", of_a_network),
@@ -220,7 +221,7 @@ def test_an_augmentation_is_known_by_what_it_does() -> None:
 def test_an_own_yardstick_is_known_by_its_code(own_module: Callable[[str], ModuleType]) -> None:
     keys = set()
     for value in (1, 1, 2):
-        fit = own_module(f"def fit(training, normalisation):\n    return {value}\n").fit
+        fit = own_module(f"def fit(training, normalisation, options):\n    return {value}\n").fit
         with YARDSTICKS.including(Yardstick("own", "Own", fit)):
             keys.add(key_of((GridPoint("source", "own", "none", "a", 1), None)))
     assert len(keys) == 2

@@ -88,7 +88,7 @@ def test_train_chooses_the_precision_too(experiment: Experiment, monkeypatch: py
     real = loop.loss_function
     monkeypatch.setattr(loop, "loss_function", lambda *given: asked.append(given) or real(*given))
     in_precision(experiment, "training.precision=bfloat16").run(CNN)
-    assert asked == [(torch.device("cpu"), "bfloat16")]
+    assert asked == [(torch.device("cpu"), "bfloat16", None)]
 
 
 def test_a_worker_with_wrong_bfloat16_says_so(

@@ -38,7 +38,23 @@ def test_loss_lies_between_two_labels() -> None:
     expected = [lam[i] * F.cross_entropy(logits[i], own[i]) for i in range(5)]
     expected += [(1 - lam[i]) * F.cross_entropy(logits[i], other[i]) for i in range(5)]
     torch.testing.assert_close(batch_loss(model, x, own, other, lam), sum(expected) / 5)
-    torch.testing.assert_close(batch_loss(model, x, own, None, None), F.cross_entropy(logits, own))
+    torch.testing.assert_close(batch_loss(model, x, own, None, None), F.cross_entropy(logits, own), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_weights_of_classes_are_factors_of_the_loss_of_each_segment(mixed: bool) -> None:
+    """The oracle is torch's loss of one segment against probabilities, which it does not divide by their weights."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 4))
+    x, own, other, lam = _batch(5)
+    weights = torch.tensor([0.5, 2.0, 1.0, 3.0])
+    targets = F.one_hot(own, 4).float()
+    if mixed:
+        targets = lam[:, None] * targets + (1 - lam[:, None]) * F.one_hot(other, 4)
+    expected = F.cross_entropy(model(x), targets, weights)
+    mix = (other, lam) if mixed else (None, None)
+    torch.testing.assert_close(batch_loss(model, x, own, *mix, class_weights=weights), expected)
+    chosen = loss_function(torch.device("cpu"), "float32", weights)
+    torch.testing.assert_close(chosen(model, x, own, *mix), expected)
 
 
 def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
@@ -90,7 +106,8 @@ def test_gradients_reach_dense_blocks_in_channels_last() -> None:
 def test_is_eager_on_a_cpu() -> None:
     chosen = loss_function(torch.device("cpu"), "bfloat16")
     assert isinstance(chosen, partial)
-    assert (chosen.func, chosen.args, chosen.keywords) == (batch_loss, (), {"precision": "bfloat16"})
+    assert (chosen.func, chosen.args) == (batch_loss, ())
+    assert chosen.keywords == {"precision": "bfloat16", "class_weights": None}
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from fastser.data.dataset import Dataset, prepare
 from fastser.data.features import FeatureExtractor
 from fastser.data.normalisation import Normalisation
 from fastser.runtime.files import cache_at
-from fastser.settings import PAPER_CLASSES
+from fastser.settings import PAPER_CLASSES, TrainingSettings
 from fastser.training.yardsticks import YARDSTICKS, UtteranceClassifier, band_statistics
 
 BINS = SMALL.spectrogram.num_bins
@@ -46,14 +47,21 @@ def features(dataset: Dataset, utterances: Sequence[int], normalisation: Normali
     return np.array([np.concatenate([x.mean(axis=0), x.std(axis=0)]) for x in inputs])
 
 
+@pytest.mark.parametrize("weights", ["none", "balanced"])
 @pytest.mark.parametrize("classes", [PAPER_CLASSES, ("angry", "sad")])
-def test_linear_is_the_logistic_regression_of_scikit_learn(stand_ins: Path, classes: tuple[str, ...]) -> None:
+def test_linear_is_the_logistic_regression_of_scikit_learn(
+    stand_ins: Path, classes: tuple[str, ...], weights: Literal["none", "balanced"]
+) -> None:
     dataset = small_dataset(stand_ins, classes)
-    training = dataset.subset(range(4, len(dataset.corpus.utterances)))
+    rare = np.flatnonzero(dataset.labels == 0)[5:].tolist()
+    training = dataset.subset([i for i in range(4, len(dataset.labels)) if i not in rare])
     normalisation = training.normalisation()
-    oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    oracle = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=0.1, max_iter=2000, class_weight={"none": None, "balanced": "balanced"}[weights]),
+    )
     oracle.fit(features(dataset, training.utterances, normalisation), dataset.labels[list(training.utterances)].numpy())
-    model = YARDSTICKS["linear"].fit(training, normalisation)
+    model = YARDSTICKS["linear"].fit(training, normalisation, TrainingSettings(class_weights=weights))
     tested = range(8)
     with torch.no_grad():
         found = torch.cat([model(spectrogram(dataset, index, normalisation)).softmax(1) for index in tested])
@@ -66,7 +74,7 @@ def test_majority_answers_the_most_frequent_class_with_its_share(stand_ins: Path
     labels = dataset.labels.tolist()
     training = dataset.subset([i for i, label in enumerate(labels) if label == 2 or i < 12])
     chosen = dataset.labels[list(training.utterances)].numpy()
-    model = YARDSTICKS["majority"].fit(training, training.normalisation())
+    model = YARDSTICKS["majority"].fit(training, training.normalisation(), TrainingSettings())
     x = torch.randn(2, 40, BINS, requires_grad=True)
     posteriors = model(x).softmax(1)
     oracle = DummyClassifier(strategy="prior").fit(np.zeros((len(chosen), 1)), chosen)
@@ -81,7 +89,7 @@ def test_a_band_that_never_changes_has_no_weight(stand_ins: Path) -> None:
     frames = dataset.bank.frames.clone()
     frames[:, 3] = -87.3
     silent = replace(dataset, bank=replace(dataset.bank, frames=frames))
-    model = YARDSTICKS["linear"].fit(silent.subset(range(20)), Normalisation(-31.7, 14.9))
+    model = YARDSTICKS["linear"].fit(silent.subset(range(20)), Normalisation(-31.7, 14.9), TrainingSettings())
     assert isinstance(model, UtteranceClassifier)
     for feature in (3, BINS + 3):
         assert model.std[feature] == 1
