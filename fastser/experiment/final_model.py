@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fastser.augmentation import AUGMENTATIONS
+from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.finished_runs import finished_runs
@@ -26,8 +27,8 @@ from fastser.training.yardsticks import YARDSTICKS
 _SECTIONS = ("audio", "spectrogram", "model", "training", "augmentation", "evaluation")
 """Sections of the settings that the runs of a network must share with the final model."""
 
-_YARDSTICK_SECTIONS = ("audio", "spectrogram")
-"""Sections of the settings that the runs of a yardstick must share with the final model."""
+_YARDSTICK_SETTINGS = {"audio": None, "spectrogram": None, "training": {"class_weights"}}
+"""Settings that the runs of a yardstick must share with the final model: whole sections (None) or single names."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def tested_runs(out: Path, dataset: Dataset, settings: Settings, seed: int, mode
     foreign = sorted({run.id.point.fold for run in runs} - {*corpus.speakers, "split"})
     if foreign:
         raise ResultsError(f"{what} it holds runs with other speakers ({', '.join(foreign)}); give the same corpus")
+    if other := sorted({run.id.point.fold for run in runs if not _tested_all(run, corpus)}):
+        raise ResultsError(f"{what} it holds runs with other utterances of {', '.join(other)}; give the same corpus")
     if len({task for task, _, _ in places}) > 1 or max(places.values()) > 1:
         raise ResultsError(f"{what} it holds several runs of one fold and repeat; give a folder of one experiment")
     return runs
@@ -124,17 +127,27 @@ def _is_of(run: Run, title: str, model: str, augmentation: str) -> bool:
     return (run.id.corpus, point.model, point.augmentation) == wanted and TASKS[point.task].leaves_one_speaker_out
 
 
+def _tested_all(run: Run, corpus: Corpus) -> bool:
+    """Return whether a run tested every utterance of its speaker, counted by class. A split is not looked at."""
+    own = [utterance.emotion for utterance in corpus.utterances if utterance.speaker == run.id.point.fold]
+    counts = [own.count(name) for name in corpus.classes]
+    return run.id.point.fold == "split" or run.by_speaker["clean"][run.id.point.fold].sum(axis=1).tolist() == counts
+
+
 def _differences(run: Run, settings: Settings, classes: Sequence[str], seed: int) -> list[str]:
     """Return what differs between a run and the wanted settings, as "NAME=VALUE of the run"."""
-    sections = _YARDSTICK_SECTIONS if run.id.point.model in YARDSTICKS else _SECTIONS
-    wanted = settings.model_dump(mode="json")
+    of_yardstick = run.id.point.model in YARDSTICKS
+    shared = _YARDSTICK_SETTINGS if of_yardstick else dict.fromkeys(_SECTIONS)
+    wanted, defaults = (values.model_dump(mode="json") for values in (settings, Settings()))
     found: dict[str, Any] = run.metadata["settings"]
-    differences = [
-        f"{section}.{name}={found[section][name]}"
-        for section in sections
-        for name, value in wanted[section].items()
-        if found[section].get(name, value) != value
-    ]
+    differences = []
+    for section, names in shared.items():
+        for name in names or wanted[section]:
+            theirs = found[section].get(
+                name, defaults[section][name]
+            )  # of older runs
+            if theirs != wanted[section][name]:
+                differences.append(f"{section}.{name}={theirs}")
     if list(classes) != run.classes:
         differences.append(f"classes={','.join(run.classes)}")
     if run.metadata["seeds"]["run"] != seed:

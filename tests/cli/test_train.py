@@ -89,6 +89,10 @@ def test_unusable_arguments_are_one_sentence(
 ) -> None:
     source, results = corpus
     (tmp_path / "empty" / "runs").mkdir(parents=True)
+    header, first, *others = (results.parent / "corpus.csv").read_text("utf-8").splitlines()
+    rows = [f"{results.parent}/{row}" for row in others]
+    (shorter := tmp_path / "empty" / "corpus.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    assert ",s0," in first
     for given, assignments, options, message in (
         (None, (), {"epochs": 1}, "give --source NAME=PATH"),
         (source, (), {}, "give --from RESULTS, whose runs tell the number of epochs, or --epochs N"),
@@ -102,6 +106,13 @@ def test_unusable_arguments_are_one_sentence(
         ),
         (source, (), {"results": results, "seed": 5}, "give the settings of its runs: seed=0"),
         (source, (), {"results": results, "classes": "sad,angry"}, "runs: classes=angry,sad"),
+        (f"manifest={shorter}", (), {"results": results}, "runs with other utterances of s0; give the same corpus"),
+        (
+            source,
+            ("training.class_weights=balanced",),
+            {"results": results, "model": "linear"},
+            "give the settings of its runs: training.class_weights=none",
+        ),
         (source, (), {"model": "linear", "epochs": 3}, "--epochs 3: linear is fitted without epochs; leave it out"),
         (
             source,
