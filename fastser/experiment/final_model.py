@@ -143,9 +143,7 @@ def _differences(run: Run, settings: Settings, classes: Sequence[str], seed: int
     differences = []
     for section, names in shared.items():
         for name in names or wanted[section]:
-            theirs = found[section].get(
-                name, defaults[section][name]
-            )  # of older runs
+            theirs = found[section].get(name, defaults[section][name])  # of older runs
             if theirs != wanted[section][name]:
                 differences.append(f"{section}.{name}={theirs}")
     if list(classes) != run.classes:
