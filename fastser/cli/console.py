@@ -15,6 +15,7 @@ from fastser.cli.output import Output
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors import Outcome
 from fastser.experiment.grid import RunId
+from fastser.runtime.counted import counted
 from fastser.training.schedule import Epoch
 
 
@@ -188,7 +189,7 @@ class FileCounter:
         if self._count and not self._closed:
             self._closed = True
             seconds = time.perf_counter() - self._began
-            say(self._console, f"{self._title}: {self._count} files decoded in {seconds:.1f} s")
+            say(self._console, f"{self._title}: {counted(self._count, 'file')} decoded in {seconds:.1f} s")
 
 
 def make_console() -> Console:

@@ -19,6 +19,7 @@ from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import folds, has_own_split
 from fastser.report.doctor_figures import draw_durations, draw_levels
 from fastser.report.doctor_page import Section, Table
+from fastser.runtime.counted import counted
 from fastser.runtime.csv_file import csv_file
 from fastser.settings import Settings
 
@@ -218,8 +219,8 @@ def _shared_audio(corpora: Sequence[ExaminedCorpus]) -> list[Finding]:
     shared = [f"{u.id} = {owners[g]}" for u, g in zip(second.corpus.utterances, own, strict=True) if g in owners]
     titles = f"{second.corpus.title} and {first.corpus.title}"
     if shared:
-        said = f"{titles} share {len(shared)} recordings: {first_few(shared)}. Scores across these corpora are too good"
-        return [Finding("error", said)]
+        said = f"{titles} share {counted(len(shared), 'recording')}: {first_few(shared)}"
+        return [Finding("error", f"{said}. Scores across these corpora are too good")]
     return [Finding("ok", f"{titles} share no recording")]
 
 

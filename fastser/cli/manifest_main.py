@@ -10,6 +10,7 @@ from fastser.cli.options import UsageError
 from fastser.data.corpora.files import first_few
 from fastser.data.corpora.name_pattern import FIELDS, NamePattern, Understood, understand
 from fastser.data.corpora.names import look_alikes
+from fastser.runtime.counted import counted
 from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import expanded, printable, relative_below
 
@@ -76,7 +77,7 @@ def _summary(understood: Understood, folder: Path) -> list[str]:
         lines.append(f"labels: {first_few(translated, 2 * _SHOWN)}")
     if others:
         names = first_few([printable(file.relative_to(folder).as_posix()) for file in others], _SHOWN)
-        lines.append(f"warning: {len(others)} names do not match and are left out: {names}")
+        lines.append(f"warning: {counted(len(others), 'name')} without a match left out: {names}")
     return lines
 
 

@@ -17,6 +17,7 @@ from fastser.data.noise import NoiseBank
 from fastser.data.normalisation import Normalisation
 from fastser.data.packed_audio import PackedWaveforms, pack
 from fastser.data.segments import SegmentBank, build_bank
+from fastser.runtime.counted import counted
 from fastser.runtime.digests import digest
 from fastser.settings import Settings
 
@@ -180,8 +181,8 @@ def _require_usable(corpus: Corpus, bad: Sequence[str], lost: Sequence[str], all
     if not none_left and (allow_bad_files or len(bad) + len(lost) <= BAD_FILES_ALLOWED * labelled):
         return
     advice = "" if none_left else "; --allow-bad-files goes on without them"
-    unusable = [f"{len(bad)} of {labelled} files are unusable, first {bad[0]}"] if bad else []
-    missing = [f"{len(lost)} of {labelled} files are missing, first {lost[0]}"] if lost else []
+    unusable = [f"{len(bad)} of {counted(labelled, 'file')} unusable, first {bad[0]}"] if bad else []
+    missing = [f"{len(lost)} of {counted(labelled, 'file')} missing, first {lost[0]}"] if lost else []
     raise CorpusError(f"{corpus.title}: {' and '.join(unusable + missing)}{advice}")
 
 

@@ -15,6 +15,7 @@ from fastser.evaluation.statistics import Sample, interval
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import RunId
 from fastser.recognition.model_file import ModelDescription
+from fastser.runtime.counted import counted
 from fastser.settings import Settings
 from fastser.training.yardsticks import YARDSTICKS
 
@@ -42,7 +43,7 @@ def description_of_run(experiment: Experiment, run_id: RunId, trained: TrainedMo
             "run": run_id.to_json(),
         },
         scores=[_score(name, result) for name, result in trained.results.items()],
-        scores_of=f"Tested on {corpus.title}, {len(test.utterances)} utterances of {speakers}.",
+        scores_of=f"Tested on {corpus.title}, {counted(len(test.utterances), 'utterance')} of {speakers}.",
         environment=dict(metadata["environment"]),
         date=today(),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from fastser.models import MODELS
 from fastser.recognition.build import takes_utterances
 from fastser.recognition.model_file import ModelDescription
+from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write, printable
 from fastser.training.yardsticks import YARDSTICKS
 
@@ -71,8 +72,8 @@ def _lines(description: ModelDescription, file: str) -> Iterator[str]:
 def _corpus_lines(corpus: Mapping[str, Any]) -> Iterator[str]:
     counts = ", ".join(f"{count} {name}" for name, count in corpus["classes"].items())
     speakers = ", ".join(map(str, corpus["speakers"]))
-    yield f"- {corpus['title']}: {corpus['utterances']} utterances ({counts})"
-    yield f"  - {len(corpus['speakers'])} speakers: {speakers}"
+    yield f"- {corpus['title']}: {counted(corpus['utterances'], 'utterance')} ({counts})"
+    yield f"  - {counted(len(corpus['speakers']), 'speaker')}: {speakers}"
     yield from (f"  - {name}: {corpus[name]}" for name in ("citation", "licence") if corpus.get(name))
 
 

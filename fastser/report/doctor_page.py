@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastser.data.examination.finding import Finding, Severity
 from fastser.report.markdown import markdown_table
+from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write, printable
 
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
@@ -47,7 +48,7 @@ class Section:
 def summary(sections: Sequence[Section]) -> str:
     """Return the numbers of findings, such as "1 error, 2 warnings, 3 notes, 20 ok"."""
     counts = Counter(finding.severity for section in sections for finding in section.findings)
-    words = [f"{counts[name]} {name}{'s' if name != 'ok' and counts[name] != 1 else ''}" for name in _ORDER]
+    words = [f"{counts[name]} ok" if name == "ok" else counted(counts[name], name) for name in _ORDER]
     return ", ".join(words)
 
 

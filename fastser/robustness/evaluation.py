@@ -31,6 +31,7 @@ from fastser.robustness.kept import KeptPosteriors
 from fastser.robustness.result import Evaluation
 from fastser.robustness.selection import select
 from fastser.robustness.subject import Inputs, Subject, subject_of
+from fastser.runtime.counted import counted
 from fastser.runtime.digests import digest
 from fastser.runtime.files import expanded, printable
 from fastser.settings import PAPER, Settings
@@ -116,14 +117,14 @@ def evaluate(
     speech = _speech(whole, subject, notes)
     settings, recordings = _noise(noise, subject.settings, notes)
     if progress:
-        print(f"reading {speech.title}: {len(speech.utterances)} utterances", file=sys.stderr, flush=True)
+        print(f"reading {speech.title}: {counted(len(speech.utterances), 'utterance')}", file=sys.stderr, flush=True)
     dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
     notes += dataset.warnings
     parts = None if split is None else read_split(split, dataset.corpus, whole)
     test = _test_set(dataset, speakers, parts)
     if split is not None and parts is not None:
         outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
-        notes += [f"{outside} utterances are in no set of the split"] if outside else []
+        notes += [f"{counted(outside, 'utterance')} in no set of the split"] if outside else []
         notes += _leakage(dataset, Path(split), parts, allow_leakage)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     adapted, trial = _trial(subject, test, columns, settings, padding, batch_size, recordings, seed, notes)

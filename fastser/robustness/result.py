@@ -11,6 +11,7 @@ from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.statistics import Difference, Interval, Sample, difference, holm, interval
 from fastser.evaluation.statistics.difference import EXACT_UNITS
 from fastser.robustness.pages import Table, write_comparison, write_evaluation
+from fastser.runtime.counted import counted
 
 SIGNIFICANCE = 0.05
 """Level below which p-values are usually called significant."""
@@ -101,9 +102,8 @@ class Evaluation:
     def summary(self) -> str:
         """Return what was tested in one sentence."""
         return (
-            f"{self.title} on {self.corpus}: {self.num_utterances} utterances of {self.num_speakers} "
-            f"speaker{'' if self.num_speakers == 1 else 's'}, classes "
-            f"{', '.join(self.classes)}; percent"
+            f"{self.title} on {self.corpus}: {counted(self.num_utterances, 'utterance')} of "
+            f"{counted(self.num_speakers, 'speaker')}, classes {', '.join(self.classes)}; percent"
         )
 
     @property

@@ -107,7 +107,7 @@ def test_complete_iemocap_is_counted_per_speaker_and_class(tmp_path: Path) -> No
     assert corpus.complete is False
     assert "5529 of 5531 utterances" in corpus.summary
     assert corpus.summary.endswith("; the copy is INCOMPLETE (Ses01F angry: 145 of 147)")
-    assert "2 labelled utterances have no audio: Ses01F_impro00_F003, Ses01F_impro00_F004" in corpus.warnings[0]
+    assert "2 labelled utterances without audio: Ses01F_impro00_F003, Ses01F_impro00_F004" in corpus.warnings[0]
 
 
 @pytest.mark.parametrize(

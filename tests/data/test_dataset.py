@@ -88,7 +88,7 @@ def test_more_than_5_percent_unusable_is_an_error_unless_allowed(corpus_of: Call
     corpus = corpus_of(40)
     spoil(corpus, [1, 2, 7])
     first = corpus.utterances[1].path
-    message = f"Made-up: 3 of 40 files are unusable, first {first}: is an empty file; --allow-bad-files"
+    message = f"Made-up: 3 of 40 files unusable, first {first}: is an empty file; --allow-bad-files"
     with pytest.raises(CorpusError, match=message):
         prepare(corpus, SETTINGS)
     dataset = prepare(corpus, SETTINGS, allow_bad_files=True)
@@ -99,7 +99,7 @@ def test_more_than_5_percent_unusable_is_an_error_unless_allowed(corpus_of: Call
 def test_nothing_usable_is_an_error_even_if_allowed(corpus_of: Callable[[int], Corpus]) -> None:
     corpus = corpus_of(3)
     spoil(corpus, range(3))
-    with pytest.raises(CorpusError, match=r"Made-up: 3 of 3 files are unusable, first .*u0.wav: is an empty file$"):
+    with pytest.raises(CorpusError, match=r"Made-up: 3 of 3 files unusable, first .*u0.wav: is an empty file$"):
         prepare(corpus, SETTINGS, allow_bad_files=True)
 
 

@@ -116,12 +116,12 @@ def test_every_fault_of_a_corpus_is_named(tmp_path: Path) -> None:
     examined = examine_corpus(corpus_of(names, tmp_path))
     findings = speech_findings(examined)
     errors, warnings = said(findings, "error"), said(findings, "warning")
-    assert "1 of 8 files are unusable, commands refuse the corpus" in errors
-    assert "1 recordings occur again with another label: a = a2 (sad, angry)" in errors
-    assert "1 recordings occur again with another speaker: a = a3 (ann, bob)" in errors
-    assert "1 recordings occur again with the same label: b = b2" in warnings
+    assert "1 of 8 files unusable, commands refuse the corpus" in errors
+    assert "1 recording repeated with another label: a = a2 (sad, angry)" in errors
+    assert "1 recording repeated with another speaker: a = a3 (ann, bob)" in errors
+    assert "1 recording repeated with the same label: b = b2" in warnings
     assert "several sample rates: 16000 Hz (6 files), 22050 Hz (1 files)" in warnings
-    assert "1 files are nearly silent, below -60 dB: quiet" in warnings
+    assert "1 nearly silent file, below -60 dB: quiet" in warnings
     assert "1 of 8 files have clipped peaks" in warnings
     assert "level tells speakers apart" in said(findings, "note")
     assert examined.corpus.utterances[7].id == "text"
@@ -145,7 +145,7 @@ def test_noise_that_is_too_short_or_stands_for_two_scenes(tmp_path: Path) -> Non
     examined = examine_noise(NoiseCorpus("folder", "Noise", tmp_path, tuple(recordings)))
     findings = noise_findings(examined, ["park", "kitchen", "cafe"], longest=0.8)
     assert "no recording of these scenes is as long: cafe (0.5 s)" in said(findings, "error")
-    assert "1 recordings stand for two scenes: park/1.wav = kitchen/1.wav" in said(findings, "warning")
+    assert "1 recording in two scenes: park/1.wav = kitchen/1.wav" in said(findings, "warning")
     others = noise_findings(examined, ["park", "station"], longest=0.8)
     assert said(others, "error") == ""
     assert "the settings name station, which the folder does not have" in said(others, "warning")

@@ -288,7 +288,7 @@ def test_equal_contents_under_two_labels_or_speakers_are_a_warning(
     corpus = read_corpus("manifest", two_rows(tmp_path, "a.wav", "b.wav", labels, speakers), None)
     (warning,) = prepare(corpus, PAPER).warnings
     what = "label" if labels[0] != labels[1] else "speaker"
-    assert f"1 files hold the same audio as one of another {what}: a.wav (" in warning
+    assert f"1 file with the same audio as one of another {what}: a.wav (" in warning
 
 
 def test_equal_contents_of_one_label_and_speaker_are_no_finding(tmp_path: Path, cache: Path) -> None:

@@ -253,7 +253,7 @@ def write_manifest(folder: Path, present: int, missing: int) -> Path:
 
 def test_a_manifest_without_a_quarter_of_its_files_stops(tmp_path: Path, cache: Path) -> None:
     corpus = read_corpus("manifest", write_manifest(tmp_path, 30, 10), None)
-    with pytest.raises(CorpusError, match=r"^my.csv: 10 of 40 files are missing, first 030.wav; --allow-bad-files"):
+    with pytest.raises(CorpusError, match=r"^my.csv: 10 of 40 files missing, first 030.wav; --allow-bad-files"):
         prepare(corpus, PAPER)
     assert len(prepare(corpus, PAPER, allow_bad_files=True).corpus.utterances) == 30
 
@@ -264,7 +264,7 @@ def test_missing_and_unusable_files_count_together(tmp_path: Path, cache: Path) 
     assert prepare(corpus, PAPER).skipped == 0
     (tmp_path / "000.wav").write_bytes(b"")
     message = (
-        r"1 of 40 files are unusable, first .*000.wav: is an empty file and 2 of 40 files are missing, first 038.wav"
+        r"1 of 40 files unusable, first .*000.wav: is an empty file and 2 of 40 files missing, first 038.wav"
     )
     with pytest.raises(CorpusError, match=message):
         prepare(corpus, PAPER)
@@ -282,7 +282,7 @@ def test_the_rule_holds_for_every_reader_without_published_counts(tmp_path: Path
 
     with READERS.including(Reader("mine", read)):
         corpus = read_corpus("mine", tmp_path, None)
-    with pytest.raises(CorpusError, match="Mine: 3 of 15 files are missing, first x; --allow-bad-files goes on"):
+    with pytest.raises(CorpusError, match="Mine: 3 of 15 files missing, first x; --allow-bad-files goes on"):
         prepare(corpus, PAPER)
 
 

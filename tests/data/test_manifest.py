@@ -45,9 +45,9 @@ def test_columns_synonyms_and_paths(tmp_path: Path, manifest: Callable[..., Path
     assert corpus.complete is None
     assert corpus.summary == "my.csv: 3 utterances, 2 speakers"
     assert corpus.warnings == (
-        f"{path}: 2 rows with other emotions are left out: bored (1), disgust (1)",
+        f"{path}: 2 rows with other emotions left out: bored (1), disgust (1)",
         f"{path}: speakers in more than one part of its split: bert (test, validation)",
-        f"{path}: 1 labelled utterances have no audio: audio/lost.wav",
+        f"{path}: 1 labelled utterance without audio: audio/lost.wav",
     )
 
 
@@ -61,7 +61,7 @@ def test_any_label_is_a_class(manifest: Callable[..., Path]) -> None:
     corpus = read_corpus("manifest", path, classes=None)
     assert corpus.classes == ("fearful", "very proud")
     assert corpus.labels == [1, 0]
-    assert corpus.warnings == (f"{path}: 1 labelled utterances have no audio: audio/lost.wav",)
+    assert corpus.warnings == (f"{path}: 1 labelled utterance without audio: audio/lost.wav",)
 
 
 @pytest.mark.fast
@@ -131,5 +131,5 @@ def test_a_manifest_of_real_emodb_equals_its_reader(shared_corpora: Path, tmp_pa
         assert [(u.path, u.speaker, u.emotion) for u in ours.utterances] == [
             (u.path, u.speaker, u.emotion) for u in theirs.utterances
         ]
-    message = f"{manifest}: 196 rows with other emotions are left out: bored (81), disgust (46), fearful (69)"
+    message = f"{manifest}: 196 rows with other emotions left out: bored (81), disgust (46), fearful (69)"
     assert ours.warnings == (message,)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fastser.runtime.counted import counted
 from fastser.runtime.files import printable, storable
 from fastser.settings import PAPER_CLASSES
 
@@ -120,11 +121,11 @@ class Corpus:
     @property
     def summary(self) -> str:
         """Return one line with the number of utterances and the verdict on the copy."""
-        size, speakers = len(self.utterances), f"{len(self.speakers)} speakers"
+        size, speakers = len(self.utterances), counted(len(self.speakers), "speaker")
         if self.synthetic:
-            return f"{self.title}: {size} utterances, {speakers}; generated, not recorded"
+            return f"{self.title}: {counted(size, 'utterance')}, {speakers}; generated, not recorded"
         if self.expected is None:
-            return f"{self.title}: {size} utterances, {speakers}"
+            return f"{self.title}: {counted(size, 'utterance')}, {speakers}"
         selection = f" ({', '.join(self.classes)})" if self.left_out else ""
         if differences := self.expected.differences(self.utterances):
             verdict = "INCOMPLETE" if size < self.expected.total else "NOT THE PUBLISHED ONE"
@@ -141,12 +142,12 @@ class Corpus:
         if self.left_out and self.expected is None:
             rows = sum(count for _, count in self.left_out)
             names = first_few([f"{label} ({count})" for label, count in self.left_out])
-            said.append(f"{self.path}: {rows} rows with other emotions are left out: {names}")
+            said.append(f"{self.path}: {counted(rows, 'row')} with other emotions left out: {names}")
         if several := speakers_in_several_parts(self.utterances):
             said.append(f"{self.path}: speakers in more than one part of its split: {first_few(several)}")
         if self.without_audio:
             ids = first_few([id for id, _ in self.without_audio])
-            said.append(f"{self.path}: {len(self.without_audio)} labelled utterances have no audio: {ids}")
+            said.append(f"{self.path}: {counted(len(self.without_audio), 'labelled utterance')} without audio: {ids}")
         if self.complete is False and self.expected is not None:
             differences = first_few(self.expected.differences(self.utterances))
             said.append(
@@ -209,5 +210,5 @@ class NoiseCorpus:
         if self.expected_scenes is not None:
             found = f"{scenes} of {self.expected_scenes} scenes"
         else:
-            found = f"{len(self.recordings)} noise recordings of {scenes} scene{'s' if scenes > 1 else ''}"
+            found = f"{counted(len(self.recordings), 'noise recording')} of {counted(scenes, 'scene')}"
         return f"{self.title}: {found}{'; generated, not recorded' if self.synthetic else ''}"

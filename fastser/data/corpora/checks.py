@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from fastser.runtime.counted import counted
+
 from .files import first_few
 from .utterance import CorpusError, Utterance
 
@@ -129,7 +131,9 @@ def equal_contents(utterances: Sequence[Utterance], digests: Sequence[str]) -> l
             if (value := _value(first, field)) != (others := _value(other, field))
         ]
         if pairs:
-            said.append(f"{len(pairs)} files hold the same audio as one of another {field}: {first_few(pairs)}")
+            said.append(
+                f"{counted(len(pairs), 'file')} with the same audio as one of another {field}: {first_few(pairs)}"
+            )
     return said
 
 

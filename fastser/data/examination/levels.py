@@ -6,6 +6,7 @@ from statistics import median
 
 from fastser.data.examination.files import QUIET_DB, ExaminedFile, Sound
 from fastser.data.examination.finding import Finding
+from fastser.runtime.counted import counted
 
 LARGE_DIFFERENCE_DB = 6.0
 """Difference of levels that is reported, a factor of two in amplitude."""
@@ -62,7 +63,8 @@ def level_findings(speakers: Sequence[str], files: Sequence[ExaminedFile], names
     if silent:
         findings.append(
             Finding(
-                "warning", f"{len(silent)} files are nearly silent, below {QUIET_DB:.0f} dB: {', '.join(silent[:3])}"
+                "warning",
+                f"{counted(len(silent), 'nearly silent file')}, below {QUIET_DB:.0f} dB: {', '.join(silent[:3])}",
             )
         )
     return findings

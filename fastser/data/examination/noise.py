@@ -10,6 +10,7 @@ from fastser.data.examination.files import ExaminedFile, Sound, examine_files
 from fastser.data.examination.finding import Finding
 from fastser.data.examination.same_audio import SameAudio, same_audio
 from fastser.data.examination.speech import format_findings
+from fastser.runtime.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def noise_findings(examined: ExaminedNoise, scenes: Sequence[str], longest: floa
 
 def _scenes(examined: ExaminedNoise, scenes: Sequence[str]) -> Iterator[Finding]:
     found = examined.noise.scenes
-    size = f"{len(examined.files)} recordings of {len(found)} scenes ({first_few(found, 6)})"
+    size = f"{counted(len(examined.files), 'recording')} of {counted(len(found), 'scene')} ({first_few(found, 6)})"
     if missing := [scene for scene in scenes if scene not in found]:
         yield Finding(
             "warning",
@@ -82,10 +83,10 @@ def _unusable(examined: ExaminedNoise) -> Iterator[Finding]:
     """Yield an error if a file cannot be decoded. `prepare_noise` refuses such noise."""
     bad = [f"{file.path.name} {file.sound}" for file in examined.files if isinstance(file.sound, str)]
     if bad:
-        sentence = f"{len(bad)} of {len(examined.files)} files are unusable, remove them: {first_few(bad)}"
+        sentence = f"{len(bad)} of {counted(len(examined.files), 'file')} unusable, remove them: {first_few(bad)}"
         yield Finding("error", sentence)
     else:
-        yield Finding("ok", f"all {len(examined.files)} files can be decoded")
+        yield Finding("ok", f"all {counted(len(examined.files), 'file')} can be decoded")
 
 
 def _lengths(examined: ExaminedNoise, scenes: Sequence[str], longest: float) -> Iterator[Finding]:
@@ -111,9 +112,9 @@ def _repeated(examined: ExaminedNoise) -> Iterator[Finding]:
         else:
             across.append(f"{first.scene}/{first.path.name} = {second.scene}/{second.path.name}")
     if across:
-        yield Finding("warning", f"{len(across)} recordings stand for two scenes: {first_few(across)}")
+        yield Finding("warning", f"{counted(len(across), 'recording')} in two scenes: {first_few(across)}")
     if within:
         scenes = first_few([f"{scene} ({count})" for scene, count in within.items()])
-        yield Finding("note", f"{sum(within.values())} recordings occur again in their scene: {scenes}")
+        yield Finding("note", f"{counted(sum(within.values()), 'recording')} repeated within a scene: {scenes}")
     if not examined.same.pairs:
         yield Finding("ok", "no recording occurs twice")

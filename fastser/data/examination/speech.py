@@ -13,6 +13,7 @@ from fastser.data.examination.files import ExaminedFile, Sound, examine_files
 from fastser.data.examination.finding import Finding
 from fastser.data.examination.levels import level_findings
 from fastser.data.examination.same_audio import SameAudio, same_audio
+from fastser.runtime.counted import counted
 
 _MANY_CLIPPED = 0.05
 """Share of clipped files that is a warning."""
@@ -64,7 +65,13 @@ def speech_findings(examined: ExaminedCorpus) -> list[Finding]:
 
 
 def _counts(corpus: Corpus) -> Iterator[Finding]:
-    size = f"{len(corpus.utterances)} utterances, {len(corpus.speakers)} speakers, {len(corpus.classes)} classes"
+    size = ", ".join(
+        [
+            counted(len(corpus.utterances), "utterance"),
+            counted(len(corpus.speakers), "speaker"),
+            counted(len(corpus.classes), "class"),
+        ]
+    )
     if corpus.synthetic:
         yield Finding("note", f"{size}; generated, not recorded, so scores mean nothing")
     elif corpus.expected is None:
@@ -77,10 +84,10 @@ def _counts(corpus: Corpus) -> Iterator[Finding]:
     if several := speakers_in_several_parts(corpus.utterances):
         yield Finding(
             "error",
-            f"{len(several)} speakers are in more than one part of the corpus' own split: {first_few(several)}. A "
-            "score on this split says nothing about new speakers. A manifest without split gives folds by speaker",
+            f"{counted(len(several), 'speaker')} in more than one part of the corpus' own split: {first_few(several)}. "
+            "A score on this split says nothing about new speakers. A manifest without split gives folds by speaker",
         )
-    said = ("have no audio", "differ from", "more than one part")
+    said = ("without audio", "differ from", "more than one part")
     for warning in corpus.warnings:
         if not any(text in warning for text in said):
             yield Finding("warning", warning)
@@ -91,17 +98,19 @@ def _unusable(corpus: Corpus, files: Sequence[ExaminedFile]) -> Iterator[Finding
     ids = [utterance.id for utterance in corpus.utterances]
     bad = [f"{id} {file.sound}" for id, file in zip(ids, files, strict=True) if isinstance(file.sound, str)]
     lost = [id for id, _ in corpus.without_audio]
-    counted = len(bad) + (len(lost) if corpus.expected is None else 0)
-    too_many = counted > BAD_FILES_ALLOWED * (len(files) + len(lost))
+    left_out = len(bad) + (len(lost) if corpus.expected is None else 0)
+    too_many = left_out > BAD_FILES_ALLOWED * (len(files) + len(lost))
     if bad:
         consequence = "commands refuse the corpus without --allow-bad-files" if too_many else "they are left out"
-        sentence = f"{len(bad)} of {len(files)} files are unusable, {consequence}: {first_few(bad)}"
+        sentence = f"{len(bad)} of {counted(len(files), 'file')} unusable, {consequence}: {first_few(bad)}"
         yield Finding("error" if too_many else "warning", sentence)
     else:
-        yield Finding("ok", f"all {len(files)} files can be decoded")
+        yield Finding("ok", f"all {counted(len(files), 'file')} can be decoded")
     if lost:
         serious = too_many and corpus.expected is None
-        yield Finding("error" if serious else "warning", f"{len(lost)} labelled files are missing: {first_few(lost)}")
+        yield Finding(
+            "error" if serious else "warning", f"{counted(len(lost), 'labelled file')} missing: {first_few(lost)}"
+        )
 
 
 def format_findings(sounds: Sequence[Sound]) -> Iterator[Finding]:
@@ -115,7 +124,7 @@ def format_findings(sounds: Sequence[Sound]) -> Iterator[Finding]:
         f"{median(seconds):.2f} s",
     )
     rates = Counter(sound.rate for sound in sounds)
-    shown = ", ".join(f"{rate} Hz ({count} files)" for rate, count in sorted(rates.items()))
+    shown = ", ".join(f"{rate} Hz ({counted(count, 'file')})" for rate, count in sorted(rates.items()))
     if len(rates) > 1:
         yield Finding(
             "warning", f"several sample rates: {shown}. All are resampled, but the missing upper band of some remains"
@@ -124,7 +133,8 @@ def format_findings(sounds: Sequence[Sound]) -> Iterator[Finding]:
         yield Finding("ok", f"sample rate {next(iter(rates))} Hz")
     channels = Counter(sound.channels for sound in sounds)
     if list(channels) != [1]:
-        shown = ", ".join(f"{number} channels ({count} files)" for number, count in sorted(channels.items()))
+        numbers = sorted(channels.items())
+        shown = ", ".join(f"{counted(number, 'channel')} ({counted(count, 'file')})" for number, count in numbers)
         yield Finding("note", f"{shown}: channels are averaged")
 
 
@@ -141,8 +151,8 @@ def _clipped(examined: ExaminedCorpus) -> Iterator[Finding]:
     many = len(clipped) > _MANY_CLIPPED * len(ids)
     yield Finding(
         "warning" if many else "note",
-        f"{len(clipped)} of {len(ids)} files have clipped peaks (three or more neighbouring samples at full scale): "
-        f"{first_few(clipped)}",
+        f"{len(clipped)} of {counted(len(ids), 'file')} with clipped peaks (three or more neighbouring samples at full "
+        f"scale): {first_few(clipped)}",
     )
 
 
@@ -167,10 +177,11 @@ def _repeated(examined: ExaminedCorpus) -> Iterator[Finding]:
             found[""].append(said)
     for field in ("label", "speaker"):
         if names := found[field]:
-            sentence = f"{len(names)} recordings occur again with another {field}: {first_few(names)}. Keep one of each"
-            yield Finding("error", sentence)
+            sentence = f"{counted(len(names), 'recording')} repeated with another {field}: {first_few(names)}"
+
+            yield Finding("error", f"{sentence}. Keep one of each")
     if names := found[""]:
-        yield Finding("warning", f"{len(names)} recordings occur again with the same label: {first_few(names)}")
+        yield Finding("warning", f"{counted(len(names), 'recording')} repeated with the same label: {first_few(names)}")
 
 
 def _duration(seconds: float) -> str:
