@@ -71,7 +71,7 @@ def test_status_1_for_a_leak_between_speakers_and_between_corpora(
     printed = capsys.readouterr().out
     assert "wav/0-sad-0.wav = wav/1-sad-0.wav (s0, s1)" in printed.replace("= (same samples)", "=")
     assert "the audio of test utterances is also in training or validation of" in printed
-    assert "share 1 recordings: wav/2-sad-0.wav = wav/3-sad-0.wav" in printed
+    assert "share 1 recording: wav/2-sad-0.wav = wav/3-sad-0.wav" in printed
     assert "b/m.csv is 26 dB quieter than a/m.csv" in printed
     assert {path.name for path in (tmp_path / "out" / "folds").iterdir()} == {"a-m-csv.csv", "b-m-csv.csv"}
 

@@ -338,7 +338,7 @@ def test_a_registered_reader_is_used_by_name(tmp_path: Path) -> None:
 
     with READERS.including(Reader("mine", read)):
         corpus = read_corpus("mine", tmp_path, ["proud", "angry"])
-    assert corpus.summary == "Mine: 2 utterances, 1 speakers"
+    assert corpus.summary == "Mine: 2 utterances, 1 speaker"
     assert Counter(zip(corpus.labels, (u.emotion for u in corpus.utterances), strict=True)) == {
         (1, "angry"): 1,
         (0, "proud"): 1,

@@ -120,9 +120,9 @@ def test_every_fault_of_a_corpus_is_named(tmp_path: Path) -> None:
     assert "1 recording repeated with another label: a = a2 (sad, angry)" in errors
     assert "1 recording repeated with another speaker: a = a3 (ann, bob)" in errors
     assert "1 recording repeated with the same label: b = b2" in warnings
-    assert "several sample rates: 16000 Hz (6 files), 22050 Hz (1 files)" in warnings
+    assert "several sample rates: 16000 Hz (6 files), 22050 Hz (1 file)" in warnings
     assert "1 nearly silent file, below -60 dB: quiet" in warnings
-    assert "1 of 8 files have clipped peaks" in warnings
+    assert "1 of 8 files with clipped peaks" in warnings
     assert "level tells speakers apart" in said(findings, "note")
     assert examined.corpus.utterances[7].id == "text"
 
