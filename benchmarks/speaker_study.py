@@ -18,6 +18,7 @@ class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
         options: Options of the command.
 
     Attributes:
+        options: Options of the command.
         models: Names of the models, with that of the yardstick.
         experiment: Experiment of the runs.
 
@@ -29,19 +30,17 @@ class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        settings = settings_of(options)
+        self.options, settings = options, settings_of(options)
         self.models = [*models_of(options), LOWEST_USEFUL]
         self.experiment = experiment_of(options, settings)
         folds = tuple(self.experiment.folds(TASK))
         runs = options.out / "runs"
         runs.mkdir(parents=True, exist_ok=True)
         points = plan({TASK: folds}, self.models, ("none",), settings.protocol.repeats)
-        self.paths = {
-            trial: runs / f"{self.key(trial)}.json" for point in points for trial in self.trials(point, options)
-        }
+        self.paths = {trial: runs / f"{self.key(trial)}.json" for point in points for trial in self.trials(point)}
 
     @abstractmethod
-    def trials(self, point: GridPoint, options: argparse.Namespace) -> Iterable[AnyTrial]:
+    def trials(self, point: GridPoint) -> Iterable[AnyTrial]:
         """Return the runs at a point of the grid."""
 
     @abstractmethod

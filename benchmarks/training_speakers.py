@@ -24,10 +24,10 @@ from fastser.runtime.digests import digest
 class TrainingSpeakers(SpeakerStudy[SpeakersTrial]):
     """Trainings with some of the training speakers of each fold."""
 
-    def trials(self, point: GridPoint, options: argparse.Namespace) -> Iterable[SpeakersTrial]:
+    def trials(self, point: GridPoint) -> Iterable[SpeakersTrial]:
         """Implement `SpeakerStudy`. Numbers that are larger than that of the training speakers are left out."""
         everyone = len(speakers_of(self.experiment.subsets(point)[0]))
-        return [SpeakersTrial(point, number) for number in options.speakers if number <= everyone]
+        return [SpeakersTrial(point, number) for number in self.options.speakers if number <= everyone]
 
     def key(self, trial: SpeakersTrial) -> str:
         """Implement `SpeakerStudy`."""
