@@ -24,8 +24,8 @@ from benchmarks.recorded_runs import (
     record_missing,
     settings_of,
 )
+from benchmarks.study_page import publish
 from fastser.experiment.grid import GridPoint, plan
-from fastser.runtime.files import atomic_write
 
 
 class EpochStudy(Study[GridPoint]):
@@ -83,12 +83,8 @@ def main(given: list[str] | None = None) -> None:
     succeeded = record_missing(EpochStudy, options, study)
     records = study.records()
     text = page(study.experiment, TASK, study.settings, records)
-    with atomic_write(options.out / "epoch_choice.md") as part:
-        part.write_text(text, encoding="utf-8")
     write_csv(options.out / "epoch_choice.csv", study.settings.training, records)
-    print(text)
-    if not succeeded:
-        raise SystemExit("a worker ended with an error, which is printed above; the same command continues")
+    publish(options.out / "epoch_choice.md", text, succeeded)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Mean over speakers with its 95 % interval."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import mean, stdev
 
 from scipy import stats
+
+Place = tuple[str, int]
+"""Fold and repeat of a run. Runs of two models at one place are a pair."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,13 @@ def mean_over_speakers(values: Iterable[tuple[str, float]]) -> Mean:
         return Mean(means[0], None)
     margin = float(stats.t.ppf(0.975, len(means) - 1)) * stdev(means) / len(means) ** 0.5
     return Mean(mean(means), (mean(means) - margin, mean(means) + margin))
+
+
+def mean_over_folds(values: Mapping[Place, float]) -> Mean | None:
+    """Return the mean over the test speakers of folds, or None if there are no runs."""
+    return mean_over_speakers((fold, value) for (fold, _), value in values.items()) if values else None
+
+
+def minus(values: Mapping[Place, float], others: Mapping[Place, float]) -> dict[Place, float]:
+    """Return the differences of the pairs. A run without a partner is left out."""
+    return {place: value - others[place] for place, value in values.items() if place in others}

@@ -4,49 +4,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastser.augmentation import AUGMENTATIONS
+from benchmarks.clean_run import Scored, Sets, Trial, train_and_test
 from fastser.data.dataset import Subset
-from fastser.evaluation.conditions import Unperturbed, evaluate
-from fastser.evaluation.inference import validation_score
-from fastser.evaluation.segment_trial import SegmentTrial
-from fastser.evaluation.utterance_trial import UtteranceTrial
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.grid import GridPoint
 from fastser.runtime.digests import digest
 from fastser.settings import Settings
-from fastser.training.loop import train
 from fastser.training.state import TrainingError
-from fastser.training.yardsticks import YARDSTICKS
 
 
 @dataclass(frozen=True)
-class Trial:
+class SpeakersTrial(Trial):
     """A run with some training speakers.
 
     Attributes:
-        point: Point of the grid.
         speakers: Number of training speakers.
     """
 
-    point: GridPoint
     speakers: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A recorded run.
-
-    Attributes:
-        trial: The run.
-        utterances: Number of training utterances.
-        epochs: Number of epochs, 0 for the yardstick.
-        uar: UAR of the test speaker in percent.
-    """
-
-    trial: Trial
-    utterances: int
-    epochs: int
-    uar: float
 
 
 def speakers_of(subset: Subset) -> list[str]:
@@ -77,26 +51,15 @@ def narrowed(training: Subset, number: int, seed: int) -> Subset:
     return training.dataset.subset(kept)
 
 
-def score(experiment: Experiment, trial: Trial) -> Scored:
+def score(experiment: Experiment, trial: SpeakersTrial) -> Scored[SpeakersTrial]:
     """Train a model with some of the training speakers, and test it on clean speech."""
-    point, whole = trial.point, experiment.settings
+    point = trial.point
     everyone, validation, test = experiment.subsets(point)
     draw = int(digest("training speakers", point.fold, point.repeat)[:15], 16)
     training = narrowed(everyone, trial.speakers, draw)
-    settings = _with_equal_updates(whole, len(everyone.segments) / len(training.segments))
-    seed, epochs = experiment.training_seed(point), 0
-    with experiment.kernels():
-        if point.model in YARDSTICKS:
-            normalisation = training.normalisation()
-            model = YARDSTICKS[point.model].fit(training, normalisation, whole.training).to(experiment.device)
-        else:
-            model = experiment.model(point.model, seed)
-            validate = validation_score(validation, settings.training.monitor)
-            history = train(model, training, validate, settings, AUGMENTATIONS["none"], seed)
-            normalisation, epochs = history.normalisation, len(history.epochs)
-        of_kind = UtteranceTrial if point.model in YARDSTICKS else SegmentTrial
-        results = evaluate(of_kind(model, test, whole, normalisation), [Unperturbed()])
-    return Scored(trial, len(training.utterances), epochs, 100 * results["clean"].uar)
+    settings = _with_equal_updates(experiment.settings, len(everyone.segments) / len(training.segments))
+    result, epochs = train_and_test(experiment, point, Sets(training, validation, test), settings)
+    return Scored(trial, len(training.utterances), epochs, 100 * result.uar)
 
 
 def _with_equal_updates(settings: Settings, ratio: float) -> Settings:

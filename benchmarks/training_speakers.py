@@ -9,78 +9,37 @@ Each finished run is one file `OUT/runs/KEY.json`, and the same command continue
 """
 
 import argparse
-import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
-from benchmarks.recorded_runs import (
-    TASK,
-    USER_ERRORS,
-    Study,
-    arguments,
-    experiment_of,
-    models_of,
-    parsed,
-    record_missing,
-    settings_of,
-)
-from benchmarks.speaker_page import draw, page, write_csv
-from benchmarks.speaker_record import Scored, Trial, score, speakers_of
-from fastser.experiment.grid import plan
+from benchmarks.clean_run import Scored
+from benchmarks.recorded_runs import USER_ERRORS, arguments, parsed, record_missing
+from benchmarks.speaker_page import draw, page
+from benchmarks.speaker_record import SpeakersTrial, score, speakers_of
+from benchmarks.speaker_study import SpeakerStudy
+from benchmarks.study_page import publish, write_runs
+from fastser.experiment.grid import GridPoint
 from fastser.runtime.digests import digest
-from fastser.runtime.files import atomic_write
-from fastser.training.yardsticks import LOWEST_USEFUL
 
 
-class SpeakerStudy(Study[Trial]):
-    """Trainings with some of the training speakers of each fold.
+class TrainingSpeakers(SpeakerStudy[SpeakersTrial]):
+    """Trainings with some of the training speakers of each fold."""
 
-    Args:
-        options: Options of the command.
+    def trials(self, point: GridPoint) -> Iterable[SpeakersTrial]:
+        """Implement `SpeakerStudy`. Numbers that are larger than that of the training speakers are left out."""
+        everyone = len(speakers_of(self.experiment.subsets(point)[0]))
+        return [SpeakersTrial(point, number) for number in self.options.speakers if number <= everyone]
 
-    Raises:
-        CorpusError: If the corpus cannot be used.
-        DeviceError: If there is no such device.
-        SettingsError: If a setting is unknown or invalid.
-        UnknownNameError: If there is no such model.
-    """
+    def key(self, trial: SpeakersTrial) -> str:
+        """Implement `SpeakerStudy`."""
+        return digest(self.experiment.identify(trial.point).key, trial.speakers)
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        settings = settings_of(options)
-        self.models = [*models_of(options), LOWEST_USEFUL]
-        self.experiment = experiment_of(options, settings)
-        folds = tuple(self.experiment.folds(TASK))
-        runs = options.out / "runs"
-        runs.mkdir(parents=True, exist_ok=True)
-        points = plan({TASK: folds}, self.models, ("none",), settings.protocol.repeats)
-        self.paths = {
-            Trial(point, number): runs / f"{digest(self.experiment.identify(point).key, number)}.json"
-            for point in points
-            for number in options.speakers
-            if number <= len(speakers_of(self.experiment.subsets(point)[0]))
-        }
+    def score(self, trial: SpeakersTrial) -> Scored[SpeakersTrial]:
+        """Implement `SpeakerStudy`."""
+        return score(self.experiment, trial)
 
-    def record(self, item: Trial) -> None:
-        """Implement `Study`."""
-        scored = score(self.experiment, item)
-        with atomic_write(self.paths[item]) as part:
-            part.write_text(json.dumps(asdict(scored)) + "\n", encoding="utf-8")
-
-    def label(self, item: Trial) -> str:
+    def label(self, item: SpeakersTrial) -> str:
         """Implement `Study`."""
         return f"{item.point.label}, {item.speakers} speakers"
-
-    def scores(self) -> list[Scored]:
-        """Return the recorded runs, in the order of the plan."""
-        found = ((trial, path) for trial, path in self.paths.items() if path.exists())
-        return [Scored(trial, **_values(path)) for trial, path in found]
-
-
-def _values(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    values.pop("trial")
-    return values
 
 
 def main(given: list[str] | None = None) -> None:
@@ -90,21 +49,17 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--speakers", required=True, type=_counts, metavar="N,N", help="numbers of training speakers")
     options = parsed(parser, given)
     try:
-        study = SpeakerStudy(options)
+        study = TrainingSpeakers(options)
     except USER_ERRORS as error:
         parser.error(str(error))
     if not study.paths:
         parser.error(f"--speakers {min(options.speakers)}: no fold has so many training speakers")
-    succeeded = record_missing(SpeakerStudy, options, study)
+    succeeded = record_missing(TrainingSpeakers, options, study)
     scores = study.scores()
-    text = page(study.experiment, study.models, len(study.paths), scores)
-    with atomic_write(options.out / "training_speakers.md") as part:
-        part.write_text(text, encoding="utf-8")
-    write_csv(options.out / "training_speakers.csv", scores)
+    write_runs(options.out / "training_speakers.csv", "training_speakers", lambda trial: trial.speakers, scores)
     draw(options.out / "training_speakers.png", study.models, scores)
-    print(text)
-    if not succeeded:
-        raise SystemExit("a worker ended with an error, which is printed above; the same command continues")
+    text = page(study.experiment, study.models, len(study.paths), scores)
+    publish(options.out / "training_speakers.md", text, succeeded)
 
 
 def _counts(text: str) -> tuple[int, ...]:

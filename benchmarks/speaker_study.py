@@ -1,0 +1,64 @@
+"""Studies that train and test the networks and the yardstick Linear speaker by speaker."""
+
+import argparse
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Generic
+
+from benchmarks.clean_run import AnyTrial, Scored
+from benchmarks.recorded_runs import TASK, Study, experiment_of, models_of, settings_of
+from fastser.experiment.grid import GridPoint, plan
+from fastser.training.yardsticks import LOWEST_USEFUL
+
+
+class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
+    """Trainings without augmentation, tested on the clean speech of the test speaker of each fold.
+
+    Args:
+        options: Options of the command.
+
+    Attributes:
+        options: Options of the command.
+        models: Names of the models, with that of the yardstick.
+        experiment: Experiment of the runs.
+
+    Raises:
+        CorpusError: If the corpus cannot be used.
+        DeviceError: If there is no such device.
+        SettingsError: If a setting is unknown or invalid.
+        UnknownNameError: If there is no such model.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, settings = options, settings_of(options)
+        self.models = [*models_of(options), LOWEST_USEFUL]
+        self.experiment = experiment_of(options, settings)
+        folds = tuple(self.experiment.folds(TASK))
+        runs = options.out / "runs"
+        runs.mkdir(parents=True, exist_ok=True)
+        points = plan({TASK: folds}, self.models, ("none",), settings.protocol.repeats)
+        self.paths = {trial: runs / f"{self.key(trial)}.json" for point in points for trial in self.trials(point)}
+
+    @abstractmethod
+    def trials(self, point: GridPoint) -> Iterable[AnyTrial]:
+        """Return the runs at a point of the grid."""
+
+    @abstractmethod
+    def key(self, trial: AnyTrial) -> str:
+        """Return the key of a run, which is the name of its record."""
+
+    @abstractmethod
+    def score(self, trial: AnyTrial) -> Scored[AnyTrial]:
+        """Train and test the model of a run.
+
+        Raises:
+            TrainingError: If the loss is not finite, or the model cannot be trained or tested.
+        """
+
+    def record(self, item: AnyTrial) -> None:
+        """Implement `Study`."""
+        self.score(item).write(self.paths[item])
+
+    def scores(self) -> list[Scored[AnyTrial]]:
+        """Return the recorded runs, in the order of the plan."""
+        return [Scored.read(path, trial) for trial, path in self.paths.items() if path.exists()]

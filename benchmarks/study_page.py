@@ -1,0 +1,75 @@
+"""Pages and CSV files of studies."""
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clean_run import AnyTrial, Scored
+from benchmarks.recorded_runs import TASK
+from fastser.experiment.experiment import Experiment
+from fastser.models import MODELS
+from fastser.runtime.files import atomic_write
+from fastser.training.yardsticks import YARDSTICKS
+
+
+def title_of(model: str) -> str:
+    """Return the title of a network or yardstick."""
+    return (YARDSTICKS if model in YARDSTICKS else MODELS)[model].title
+
+
+def document(heading: str, experiment: Experiment, runs: str, paragraphs: Sequence[str]) -> str:
+    """Return the page of a study in Markdown, with the environment of the runs at its end.
+
+    Args:
+        heading: Heading. The corpus and the scale are added.
+        experiment: Experiment of the runs.
+        runs: Number of runs that are finished and planned, as text.
+        paragraphs: Further paragraphs and tables.
+    """
+    corpus, protocol = experiment.dataset("source").corpus, experiment.settings.protocol
+    folds = f"{len(experiment.folds(TASK))} folds x {protocol.repeats} repeats"
+    blocks = [
+        f"# {heading}: {corpus.title}, {experiment.settings.scale} scale",
+        f"{corpus.summary}. {folds}, no augmentation, {runs}.",
+        *paragraphs,
+        "\n".join(f"- {name}: {text}" for name, text in experiment.environment().items()),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def write_runs(
+    path: Path, column: str, value_of: Callable[[AnyTrial], Any], scores: Iterable[Scored[AnyTrial]]
+) -> None:
+    """Write a CSV file with one line per run. UAR is in percent.
+
+    Args:
+        path: CSV file.
+        column: Name of the column that tells the runs at one point of the grid apart.
+        value_of: Value of a run in this column.
+        scores: The runs that are recorded.
+    """
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["model", "fold", "repeat", column, "training_utterances", "epochs", "uar"])
+        for scored in scores:
+            run = [scored.trial.point.model, *scored.place, value_of(scored.trial)]
+            writer.writerow([*run, scored.utterances, scored.epochs, f"{scored.uar:.2f}"])
+
+
+def publish(path: Path, text: str, succeeded: bool) -> None:
+    """Write a page and print it.
+
+    Args:
+        path: File of the page.
+        text: The page.
+        succeeded: Whether all workers ended without an error.
+
+    Raises:
+        SystemExit: If one did not.
+    """
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8")
+    print(text)
+    if not succeeded:
+        raise SystemExit("a worker ended with an error, which is printed above; the same command continues")
