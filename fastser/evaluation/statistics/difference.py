@@ -95,12 +95,13 @@ def difference_of(counts: Counts, *, level: float = 0.95, seed: int = 0, resampl
         return Difference(value, -1.0, 1.0, 1.0, 1.0)
     low, high = counts.quantiles(level, seed, resamples)
     freedom = counts.freedom
-    detectable = (scipy.stats.t.ppf((1 + level) / 2, freedom) + scipy.stats.t.ppf(POWER, freedom)) * error
+    student = scipy.special.stdtrit(freedom, [(1 + level) / 2, POWER])
+    detectable = (student[0] + student[1]) * error
     if 2 / 2**counts.units > 1 - level:  # no exchange of so few units has a p-value as small as that
         detectable = 1.0
     p = exchange_p(counts.contributions(), seed)
     if len(counts.by_repeat) > 1:  # exchanges say nothing about new trainings
-        p = max(p, float(2 * scipy.stats.t.sf(abs(value) / error, freedom)))
+        p = max(p, float(2 * scipy.special.stdtr(freedom, -abs(value) / error)))
     return Difference(
         value=value,
         low=max(-1.0, value - high * error),

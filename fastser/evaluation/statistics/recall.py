@@ -99,7 +99,7 @@ class Counts:
             resamples: Number of bootstrap samples.
         """
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
-        student: Array = scipy.stats.t.ppf(tails, self.freedom)
+        student: Array = scipy.special.stdtrit(self.freedom, tails)
         if self.units in BOOTSTRAPPED_UNITS:
             studentised = np.sort(self._studentised(seed, resamples))
             low, high = studentised[int(tails[0] * resamples)], studentised[-1 - int(tails[0] * resamples)]
