@@ -1,6 +1,7 @@
 """Paired differences between two systems or two conditions: interval, test, and what could have been seen."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -120,12 +121,17 @@ def exchange_p(contributions: NDArray[np.float64], seed: int = 0) -> float:
     """
     units, total = len(contributions), abs(contributions.sum())
     if units <= EXACT_UNITS:
-        signs = np.array(list(product((1.0, -1.0), repeat=units)))
-        as_far = np.abs(signs @ contributions) >= total * (1 - 1e-9)
+        as_far = np.abs(_all_signs(units) @ contributions) >= total * (1 - 1e-9)
         return float(as_far.mean())
     signs = np.random.default_rng(seed).choice((1.0, -1.0), (RANDOM_EXCHANGES, units))
     as_far = np.abs(signs @ contributions) >= total * (1 - 1e-9)
     return float((as_far.sum() + 1) / (RANDOM_EXCHANGES + 1))
+
+
+@lru_cache(maxsize=1)
+def _all_signs(units: int) -> NDArray[np.float64]:
+    """Return every combination of signs, [2**units, units]."""
+    return np.array(list(product((1.0, -1.0), repeat=units)))
 
 
 def _check_paired(a: Sample, b: Sample) -> None:
