@@ -21,9 +21,27 @@ from fastser.data.corpora.synthetic import generate
 
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
 
+LONGEST = (
+    "experiment/test_ray.py",
+    "experiment/test_slurm.py",
+    "docs/test_examples.py",
+    "experiment/test_processes.py",
+    "cli/test_reproduce.py",
+    "recognition/test_onnx.py",
+    "cli/test_runs.py",
+    "training/test_loss.py",
+)
+"""Files that take longest. They are begun first, so that none of them runs alone at the end."""
+
 settings.register_profile("bounded", derandomize=True, deadline=None, max_examples=50, database=None)
 settings.register_profile("long", derandomize=False, deadline=None, max_examples=2_000, print_blob=True)
 settings.load_profile("bounded")  # `pytest --hypothesis-profile=long` searches with random seeds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `LONGEST` first. The others keep their order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture
