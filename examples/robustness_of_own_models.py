@@ -48,9 +48,9 @@ def main() -> None:
         waveforms = fastser.evaluate(WaveformModel(), speech, inputs="waveform", classes=classes, progress=False)
         print(spectrograms, waveforms, spectrograms.compare(waveforms), sep="\n\n")
         print(fastser.evaluate(mean_level, speech, classes=classes, progress=False))
-
         grid = CliOptions(table=("3",), scale="quick", models="cnn", augmentations="none", folds=1, keep_models=True)
-        run(replace(grid, source=speech, out=Path(folder)), "python examples/robustness_of_own_models.py")
+        grid = replace(grid, source=speech, executor="serial", out=Path(folder))  # runs of a second need no workers
+        run(grid, "python examples/robustness_of_own_models.py")
         weights = max(Path(folder, "models").iterdir(), key=lambda file: file.stat().st_size)  # not of a yardstick
         print(fastser.evaluate(weights, speech, speakers=["Ses01F"], conditions=["fgsm"], progress=False))
 

@@ -47,6 +47,7 @@ def main() -> None:
             classes="all",
             scale="quick",
             models="cnn",
+            executor="serial",  # runs of a second need no workers
             set=("attack.bim_steps=4",),
             out=Path(folder) / "results",
         )

@@ -1,23 +1,47 @@
 """Fixtures that several test files share."""
 
 import importlib
+import json
+import os
+import shutil
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from fastser_kernels.norm_relu import op as norm_relu
+from filelock import FileLock
 from hypothesis import settings
 from processes import Command, Start, finish, small_grid, starter, tables, untested, wait_until_gone
 
+from fastser.data.corpora.synthetic import generate
+
 torch.set_num_threads(1)  # the tests' tensors are small: a second thread only waits
+
+LONGEST = (
+    "experiment/test_ray.py",
+    "experiment/test_slurm.py",
+    "docs/test_examples.py",
+    "experiment/test_processes.py",
+    "cli/test_reproduce.py",
+    "recognition/test_onnx.py",
+    "cli/test_runs.py",
+    "training/test_loss.py",
+)
+"""Files that take longest. They are begun first, so that none of them runs alone at the end."""
 
 settings.register_profile("bounded", derandomize=True, deadline=None, max_examples=50, database=None)
 settings.register_profile("long", derandomize=False, deadline=None, max_examples=2_000, print_blob=True)
 settings.load_profile("bounded")  # `pytest --hypothesis-profile=long` searches with random seeds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `LONGEST` first. The others keep their order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture
@@ -28,9 +52,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the smallest stand-in corpora and of their cache, for `small_runs.stand_in_experiment`."""
-    return tmp_path_factory.mktemp("stand-ins")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A function that makes a file or folder in the first of pytest's processes that asks for it, by its name."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        made = folder / name
+        with FileLock(folder / f"{name}.lock"):
+            if not made.exists():
+                make(made)
+        return made
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def stand_ins(made_once: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the smallest stand-in corpora and of their cache, for `small_runs.stand_in_experiment`.
+
+    It is a copy, because some tests move the corpora away.
+    """
+    made = made_once("made-stand-ins", lambda folder: generate(folder, utterances_per_class=1))
+    copy: Path = shutil.copytree(made, tmp_path_factory.mktemp("stand-ins"), dirs_exist_ok=True)
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +108,17 @@ def grid(stand_ins: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def serial(start: Start, grid: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def serial(start: Start, grid: list[str], made_once: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tables that one process makes of the small grid. Every other executor must make the same."""
-    out = tmp_path_factory.mktemp("serial")
-    status, _, err = finish(start(*grid, "--executor=serial", "--out", out))
-    assert (status, err) == (0, "")
-    return tables(out)
+
+    def make(file: Path) -> None:
+        out = tmp_path_factory.mktemp("serial")
+        status, _, err = finish(start(*grid, "--executor=serial", "--out", out))
+        assert (status, err) == (0, "")
+        file.write_text(json.dumps(tables(out)), encoding="utf-8")
+
+    made: dict[str, str] = json.loads(made_once("serial.json", make).read_text("utf-8"))
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +51,11 @@ ROWS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Generate one utterance per class and speaker, in a cache of this module."""
+def few_stand_ins(stand_ins: Path) -> Iterator[None]:
+    """Use the stand-ins with one utterance per class and speaker."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTSER_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(roles, "generate", partial(generate, utterances_per_class=1))
+        patch.setenv("FASTSER_CACHE", str(stand_ins / "cache"))
+        patch.setattr(roles, "generate", lambda _: generate(stand_ins, utterances_per_class=1))
         yield
 
 

@@ -50,7 +50,7 @@ def test_a_second_call_gives_the_same_page(
     out = tmp_path / "out"
     given = ["--corpus", corpus, f"--out={out}", "--scale=quick", "--models=cnn", "--device=cpu", "--speakers=1,8"]
     given += [f"--set={assignment}" for assignment in SMALLEST]
-    training_speakers.main([*given, "--jobs=2"])
+    training_speakers.main(given)
     assert capfd.readouterr().out.startswith("0 of 8 runs are recorded already\n")
     page = (out / "training_speakers.md").read_text()
     assert "8 of 8 runs" in page

@@ -59,30 +59,34 @@ def write(folder: Path, factor: int) -> None:
     (folder / "mean_net.py").write_text(textwrap.dedent(MODEL).replace("FACTOR", str(factor)))
 
 
-def train(out: Path, target: str = "mean_net:make_model", **options: object) -> Ended:
-    """Train the model once, as a new process would."""
+def train(manifest: Path, target: str = "mean_net:make_model", **options: object) -> Ended:
+    """Train the model once, as a new process would. The results folder is beside the manifest."""
     sys.modules.pop("mean_net", None)
+    own = {"models": None, "model": (target,), "source": f"manifest={manifest}", "out": manifest.with_name("out")}
     with MODELS.including():
-        return run_command(**ONE_RUN | {"models": None, "model": (target,), "out": out} | options)
+        return run_command(**ONE_RUN | own | options)
 
 
-@pytest.mark.usefixtures("cache")
-@pytest.mark.parametrize("executor", ["serial", "processes"])
-def test_an_own_model_is_trained_and_stands_in_the_table(here: Path, executor: str) -> None:
-    own = {"models": "mean_net", "executor": executor}  # --models narrows the five, and --model adds to them
-    ended = train(here / "out", **own)
+@pytest.mark.parametrize(
+    "executor", [{"executor": "serial"}, {"executor": "processes", "jobs": 1}], ids=["serial", "processes"]
+)
+def test_an_own_model_is_trained_and_stands_in_the_table(
+    here: Path, manifest: Path, executor: dict[str, object]
+) -> None:
+    own = {"models": "mean_net", **executor}  # --models narrows the five, and --model adds to them
+    ended = train(manifest, **own)
     assert (ended.status, ended.err) == (0, "")
     models = {row["model"] for row in read_csv(here / "out" / "table3.csv")}
     assert models == {"mean_net", *YARDSTICKS}
-    again = train(here / "out", **own)
+    again = train(manifest, **own)
     assert f"{RUNS} reused, 0 to do" in again.out
     write(here, factor=2)
-    changed = train(here / "out", **own)
+    changed = train(manifest, **own)
     assert f"{RUNS - 1} reused, 1 to do" in changed.out
     assert len(list((here / "out" / "runs").glob("*.npz"))) == RUNS + 1
 
 
-@pytest.mark.usefixtures("cache")
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("target", "part"),
     [
@@ -97,8 +101,8 @@ def test_an_own_model_is_trained_and_stands_in_the_table(here: Path, executor: s
         ("mean_net:failing", "the model fails: TypeError"),
     ],
 )
-def test_a_model_that_cannot_be_used_is_one_sentence(here: Path, target: str, part: str) -> None:
-    ended = train(here / "out", target)
+def test_a_model_that_cannot_be_used_is_one_sentence(manifest: Path, target: str, part: str) -> None:
+    ended = train(manifest, target)
     assert ended.status == 2
     (sentence,) = ended.err.splitlines()
     assert sentence.startswith(f"error: --model {target}: ")

@@ -162,9 +162,9 @@ def test_an_extensible_wav_whose_coding_does_not_fit_its_width_is_refused(tmp_pa
         decode(path, RATE)
 
 
-def test_a_gigabyte_of_zeros_after_a_header_is_refused_at_once(tmp_path: Path) -> None:
+def test_millions_of_empty_chunks_are_refused_at_once(tmp_path: Path) -> None:
     with (tmp_path / "a.wav").open("wb") as stream:
         stream.write(b"RIFF\0\0\0\0WAVE")
-        stream.truncate(1 << 30)
+        stream.truncate(1 << 26)  # eight zeros are a chunk without a name and content
     with pytest.raises(AudioError, match="no chunk of samples at the declared position"):
         decode(tmp_path / "a.wav", RATE)

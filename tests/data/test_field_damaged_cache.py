@@ -12,7 +12,7 @@ import soundfile as sf
 
 from fastser.data import cached_arrays
 from fastser.data.corpora import read_noise
-from fastser.data.corpora.synthetic import generate
+from fastser.data.corpora.synthetic import generate, layouts
 from fastser.data.packed_audio import PackedWaveforms, pack
 from fastser.data.segments import SegmentBank, build_bank
 from fastser.settings import PAPER
@@ -128,7 +128,10 @@ def test_an_array_is_verified_once_in_a_process_and_again_when_it_was_written(
     assert len(read) == 2
 
 
-def test_a_changed_stand_in_is_found_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_stand_in_is_found_and_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "NOISE_SECONDS", 2)
     stand_ins = generate(tmp_path, utterances_per_class=1)
     recording = next(stand_ins.iemocap.rglob("*.wav"))
     content = recording.read_bytes()

@@ -3,26 +3,26 @@
 import errno
 import os
 import re
-import subprocess
-import sys
-import textwrap
+import signal
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+from processes import Command
 
 from fastser.data.corpora import read_noise
-from fastser.data.corpora.synthetic import generate
+from fastser.data.corpora.synthetic import generate, layouts
 from fastser.data.packed_audio import pack
 from fastser.data.segments import build_bank
 from fastser.runtime.files import DiskFullError, atomic_write, cache_dir, naming_full_disk
 from fastser.settings import PAPER
 
-pytest.importorskip("resource", reason="limits on the size of files need a POSIX system")
+resource = pytest.importorskip("resource", reason="limits on the size of files need a POSIX system")
 
 RATE = 16_000
 SENTENCE = re.compile(
@@ -59,6 +59,7 @@ def files_below(folder: Path) -> list[Path]:
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, stage: str, number: int
 ) -> None:
+    monkeypatch.setattr(layouts, "NOISE_SECONDS", 2)
     write_recordings(tmp_path / "audio")
     if stage == "frames":
         STAGES["packed audio"](tmp_path / "audio")
@@ -102,18 +103,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     assert len(files_below(cache)) > len(before)
 
 
-LIMITED = """
-    import resource, signal, sys
-    from pathlib import Path
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sys.path.insert(0, {tests!r})
-    from test_field_full_disk import STAGES
-    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+@contextmanager
+def limited_files() -> Iterator[None]:
+    """Let the system refuse files of more than 20 kB, with an error instead of a signal."""
+    handler, (soft, hard) = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        STAGES[{stage!r}](Path({audio!r}))
-    except OSError as error:
-        print(type(error).__name__, error.filename, error.strerror, sep="|")
-"""
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -122,16 +121,10 @@ def test_a_limit_of_the_system_is_one_sentence_and_leaves_nothing(tmp_path: Path
     write_recordings(tmp_path / "audio")
     if stage == "frames":
         STAGES["packed audio"](tmp_path / "audio")
-    tests = str(Path(__file__).parent)
-    program = LIMITED.format(tests=tests, limit=20_000, stage=stage, audio=str(tmp_path / "audio"))
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert run.stderr == ""
-    kind, name, sentence = run.stdout.strip().split("|")
-    assert kind == "DiskFullError"
-    assert name.startswith(str(cache))
-    assert SENTENCE.match(sentence)
+    with limited_files(), pytest.raises(DiskFullError) as caught:
+        STAGES[stage](tmp_path / "audio")
+    assert str(caught.value.filename).startswith(str(cache))
+    assert SENTENCE.match(caught.value.strerror)
     kept = [path for path in files_below(cache) if "waveforms-" not in path.name]
     assert kept == []
 
@@ -164,7 +157,7 @@ def test_other_errors_of_a_write_stay_what_they_are(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
 
-def test_the_command_ends_with_one_sentence_and_status_2(tmp_path: Path) -> None:
+def test_the_command_ends_with_one_sentence_and_status_2(command: Command, tmp_path: Path, cache: Path) -> None:
     rows = ["path,speaker,emotion"]
     for number in range(24):
         name = f"{number}.wav"
@@ -172,25 +165,8 @@ def test_the_command_ends_with_one_sentence_and_status_2(tmp_path: Path) -> None
         rows.append(f"{name},{'abcdef'[number // 4]},{('angry', 'happy', 'neutral', 'sad')[number % 4]}")
     (tmp_path / "my.csv").write_text("\n".join(rows))
     arguments = ["--table", "1", "--source", f"manifest={tmp_path}/my.csv", "--out", str(tmp_path / "out"), "--dry-run"]
-    arguments.append("--kernels=fused")  # no verdict in the cache
-    program = f"""
-        import resource, signal, sys
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        sys.argv[1:] = {arguments!r}
-        from fastser.reproduce import main
-        main()
-    """
-    full = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env={**os.environ, "FASTSER_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert full.returncode == 2
-    assert re.fullmatch(
-        r"error: .*/cache/.*: File too large \(.* MB are free\); raise the limit .*start again\n", full.stderr
-    )
-    assert files_below(tmp_path / "cache") == []
+    with limited_files():
+        status, _, err = command(*arguments)
+    assert status == 2
+    assert re.fullmatch(r"error: .*/cache/.*: File too large \(.* MB are free\); raise the limit .*start again\n", err)
+    assert files_below(cache) == []

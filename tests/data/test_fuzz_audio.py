@@ -63,6 +63,7 @@ def limited() -> Iterator[ProcessPoolExecutor]:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             patch.setenv(name, "1")
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit_memory) as pool:
+            pool.submit(limit_memory).result()  # the time limit is one of decoding, not of the start of the process
             yield pool
 
 

@@ -29,6 +29,9 @@ from fastser.experiment.store import ResultStore
 from fastser.training import checkpoint as checkpoint_module
 from fastser.training.checkpoint import TrainingStopped
 
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["fastser.experiment.executors.runner"])  # the killed processes import it once
+
 SETTINGS = SMALL.override(["training.max_epochs=3", "training.halve_after=1", "training.batch_size=16"])
 PROPOSED = GridPoint("source", "proposed", "speed+mixup", "Ses01F", 1)
 CNN = GridPoint("target", "cnn", "none", "M01", 2)
@@ -201,7 +204,7 @@ def test_a_run_that_is_killed_twice_ends_in_the_same_bits(
     reached = []
     for write, moment in ((3, "half written"), (8, "renamed")):
         arguments = (stand_ins, tmp_path, PROPOSED, write, moment)
-        process = multiprocessing.get_context("spawn").Process(target=run_until_killed, args=arguments)
+        process = CONTEXT.Process(target=run_until_killed, args=arguments)
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL, f"not killed at write {write} ({moment})"

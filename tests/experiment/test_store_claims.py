@@ -16,7 +16,8 @@ from fastser.experiment import events
 from fastser.experiment.store import ResultStore
 from fastser.runtime.files import atomic_write
 
-SPAWN = multiprocessing.get_context("spawn")
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["fastser.experiment.store"])  # the processes of these tests import it once
 
 
 def test_the_log_has_a_line_for_each_event_and_survives_torn_lines(tmp_path: Path) -> None:
@@ -47,8 +48,8 @@ def write_lines(out: Path, start: Barrier) -> None:
 
 
 def test_lines_of_two_processes_never_mix(tmp_path: Path) -> None:
-    start = SPAWN.Barrier(2)
-    writers = [SPAWN.Process(target=write_lines, args=(tmp_path, start)) for _ in range(2)]
+    start = CONTEXT.Barrier(2)
+    writers = [CONTEXT.Process(target=write_lines, args=(tmp_path, start)) for _ in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -119,8 +120,8 @@ def work_through(out: Path, keys: list[str], start: Barrier) -> None:
 
 def test_two_processes_share_the_work_and_repeat_nothing(tmp_path: Path) -> None:
     keys = [f"{n:016x}" for n in range(40)]
-    start = SPAWN.Barrier(2)
-    workers = [SPAWN.Process(target=work_through, args=(tmp_path, order, start)) for order in (keys, keys[::-1])]
+    start = CONTEXT.Barrier(2)
+    workers = [CONTEXT.Process(target=work_through, args=(tmp_path, order, start)) for order in (keys, keys[::-1])]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -140,8 +141,8 @@ def hold(out: Path, ready: Barrier) -> None:
 
 
 def test_a_killed_process_gives_its_claim_back(tmp_path: Path) -> None:
-    ready = SPAWN.Barrier(2)
-    holder = SPAWN.Process(target=hold, args=(tmp_path, ready))
+    ready = CONTEXT.Barrier(2)
+    holder = CONTEXT.Process(target=hold, args=(tmp_path, ready))
     holder.start()
     ready.wait(60)
     store = ResultStore(tmp_path)

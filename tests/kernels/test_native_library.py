@@ -131,16 +131,27 @@ def test_a_system_without_compiled_kernels_is_named(monkeypatch: pytest.MonkeyPa
     assert state.reason.startswith("there are none for darwin on arm64")
 
 
-@pytest.mark.parametrize("wanted", [*RUNNABLE, "off"])
-def test_a_process_computes_with_the_variant_of_its_environment(wanted: str) -> None:
-    script = (
-        "import torch, fastser_kernels\n"
-        "from fastser_kernels.native.library import native\n"
-        "from fastser_kernels.registration import has_kernel\n"
-        "x = torch.tensor([0.0, 1.0, 2.0])\n"
-        "fastser_kernels.linf_step(x, x.clone(), torch.tensor([1.0, -1.0, 0.0]), 0.5, 0.25, None)\n"
-        "print(native().variant or 'off', has_kernel('linf_step', x), x.tolist())"
-    )
-    environ = os.environ | {ENVIRONMENT: wanted, "TRITON_INTERPRET": "0"}
-    run = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
-    assert run.stdout.split("\n")[0] == f"{wanted} {wanted != 'off'} [0.25, 0.75, 2.0]"
+COMPUTE = f"""
+import os, sys, torch
+
+for wanted in sys.argv[1:]:
+    child = os.fork()  # the variants share the start of PyTorch
+    if child == 0:
+        os.environ["{ENVIRONMENT}"] = wanted
+        import fastser_kernels
+        from fastser_kernels.native.library import native
+        from fastser_kernels.registration import has_kernel
+
+        x = torch.tensor([0.0, 1.0, 2.0])
+        fastser_kernels.linf_step(x, x.clone(), torch.tensor([1.0, -1.0, 0.0]), 0.5, 0.25, None)
+        print(native().variant or "off", has_kernel("linf_step", x), x.tolist(), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, wanted
+"""
+
+
+def test_a_process_computes_with_the_variant_of_its_environment() -> None:
+    variants = [*RUNNABLE, "off"]
+    command, environ = [sys.executable, "-c", COMPUTE, *variants], os.environ | {"TRITON_INTERPRET": "0"}
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == [f"{wanted} {wanted != 'off'} [0.25, 0.75, 2.0]" for wanted in variants]

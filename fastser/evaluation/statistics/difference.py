@@ -1,6 +1,7 @@
 """Paired differences between two systems or two conditions: interval, test, and what could have been seen."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -95,12 +96,13 @@ def difference_of(counts: Counts, *, level: float = 0.95, seed: int = 0, resampl
         return Difference(value, -1.0, 1.0, 1.0, 1.0)
     low, high = counts.quantiles(level, seed, resamples)
     freedom = counts.freedom
-    detectable = (scipy.stats.t.ppf((1 + level) / 2, freedom) + scipy.stats.t.ppf(POWER, freedom)) * error
+    student = scipy.special.stdtrit(freedom, [(1 + level) / 2, POWER])
+    detectable = (student[0] + student[1]) * error
     if 2 / 2**counts.units > 1 - level:  # no exchange of so few units has a p-value as small as that
         detectable = 1.0
     p = exchange_p(counts.contributions(), seed)
     if len(counts.by_repeat) > 1:  # exchanges say nothing about new trainings
-        p = max(p, float(2 * scipy.stats.t.sf(abs(value) / error, freedom)))
+        p = max(p, float(2 * scipy.special.stdtr(freedom, -abs(value) / error)))
     return Difference(
         value=value,
         low=max(-1.0, value - high * error),
@@ -119,12 +121,17 @@ def exchange_p(contributions: NDArray[np.float64], seed: int = 0) -> float:
     """
     units, total = len(contributions), abs(contributions.sum())
     if units <= EXACT_UNITS:
-        signs = np.array(list(product((1.0, -1.0), repeat=units)))
-        as_far = np.abs(signs @ contributions) >= total * (1 - 1e-9)
+        as_far = np.abs(_all_signs(units) @ contributions) >= total * (1 - 1e-9)
         return float(as_far.mean())
     signs = np.random.default_rng(seed).choice((1.0, -1.0), (RANDOM_EXCHANGES, units))
     as_far = np.abs(signs @ contributions) >= total * (1 - 1e-9)
     return float((as_far.sum() + 1) / (RANDOM_EXCHANGES + 1))
+
+
+@lru_cache(maxsize=1)
+def _all_signs(units: int) -> NDArray[np.float64]:
+    """Return every combination of signs, [2**units, units]."""
+    return np.array(list(product((1.0, -1.0), repeat=units)))
 
 
 def _check_paired(a: Sample, b: Sample) -> None:

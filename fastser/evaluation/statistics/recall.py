@@ -9,6 +9,7 @@ them, because the totals of a unit already vary as its utterances do (Davison an
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy
@@ -50,7 +51,7 @@ class Counts:
         """Number of units."""
         return int(self.correct.shape[2])
 
-    @property
+    @cached_property
     def by_repeat(self) -> Array:
         """Mean recall of each repeat: of the only system, or of the last minus the first."""
         by_repeat: Array = self._statistic(np.ones((1, self.units)))[0]
@@ -68,19 +69,20 @@ class Counts:
         """
         if self.units == 1:
             return float("nan")
-        return float(np.sqrt(max(sum(self._variances()), self.least_variance)))
+        return float(np.sqrt(max(sum(self._variances), self.least_variance)))
 
     @property
     def freedom(self) -> float:
         """Degrees of freedom of the standard error (Satterthwaite 1946): few repeats say little about new ones."""
-        by_units, by_repeats = self._variances()
+        by_units, by_repeats = self._variances
         if by_repeats == 0:
             return float(max(self.units - 1, 1))
         parts = by_units**2 / max(self.units - 1, 1) + by_repeats**2 / (len(self.by_repeat) - 1)
         return (by_units + by_repeats) ** 2 / parts
 
+    @cached_property
     def _variances(self) -> tuple[float, float]:
-        """Return the variance that units explain, and the rest that repeats add."""
+        """Variance that units explain, and the rest that repeats add."""
         without_one = self._without_one(np.ones((1, self.units)))[0]
         of_units = float(_jackknife(without_one.mean(axis=0)))
         if (repeats := len(self.by_repeat)) == 1:
@@ -99,7 +101,7 @@ class Counts:
             resamples: Number of bootstrap samples.
         """
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
-        student: Array = scipy.stats.t.ppf(tails, self.freedom)
+        student: Array = scipy.special.stdtrit(self.freedom, tails)
         if self.units in BOOTSTRAPPED_UNITS:
             studentised = np.sort(self._studentised(seed, resamples))
             low, high = studentised[int(tails[0] * resamples)], studentised[-1 - int(tails[0] * resamples)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import butter, fftconvolve, sosfilt
+import scipy
 
 from fastser.data.corpora.synthetic.voice import SAMPLE_RATE, Array
 
@@ -58,12 +58,13 @@ def reverberate(rng: np.random.Generator, waveform: Array, seconds: float) -> Ar
     """Convolve with exponentially decaying noise that falls by 60 dB in `seconds`; the length stays the same."""
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     response = rng.standard_normal(time.size) * 10 ** (-3 * time / seconds)
-    return np.asarray(fftconvolve(waveform, response)[: waveform.size])
+    return np.asarray(scipy.signal.fftconvolve(waveform, response)[: waveform.size])
 
 
 def bandpass(waveform: Array, low: float, high: float) -> Array:
     """Filter with a second-order Butterworth band-pass from `low` to `high` Hz."""
-    return np.asarray(sosfilt(butter(2, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos"), waveform))
+    sections = scipy.signal.butter(2, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos")
+    return np.asarray(scipy.signal.sosfilt(sections, waveform))
 
 
 def pink_noise(rng: np.random.Generator, samples: int) -> Array:

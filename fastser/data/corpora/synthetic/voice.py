@@ -8,8 +8,8 @@ phones, three are fixed.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
 
 from fastser.data.corpora.synthetic.expression import Expression
 from fastser.data.corpora.synthetic.phones import CONSONANTS, VOWELS, Inventory, Phone
@@ -151,7 +151,7 @@ def _formant_track(targets: Array, speaker: Speaker, expression: Expression) -> 
 
 
 def _smooth(track: Array, frames: int) -> Array:
-    return np.asarray(uniform_filter1d(track, frames, axis=0, mode="nearest"))
+    return np.asarray(scipy.ndimage.uniform_filter1d(track, frames, axis=0, mode="nearest"))
 
 
 def _to_samples(track: Array) -> Array:
