@@ -50,15 +50,8 @@ def model_file(folder: Path, name: str, *settings: str) -> Path:
         ("cnn", []),
         ("cnn-lstm", ["spectrogram.last_segment=shifted", "spectrogram.segment_hop=24"]),
         ("densenet", ["spectrogram.kind=log-mel", "spectrogram.normalisation=utterance", "audio.level=equal"]),
-        (
-            "proposed",
-            [
-                "spectrogram.last_segment=dropped",
-                "spectrogram.segment_hop=40",
-                "audio.level=equal",
-                "evaluation.precision=bfloat16",
-            ],
-        ),
+        ("densenet-lstm", ["spectrogram.last_segment=dropped", "spectrogram.segment_hop=40"]),
+        ("proposed", ["spectrogram.segment_hop=24", "audio.level=equal", "evaluation.precision=bfloat16"]),
         ("linear", ["spectrogram.normalisation=utterance"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
