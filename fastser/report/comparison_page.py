@@ -121,7 +121,7 @@ def _page(
         "augmentation, fold and repeat, where both tested as many utterances of each class. The interval is about new "
         "speakers and, with several repeats, new trainings. p is that of a permutation test over speakers, Holm's "
         "correction is over all lines. Bold: significant at 5 % after the correction. A line without an interval has a "
-        "single speaker, or a repeat without all folds.",
+        "single speaker, a repeat without all folds, or Majority, whose answer is constant.",
         markdown_table(header, lines, left=4),
         "## Settings, seeds and versions that differ",
         markdown_table(("name", "A", "B"), settings, left=3) if settings else "None.",

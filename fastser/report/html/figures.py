@@ -14,6 +14,7 @@ from fastser.experiment.tasks import TASKS
 from fastser.report.aggregation import Score, Scores
 from fastser.report.cells import plain_title
 from fastser.report.context import ReportContext
+from fastser.report.evidence import CONSTANT_ANSWER
 from fastser.report.html.charts import Bar, bar_chart, dot_chart, line_chart
 from fastser.report.html.curves import curve_chart, curve_of
 from fastser.report.tables import Row
@@ -51,7 +52,7 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
         shown = [row for row in measured if row.model in YARDSTICKS or row.augmentation == augmentation]
         series: defaultdict[str, dict[str, Bar]] = defaultdict(dict)
         for row in sorted(shown, key=lambda row: -(row.level or 0)):
-            if row.measured and row.model != "majority":
+            if row.measured and row.model != CONSTANT_ANSWER:
                 values = series[plain_title(row.model)]
                 clean = scores.score(row.task, *row.system, "clean")
                 if not values and clean and clean.finished:
@@ -71,7 +72,7 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
 def _bars_by_augmentation(rows: Sequence[Row], context: ReportContext) -> list[Picture]:
     groups: defaultdict[str, dict[str, Bar]] = defaultdict(dict)
     for row in rows:
-        if row.measured and row.model != "majority":
+        if row.measured and row.model != CONSTANT_ANSWER:
             groups[plain_title(row.model)][row.augmentation] = _bar(row.measured)
     description = f"UAR across corpora by model and augmentation: {_numbers(groups)}"
     return [
