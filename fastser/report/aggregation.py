@@ -50,7 +50,7 @@ class Score:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """95 % interval of the mean UAR for new speakers and new trainings. None for one speaker or a constant answer."""
+        """95 % interval of the mean UAR for new speakers and new trainings, or None for one speaker or a constant."""
         if self.units is None or self.units[0].shape[1] < 2:
             return None
         return interval_of_cell(self.units, self.confusion)

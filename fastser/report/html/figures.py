@@ -65,7 +65,7 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
         else:
             level = "SNR" if all(row.condition.startswith("noise-") for row in measured) else "level"
             over, svg = f"over {level}", line_chart(series, f"{level} of the test set", context.chance, text)
-        pictures.append(Picture(f"Networks {trained}: UAR {over}, with 95 % intervals.", svg))
+        pictures.append(Picture(f"Models {trained}: UAR {over}{_with_intervals(series)}.", svg))
     return pictures
 
 
@@ -75,9 +75,8 @@ def _bars_by_augmentation(rows: Sequence[Row], context: ReportContext) -> list[P
         if row.measured and row.model != CONSTANT_ANSWER:
             groups[plain_title(row.model)][row.augmentation] = _bar(row.measured)
     description = f"UAR across corpora by model and augmentation: {_numbers(groups)}"
-    return [
-        Picture("UAR by model and augmentation, with 95 % intervals.", bar_chart(groups, context.chance, description))
-    ]
+    caption = f"UAR by model and augmentation{_with_intervals(groups)}."
+    return [Picture(caption, bar_chart(groups, context.chance, description))]
 
 
 def speaker_pictures(context: ReportContext) -> list[Picture]:
@@ -92,7 +91,8 @@ def speaker_pictures(context: ReportContext) -> list[Picture]:
         if len(rows) > _MOST_ROWS:
             rows = _by_speaker([run for run in runs if run.id.point.augmentation == "none"], condition)
         speakers = max(len(values) for values in rows.values())
-        caption = f"{context.corpus(task.name)}: UAR of each of {speakers} test speakers, and their mean (orange)."
+        of = "the only test speaker" if speakers == 1 else f"each of {speakers} test speakers, and their mean (orange)"
+        caption = f"{context.corpus(task.name)}: UAR of {of}."
         ranges = "; ".join(f"{name} {min(v):.0f} to {max(v):.0f}" for name, v in rows.items())
         pictures.append(Picture(caption, dot_chart(rows, context.chance, f"{caption} {ranges}")))
     return pictures
@@ -134,6 +134,12 @@ def curve_pictures(context: ReportContext) -> list[Picture]:
 def _bar(score: Score) -> Bar:
     ends = score.interval
     return Bar(100 * score.mean, (100 * ends.low, 100 * ends.high) if ends else None)
+
+
+def _with_intervals(series: Mapping[str, Mapping[str, Bar]]) -> str:
+    """Return the end of a caption that names the intervals, or an empty text if none is drawn."""
+    drawn = any(bar.interval for values in series.values() for bar in values.values())
+    return ", with 95 % intervals" if drawn else ""
 
 
 def _numbers(series: Mapping[str, Mapping[str, Bar]]) -> str:
