@@ -19,7 +19,7 @@ from fastser.report.claims import judge
 from fastser.report.html import write_html
 from fastser.report.html.charts import MOST_DOTS, dot_chart
 from fastser.report.html.confusions import confusion_groups
-from fastser.report.html.curves import curve_of
+from fastser.report.html.curves import curve_chart, curve_of
 from fastser.report.html.svg import new_axes, svg_of
 from fastser.report.tables import build_tables
 
@@ -159,8 +159,33 @@ def test_captions_and_sentences_fit_one_speaker_and_one_network(one_of_each: str
     assert "Models without augmentation: UAR over SNR." in captions
     assert "EMO-DB: UAR of the only test speaker." in captions
     assert not any("intervals" in caption for caption in captions)
+    assert "CNN, EMO-DB: validation accuracy (%)" in captions
     below = "Of 4 networks, 0 are above it (0 significantly), 4 below (0 significantly)."
     assert f"EMO-DB: Linear has a UAR of 80.0 %. {below}" in one_of_each
+
+
+def test_matrices_of_single_scenes_are_one_closed_group(text: str) -> None:
+    shown = text.partition('<section id="confusions">')[2].partition("</section>")[0]
+    before, summary, scenes = shown.partition("<details><summary>Single noise scenes (132)</summary>")
+    assert summary
+    assert before.count("<details open>") == 1
+    assert before.count("<details") == before.count("</details>")
+    assert "cafeteria" not in before
+    assert len(re.findall(r"<summary>EMO-DB, (?:cafeteria|kitchen), \d+ dB", scenes)) == len(
+        re.findall("<summary>", scenes)
+    )
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(("epochs", "percents"), [(1, [0]), (4, [0, 25, 50, 75])])
+def test_curves_have_percent_and_whole_epochs(epochs: int, percents: list[float]) -> None:
+    runs = [run for run in with_epochs(context(1), epochs).runs if run.id.point.fold == "f1"]
+    curve = curve_of(runs, "score", 100)
+    assert curve is not None
+    assert curve.mean.tolist() == percents
+    svg = curve_chart({"none": curve}, "a score", "a chart of few epochs")
+    labels = svg.partition(">epoch</text>")[0]
+    assert re.findall(r">\s*([\d.]+)\s*</text>", labels) == [str(epoch) for epoch in range(1, epochs + 1)]
 
 
 def test_audio_is_embedded_with_the_answers(text: str) -> None:

@@ -119,13 +119,13 @@ def curve_pictures(context: ReportContext) -> list[Picture]:
         point = run.id.point
         if run.metadata.get("epochs"):
             groups.setdefault((point.task, point.model), {}).setdefault(point.augmentation, []).append(run)
-    monitor = {"accuracy": "validation accuracy", "uar": "validation UAR"}[context.settings.training.monitor]
+    monitor = {"accuracy": "validation accuracy (%)", "uar": "validation UAR (%)"}[context.settings.training.monitor]
     pictures = []
     for (task, model), by_augmentation in groups.items():
-        for value, label in (("loss", "training loss"), ("score", monitor)):
-            found = {name: curve_of(runs, value) for name, runs in by_augmentation.items()}
+        for value, label, scale in (("loss", "training loss", 1.0), ("score", monitor, 100.0)):
+            found = {name: curve_of(runs, value, scale) for name, runs in by_augmentation.items()}
             curves = {name: curve for name, curve in found.items() if curve is not None}
-            ends = "; ".join(f"{name} from {c.mean[0]:.2f} to {c.mean[-1]:.2f}" for name, c in curves.items())
+            ends = "; ".join(f"{name} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for name, c in curves.items())
             caption = f"{plain_title(model)}, {context.corpus(task)}: {label}"
             pictures.append(Picture(caption, curve_chart(curves, label, f"{caption} by epoch: {ends}")))
     return pictures
