@@ -32,7 +32,8 @@ class Score:
         planned_repeats: Number of repeats in the plan.
         finished: Number of finished runs, including those of incomplete repeats.
         planned: Number of runs in the plan.
-        units: Counts by repeat and speaker (`fastser.report.evidence`), or None where a repeat lacks a fold.
+        units: Counts by repeat and speaker (`fastser.report.evidence`), or None where a repeat lacks a fold
+            and for the yardstick whose answer is constant.
         numbers: Numbers of the repeats that count.
     """
 
@@ -49,7 +50,7 @@ class Score:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """95 % interval of the mean UAR for new speakers and new trainings, or None for a single speaker."""
+        """95 % interval of the mean UAR for new speakers and new trainings, or None for one speaker or a constant."""
         if self.units is None or self.units[0].shape[1] < 2:
             return None
         return interval_of_cell(self.units, self.confusion)

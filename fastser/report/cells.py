@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from fastser.evaluation.statistics import Difference
 from fastser.models import MODELS
 from fastser.report.aggregation import Score
+from fastser.report.published import published
 from fastser.report.tables import Row
+from fastser.runtime.counted import counted
+from fastser.settings import PAPER_CLASSES
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
 
 BELOW = "↓"
@@ -33,6 +36,18 @@ def condition_title(row: Row, several_tasks: bool) -> str:
     """
     parts = [row.title] if row.title else []
     return ", ".join(parts + [row.corpus] * (several_tasks or not parts))
+
+
+def paper_corpus(task: str, rows: Sequence[Row | None]) -> str:
+    """Return the title of the paper's corpora of a task, with the paper's number of classes where ours is another.
+
+    Args:
+        task: Name of the task.
+        rows: Rows of a table or a column.
+    """
+    title = published().corpora.get(task, task)
+    ours = next((len(score.confusion) for row in rows if row and (score := row.measured)), len(PAPER_CLASSES))
+    return title if ours == len(PAPER_CLASSES) else f"{title}, {counted(len(PAPER_CLASSES), 'class')}"
 
 
 def paper_text(row: Row | None) -> str:
@@ -79,26 +94,30 @@ def runs_text(rows: Sequence[Row]) -> str:
         return "-"
     fewest = min(planned, key=lambda score: score.finished)
     if not fewest.complete:
-        repeats = f"{fewest.repeats} of {fewest.planned_repeats} repeats"
-        return f"{repeats}, incomplete ({fewest.finished} of {fewest.planned} runs)"
+        repeats = f"{fewest.repeats} of {counted(fewest.planned_repeats, 'repeat')}"
+        return f"{repeats}, incomplete ({fewest.finished} of {counted(fewest.planned, 'run')})"
     return f"{fewest.repeats} x {len(fewest.by_fold)}"
 
 
 def best_and_below(column: Sequence[Row | None]) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Return the systems that are the best networks of a column, and those below `LOWEST_USEFUL`.
 
-    The finished folds of an incomplete repeat may be the hard ones, so a network without a whole repeat is not marked.
+    There is no best network where a column has only one, or where the highest UAR is 0.0.
+
+    The finished folds of an incomplete repeat may be the hard ones, so a network without a whole repeat is not marked
+    as below the yardstick.
 
     Args:
         column: Rows of one condition and task.
     """
     measured = [(row, row.measured) for row in column if row and row.measured]
     networks = [(row, score) for row, score in measured if not row.yardstick]
-    highest = max((printed(score) for _, score in networks), default=None)
+    highest = max((printed(score) for _, score in networks), default=0.0)
     lowest_useful = next((s for row, s in measured if row.model == LOWEST_USEFUL and s.repeats), None)
     below = {
         row.system
         for row, score in networks
         if lowest_useful and score.repeats and printed(score) < printed(lowest_useful)
     }
-    return {row.system for row, score in networks if printed(score) == highest}, below
+    best = {row.system for row, score in networks if printed(score) == highest}
+    return best if len(networks) > 1 and highest > 0 else set(), below

@@ -11,6 +11,7 @@ from fastser.report.aggregation import Score, Scores
 from fastser.report.context import ReportContext
 from fastser.report.evidence import difference_of_cells, interval_of_cell
 from fastser.report.published import Claim, published
+from fastser.runtime.counted import counted
 
 SIGNIFICANCE = 0.05
 """Chance of a false difference among all comparisons of a claim under one condition (Holm)."""
@@ -109,7 +110,7 @@ def _unfinished(scores: Sequence[Score | None], context: ReportContext, conditio
         return "not decided", f"no run was tested under {condition}"
     if not all(score.complete for score in planned):
         done, total = sum(s.finished for s in planned), sum(s.planned for s in planned)
-        return "not decided", f"{done} of {total} runs are finished"
+        return "not decided", f"finished: {done} of {counted(total, 'run')}"
     return None
 
 
@@ -143,7 +144,7 @@ def _verdict(comparisons: Sequence[_Comparison]) -> tuple[Verdict, str]:
         for p, difference in zip(corrected, differences, strict=True)
     ]
     because = (
-        f"{as_claimed} of {len(differences)} differences as claimed, the smallest {min(differences):+.1f}; "
+        f"{as_claimed} of {counted(len(differences), 'difference')} as claimed, the smallest {min(differences):+.1f}; "
         f"significant: {signs.count(1)} for, {signs.count(-1)} against"
     )
     if -1 in signs:
@@ -151,4 +152,4 @@ def _verdict(comparisons: Sequence[_Comparison]) -> tuple[Verdict, str]:
     if all(sign == 1 for sign in signs):
         return "holds", because
     unseen = 100 * max(comparison.smallest_detectable for comparison in comparisons)
-    return "not decided", f"{because}; differences under {unseen:.0f} points could not be seen"
+    return "not decided", f"{because}; differences under {counted(round(unseen), 'point')} could not be seen"

@@ -10,6 +10,7 @@ from fastser.experiment.grid import RunId
 from fastser.experiment.roles import CorpusRoles
 from fastser.experiment.store import ResultStore, Run
 from fastser.report.context import ReportContext
+from fastser.runtime.counted import counted
 from fastser.runtime.provenance import environment
 from fastser.settings import PAPER_CLASSES
 
@@ -45,8 +46,9 @@ def report_context(
     datasets = [dataset for dataset in (experiment.source, experiment.target) if dataset is not None]
     for dataset in datasets:
         if dataset.skipped:
-            used = len(dataset.corpus.utterances)
-            lines.append(f"{dataset.corpus.title}: {used} utterances used, {dataset.skipped} unusable files skipped")
+            used = counted(len(dataset.corpus.utterances), "utterance")
+            skipped = counted(dataset.skipped, "unusable file")
+            lines.append(f"{dataset.corpus.title}: {used} used, {skipped} skipped")
     return ReportContext(
         expected=expected,
         runs=runs,

@@ -1,6 +1,7 @@
 """Two results folders, paired by task, model, augmentation, condition, fold and repeat."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -60,8 +61,8 @@ class ComparedCell:
         first: Mean UAR over the paired runs in the first folder, a fraction.
         second: The same in the second folder.
         runs: Number of pairs.
-        difference: Second minus first with interval and p-value, or None for a single speaker or a repeat without all
-            folds.
+        difference: Second minus first with interval and p-value, or None for a single speaker, a repeat without all
+            folds, or the yardstick whose answer is constant.
         p_holm: p-value, corrected for the number of compared cells.
     """
 
@@ -86,8 +87,12 @@ def compared(first: Folder, second: Folder) -> list[ComparedCell]:
     """Compare every system and condition that both folders have.
 
     Raises:
-        ComparisonError: If the folders share no run.
+        ComparisonError: If both are the same folder, or share no run.
     """
+    if os.path.realpath(first.name) == os.path.realpath(second.name):
+        raise ComparisonError(
+            f"{first.name} and {second.name} are the same folder: give the folders of two experiments"
+        )
     shared = [place for place in first.runs if place in second.runs]
     if not shared:
         raise ComparisonError(

@@ -8,6 +8,7 @@ from fastser.report.cells import difference_text, signed_range
 from fastser.report.claims import SIGNIFICANCE
 from fastser.report.comparison import ComparedCell, Folder
 from fastser.report.markdown import markdown_table
+from fastser.runtime.counted import counted
 from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import atomic_write
 
@@ -71,9 +72,11 @@ def comparison_lines(first: Folder, second: Folder, found: Sequence[ComparedCell
             for cell in found
             if not _is_scene(cell)
         ),
-        f"{len(significant)} of {len(found)} differences are significant (Holm)",
+        f"significant (Holm): {len(significant)} of {counted(len(found), 'difference')}",
     ]
-    return [*lines, f"{len(scenes)} cells of single noise scenes are in comparison.csv"] if scenes else lines
+    return (
+        [*lines, f"only in comparison.csv: {counted(len(scenes), 'cell')} of single noise scenes"] if scenes else lines
+    )
 
 
 def _is_scene(cell: ComparedCell) -> bool:
@@ -84,11 +87,11 @@ def _is_scene(cell: ComparedCell) -> bool:
 def _counts(first: Folder, second: Folder) -> list[str]:
     shared = len(first.runs.keys() & second.runs.keys())
     lines = [
-        f"A {first.name}: {len(first.runs)} runs, {len(first.runs) - shared} without a partner",
-        f"B {second.name}: {len(second.runs)} runs, {len(second.runs) - shared} without a partner",
+        f"A {first.name}: {counted(len(first.runs), 'run')}, {len(first.runs) - shared} without a partner",
+        f"B {second.name}: {counted(len(second.runs), 'run')}, {len(second.runs) - shared} without a partner",
     ]
     aside = [(letter, folder.set_aside) for letter, folder in (("A", first), ("B", second)) if folder.set_aside]
-    return lines + [f"{letter}: {n} runs with rarer settings or seeds are left out" for letter, n in aside]
+    return lines + [f"{letter}: left out with rarer settings or seeds: {counted(n, 'run')}" for letter, n in aside]
 
 
 def _text(cell: ComparedCell) -> str:
@@ -121,7 +124,7 @@ def _page(
         "augmentation, fold and repeat, where both tested as many utterances of each class. The interval is about new "
         "speakers and, with several repeats, new trainings. p is that of a permutation test over speakers, Holm's "
         "correction is over all lines. Bold: significant at 5 % after the correction. A line without an interval has a "
-        "single speaker, or a repeat without all folds.",
+        "single speaker, a repeat without all folds, or Majority, whose answer is constant.",
         markdown_table(header, lines, left=4),
         "## Settings, seeds and versions that differ",
         markdown_table(("name", "A", "B"), settings, left=3) if settings else "None.",

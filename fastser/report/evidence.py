@@ -16,6 +16,9 @@ from fastser.experiment.store import Run
 
 Array = NDArray[np.float64]
 
+CONSTANT_ANSWER = "majority"
+"""Name of the yardstick whose answer does not depend on the speech, so that its scores get no interval."""
+
 
 def units_of(runs: Sequence[Run], condition: str) -> tuple[Array, Array] | None:
     """Return correct and tested utterances by repeat and unit, [repeats, units, groups], as `Counts` takes them.
@@ -25,12 +28,12 @@ def units_of(runs: Sequence[Run], condition: str) -> tuple[Array, Array] | None:
         condition: Name of the condition.
 
     Returns:
-        None if a repeat lacks a fold that another one has.
+        None if a repeat lacks a fold that another one has, and for the yardstick `CONSTANT_ANSWER`.
     """
     repeats = sorted({run.id.point.repeat for run in runs})
     folds = sorted({run.id.point.fold for run in runs})
     by_place = {(run.id.point.repeat, run.id.point.fold): run for run in runs}
-    if not runs or len(by_place) < len(repeats) * len(folds):
+    if not runs or len(by_place) < len(repeats) * len(folds) or runs[0].id.point.model == CONSTANT_ANSWER:
         return None
     if len(folds) > 1:
         uar = [[[uar_of(by_place[repeat, fold].confusions[condition])] for fold in folds] for repeat in repeats]

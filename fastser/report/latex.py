@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fastser.report.cells import best_and_below, condition_title, model_title, ours_text, paper_text
+from fastser.report.cells import best_and_below, condition_title, model_title, ours_text, paper_corpus, paper_text
 from fastser.report.context import ReportContext
 from fastser.report.tables import Row
 from fastser.runtime.files import atomic_write
@@ -69,7 +69,8 @@ def _environment(name: str, rows: Sequence[Row], context: ReportContext) -> str:
     titles = [escaped(condition_title(row, len({task for task, _ in columns}) > 1)) for row in columns.values()]
     if in_paper:
         lines.append(_line(["", "", *(rf"\multicolumn{{2}}{{c}}{{{title}}}" for title in titles)]))
-        lines.append(_line(["model", "augmentation", *(["paper", "ours"] * len(titles))]))
+        papers = [escaped(f"paper ({paper_corpus(task, rows)})") for task, _ in columns]
+        lines.append(_line(["model", "augmentation", *(text for paper in papers for text in (paper, "ours"))]))
     else:
         lines.append(_line(["model", "augmentation", *titles]))
     lines.append(r"\midrule")

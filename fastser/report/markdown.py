@@ -6,8 +6,16 @@ import numpy as np
 
 from fastser.evaluation.metrics import METRICS
 from fastser.report.aggregation import Score
-from fastser.report.cells import BELOW, best_and_below, interval_text, model_title, ours_text, paper_text, runs_text
-from fastser.report.published import published
+from fastser.report.cells import (
+    BELOW,
+    best_and_below,
+    interval_text,
+    model_title,
+    ours_text,
+    paper_corpus,
+    paper_text,
+    runs_text,
+)
 from fastser.report.tables import Row
 from fastser.report.yardstick_difference import against_yardstick
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
@@ -49,16 +57,14 @@ def paper_beside_ours(rows: Sequence[Row], in_paper: bool = True) -> str:
     left = len(columns)
     if in_paper and not paper_knows:
         unknown = ["-" if model in YARDSTICKS else "n/a" for model, _ in systems]
-        columns.append((f"paper ({published().corpora.get(tasks[0], tasks[0])})", unknown))
+        columns.append((f"paper ({paper_corpus(tasks[0], rows)})", unknown))
     for task in tasks:
         for condition in (condition for of_task, condition in conditions if of_task == task):
             column = [cells.get((*system, task, condition)) for system in systems]
             comma = f", {title}" if (title := titles[task, condition]) else ""
             corpus = f" ({next(row.corpus for row in column if row)})" if len(tasks) > 1 else ""
             if paper_knows:
-                columns.append(
-                    (f"paper{comma} ({published().corpora.get(task, task)})", [paper_text(row) for row in column])
-                )
+                columns.append((f"paper{comma} ({paper_corpus(task, rows)})", [paper_text(row) for row in column]))
             columns.append((f"ours{comma}{corpus}", _ours_cells(column)))
         runs = [[row for row in rows if (row.model, row.augmentation, row.task) == (*s, task)] for s in systems]
         columns.append(("n", [runs_text(line) for line in runs]))

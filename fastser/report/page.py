@@ -27,6 +27,7 @@ from fastser.report.markdown import (
 from fastser.report.published import published
 from fastser.report.runs_csv import write_runs
 from fastser.report.tables import Row, build_tables, write_csv, write_metrics
+from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
 from fastser.training.yardsticks import YARDSTICKS
 
@@ -108,6 +109,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
         settings=changed_settings(context),
         yardsticks=sorted({run_id.point.model for run_id in context.expected} & YARDSTICKS.keys()),
         below=BELOW,
+        counted=counted,
     )
     with atomic_write(out / "report.md") as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")

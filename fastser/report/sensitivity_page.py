@@ -20,6 +20,7 @@ from fastser.report.sensitivity import Move, finished_runs, moves
 from fastser.report.sensitivity_csv import write_sensitivity_csv
 from fastser.report.sensitivity_figure import draw_forest
 from fastser.report.sensitivity_sentences import sentences
+from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
 
 
@@ -126,6 +127,7 @@ def _unfinished(variants: Sequence[Variant], context: ReportContext) -> list[str
         done = len(finished_runs(variant, context))
         if done < len(variant.runs):
             failures = sum(run_id.key in failed for run_id in variant.runs)
-            state = f"{done} of {len(variant.runs)} runs finished" if done else f"not run ({len(variant.runs)} runs)"
+            planned = counted(len(variant.runs), "run")
+            state = f"{done} of {planned} finished" if done else f"not run ({planned})"
             lines.append(f"{variant.label}: {state}{f', {failures} failed' if failures else ''}")
     return lines

@@ -9,6 +9,7 @@ from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.report.sensitivity import Move
+from fastser.runtime.counted import counted
 
 SUBJECT = "proposed"
 """Model whose result the sentences are about."""
@@ -41,7 +42,7 @@ def _of_open_questions(clean: Sequence[Move], context: ReportContext) -> list[st
     largest = max(of_subject, key=lambda move: abs(move.value))
     most = max(of_subject, key=lambda move: move.repeats)
     lines = [
-        f"On {corpus}, clean speech, {_count(len(of_subject), 'other answer')} to open questions of the paper "
+        f"On {corpus}, clean speech, {counted(len(of_subject), 'other answer')} to open questions of the paper "
         f"move{'s' if len(of_subject) == 1 else ''} the UAR of {title} between {min(values):.1f} and "
         f"{max(values):.1f} %. The baseline has {100 * most.baseline:.1f} %{_between_repeats(most)}.",
         f"The largest single move is {100 * largest.value:+.1f} points{interval_text(largest)}: "
@@ -139,8 +140,4 @@ def _order(of_subject: Sequence[Move], of_other: Sequence[Move], other: str) -> 
     start = f"The baseline has the order {order} ({100 * before:+.1f} points)."
     if not flips:
         return [f"{start} No other answer changes this order of the means."]
-    return [f"{start} {len(flips)} of {_count(len(compared), 'other answer')} change it: {'; '.join(flips)}."]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return [f"{start} {len(flips)} of {counted(len(compared), 'other answer')} change it: {'; '.join(flips)}."]

@@ -10,6 +10,7 @@ from fastser.report.cells import difference_text
 from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.tables import Row
+from fastser.runtime.counted import counted
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICK_AUGMENTATION, YARDSTICKS
 
 
@@ -99,7 +100,7 @@ def yardstick_sentences(networks: Sequence[ComparedNetwork], context: ReportCont
         sentences.append(
             f"{context.corpus(task)}: {YARDSTICKS[LOWEST_USEFUL].title} has a UAR of "
             f"{100 * of_task[0].yardstick.mean:.1f} %. "
-            f"{len(above)} of {len(of_task)} networks are above it ({clear[0]} significantly), "
-            f"{len(below)} below ({clear[1]} significantly)."
+            f"Of {counted(len(of_task), 'network')}, {len(above)} {'is' if len(above) == 1 else 'are'} above it "
+            f"({clear[0]} significantly), {len(below)} below ({clear[1]} significantly)."
         )
     return sentences

@@ -50,7 +50,7 @@ def test_a_bad_file_is_named_skipped_and_counted(manifest: Path, tmp_path: Path)
     assert ended.status == 0
     assert re.search(r"warning: .*0-angry-0\.wav: .*git.lfs.*skipped", ended.out)
     report = (tmp_path / "out" / "report.md").read_text()
-    assert "31 utterances used, 1 unusable files skipped" in report
+    assert "31 utterances used, 1 unusable file skipped" in report
 
 
 def test_too_many_bad_files_are_an_error_unless_allowed(manifest: Path, tmp_path: Path) -> None:

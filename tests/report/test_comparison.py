@@ -52,6 +52,8 @@ def test_differences_are_paired(tmp_path: Path) -> None:
 @pytest.mark.fast
 def test_runs_that_cannot_be_paired_are_refused() -> None:
     ours = Folder.of("a", runs(40))
+    with pytest.raises(ComparisonError, match="are the same folder"):
+        compared(ours, Folder.of("./a", runs(40)))
     with pytest.raises(ComparisonError, match="share no run"):
         compared(ours, Folder.of("b", []))
     with pytest.raises(ComparisonError, match="share no tested utterances"):
@@ -60,6 +62,14 @@ def test_runs_that_cannot_be_paired_are_refused() -> None:
     others = [replace(run, metadata=METADATA) for run in others]
     with pytest.raises(ComparisonError, match="other test sets"):
         compared(ours, Folder.of("b", others))
+
+
+@pytest.mark.fast
+def test_a_constant_answer_has_no_interval() -> None:
+    point = [run_id("source", "majority", "none", fold, 1) for fold in FOLDS]
+    constant = [replace(finished(place, {"clean": confusion(25)}), metadata=METADATA) for place in point]
+    (cell,) = compared(Folder.of("a", constant), Folder.of("b", constant))
+    assert (cell.value, cell.difference, cell.p_holm) == (0, None, 1)
 
 
 @pytest.mark.fast
@@ -93,6 +103,10 @@ def test_command_compares_folders(tmp_path: Path, capsys: pytest.CaptureFixture[
             result = ConditionResult(posteriors, labels, [f"u{n}" for n in range(40)], [fold] * 40)
             store.save(run_id("source", "cnn", "none", fold, 1), {"clean": result}, METADATA)
     assert compare(CompareOptions(first=tmp_path / "a", second=tmp_path / "b", out=tmp_path / "out")) == 0
-    lines = capsys.readouterr().out.splitlines()
+    assert compare(CompareOptions(first=tmp_path / "a", second=tmp_path / "a", out=tmp_path / "same")) == 2
+    ended = capsys.readouterr()
+    assert "are the same folder" in ended.err
+    assert not (tmp_path / "same").exists()
+    lines = ended.out.splitlines()
     assert lines[2].startswith("EMO-DB, clean: cnn, none: 80.0 -> 90.0, +10.0 (")
     assert lines[-1] == f"comparison: {tmp_path / 'out' / 'comparison.md'}"

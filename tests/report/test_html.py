@@ -19,7 +19,7 @@ from fastser.report.claims import judge
 from fastser.report.html import write_html
 from fastser.report.html.charts import MOST_DOTS, dot_chart
 from fastser.report.html.confusions import confusion_groups
-from fastser.report.html.curves import curve_of
+from fastser.report.html.curves import curve_chart, curve_of
 from fastser.report.html.svg import new_axes, svg_of
 from fastser.report.tables import build_tables
 
@@ -116,7 +116,7 @@ def test_page_begins_with_what_was_found(text: str) -> None:
     found, tables = text.index("What was found"), text.index('<section id="tables">')
     assert found < text.index("<h3>The paper's claims</h3>") < tables
     assert found < text.index("EMO-DB: Linear has a UAR of 45.0 %. ") < tables
-    assert re.search(r"Claims of the paper: \d+ hold here, \d+ do not hold, \d+ not decided", text)
+    assert re.search(r"Claims of the paper that hold here: \d+, that do not hold: \d+, not decided: \d+\.", text)
 
 
 def test_tables_show_paper_ours_and_interval(text: str) -> None:
@@ -131,11 +131,61 @@ def test_tables_show_paper_ours_and_interval(text: str) -> None:
 
 def test_every_figure_is_there(text: str) -> None:
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
-    assert sum("UAR over SNR" in caption for caption in captions) == 4
-    assert sum("UAR by condition" in caption for caption in captions) == 4
+    assert sum(caption.endswith("UAR over SNR, with 95 % intervals.") for caption in captions) == 4
+    assert sum(caption.endswith("UAR by condition, with 95 % intervals.") for caption in captions) == 4
     assert sum("test speakers" in caption for caption in captions) == 3
     assert sum(caption.endswith("training loss") for caption in captions) == 15
     assert len(captions) == len(Page(text).all("svg"))
+
+
+@pytest.fixture(scope="module")
+def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of one network and Linear with one speaker, no interval and two epochs."""
+    whole = with_epochs(with_yardsticks(context(1, 1), {"linear": 80}), 2)
+    whole = of_models(whole, ["cnn", "linear"])
+    whole = replace(
+        whole,
+        expected=[identity for identity in whole.expected if identity.point.task == "source"],
+        runs=[run for run in whole.runs if run.id.point.task == "source"],
+        target_title=None,
+    )
+    path = tmp_path_factory.mktemp("small") / "report.html"
+    write_html(path, whole, build_tables(whole), judge(whole))
+    return path.read_text("utf-8")
+
+
+def test_captions_and_sentences_fit_one_speaker_and_one_network(one_of_each: str) -> None:
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", one_of_each)
+    assert "Models without augmentation: UAR over SNR." in captions
+    assert "EMO-DB: UAR of the only test speaker." in captions
+    assert not any("intervals" in caption for caption in captions)
+    assert "CNN, EMO-DB: validation accuracy (%)" in captions
+    below = "Of 4 networks, 0 are above it (0 significantly), 4 below (0 significantly)."
+    assert f"EMO-DB: Linear has a UAR of 80.0 %. {below}" in one_of_each
+
+
+def test_matrices_of_single_scenes_are_one_closed_group(text: str) -> None:
+    shown = text.partition('<section id="confusions">')[2].partition("</section>")[0]
+    before, summary, scenes = shown.partition("<details><summary>Single noise scenes (132)</summary>")
+    assert summary
+    assert before.count("<details open>") == 1
+    assert before.count("<details") == before.count("</details>")
+    assert "cafeteria" not in before
+    assert len(re.findall(r"<summary>EMO-DB, (?:cafeteria|kitchen), \d+ dB", scenes)) == len(
+        re.findall("<summary>", scenes)
+    )
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(("epochs", "percents"), [(1, [0]), (4, [0, 25, 50, 75])])
+def test_curves_have_percent_and_whole_epochs(epochs: int, percents: list[float]) -> None:
+    runs = [run for run in with_epochs(context(1), epochs).runs if run.id.point.fold == "f1"]
+    curve = curve_of(runs, "score", 100)
+    assert curve is not None
+    assert curve.mean.tolist() == percents
+    svg = curve_chart({"none": curve}, "a score", "a chart of few epochs")
+    labels = svg.partition(">epoch</text>")[0]
+    assert re.findall(r">\s*([\d.]+)\s*</text>", labels) == [str(epoch) for epoch in range(1, epochs + 1)]
 
 
 def test_audio_is_embedded_with_the_answers(text: str) -> None:

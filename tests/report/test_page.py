@@ -122,6 +122,18 @@ def test_any_classes_set_chance_recalls_and_cautions(tmp_path: Path) -> None:
         assert [row[0] for row in table[2:]] == [*SEVEN]
 
 
+@pytest.mark.parametrize(("number", "title"), [(4, "paper (IEMOCAP)"), (2, "paper (IEMOCAP, 4 classes)")])
+def test_the_papers_column_names_its_corpus_and_other_classes(tmp_path: Path, number: int, title: str) -> None:
+    whole = of_models(context(1, classes=SEVEN[:number], target_title=None, parts=("table1",)), ["cnn"])
+    runs = [finished(run.id, {"clean": confusion(40, number)}) for run in whole.runs if run.id.point.task == "source"]
+    write_report(tmp_path, replace(whole, runs=runs))
+    table = section((tmp_path / "report.md").read_text("utf-8"), "Table 1").splitlines()
+    header = next(line for line in table if line.startswith("|"))
+    assert cells(header) == ["model", title, "ours", "n"]
+    assert f">{title}</th>" in (tmp_path / "report.html").read_text("utf-8")
+    assert rf"model & augmentation & {title} & ours \\" in (tmp_path / "tables.tex").read_text("utf-8")
+
+
 def test_the_papers_own_corpora_and_classes_need_no_caution(tmp_path: Path) -> None:
     papers = {"source_title": "IEMOCAP", "target_title": "MSP-IMPROV"}
     whole = of_models(context(1, **papers), ["cnn"])

@@ -4,10 +4,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up import EditPaper, cells, context, of_models, read_csv, section, with_table_4, with_yardsticks
+from made_up import (
+    EditPaper,
+    cells,
+    confusion,
+    context,
+    finished,
+    of_models,
+    read_csv,
+    run_id,
+    section,
+    with_table_4,
+    with_yardsticks,
+)
 
 from fastser.report import write_report
 from fastser.report.aggregation import difference_of_scores
+from fastser.report.cells import best_and_below
 from fastser.report.claims import judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
@@ -70,6 +83,7 @@ def test_csv_files_have_the_rows_of_yardsticks(page: Path) -> None:
     assert found == [
         (model, "none", corpus, f"{uar}.00", "") for corpus in ("EMO-DB", "RAVDESS") for model, uar in UARS.items()
     ]
+    assert {row["model"] for row in rows if not row["uar_low"]} == {"majority"}
     assert {row["model"] for row in read_csv(page.parent / "metrics.csv")} == {"cnn", "proposed", *UARS}
 
 
@@ -84,7 +98,21 @@ def test_a_network_is_not_compared_with_a_part_of_a_repeat(tmp_path: Path) -> No
 
 def test_equal_printed_numbers_are_not_marked(tmp_path: Path) -> None:
     equal = of_models(with_yardsticks(context(1), {"linear": 31}), ["cnn", "linear"])
-    assert lines(write_report(tmp_path, equal), "Table 1")[0][2] == "**31.0**"
+    assert lines(write_report(tmp_path, equal), "Table 1")[0][2] == "31.0"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("percent", "best"),
+    [({"cnn": 40, "proposed": 50}, {"proposed"}), ({"cnn": 40}, set()), ({"cnn": 0, "proposed": 0}, set())],
+)
+def test_the_best_of_several_networks_is_marked_unless_it_recognises_nothing(
+    percent: dict[str, int], best: set[str]
+) -> None:
+    runs = [finished(run_id("source", model, "none", "f1", 1), {"clean": confusion(u)}) for model, u in percent.items()]
+    whole = replace(context(1), expected=[run.id for run in runs], runs=runs)
+    column = [row for row in build_tables(whole)["table1"] if row.task == "source"]
+    assert {model for model, _ in best_and_below(column)[0]} == best
 
 
 def test_no_number_of_the_paper_stands_beside_a_yardstick(tmp_path: Path, edit_paper: EditPaper) -> None:

@@ -33,10 +33,17 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class ConfusionGroup:
-    """The matrices of all systems for one corpus and condition."""
+    """The matrices of all systems for one corpus and condition.
+
+    Attributes:
+        title: Titles of corpus and condition.
+        matrices: One matrix for each system.
+        supplement: Whether only a supplement, such as that of single noise scenes, shows the condition.
+    """
 
     title: str
     matrices: Sequence[ConfusionMatrix]
+    supplement: bool
 
 
 def confusion_groups(
@@ -52,20 +59,20 @@ def confusion_groups(
     Returns:
         Groups, and the number of matrices that are left out.
     """
-    by_title: dict[str, list[ConfusionMatrix]] = {}
+    by_title: dict[tuple[str, bool], list[ConfusionMatrix]] = {}
     cells, left_out = 0, 0
-    for title, system, score in _measured(tables):
+    for title, supplement, system, score in _measured(tables):
         cells += score.confusion.size
         if cells > most_cells:
             left_out += 1
         else:
             matrix = ConfusionMatrix(system, score, _rows(score, context.classes))
-            by_title.setdefault(title, []).append(matrix)
-    return [ConfusionGroup(title, matrices) for title, matrices in by_title.items()], left_out
+            by_title.setdefault((title, supplement), []).append(matrix)
+    return [ConfusionGroup(title, matrices, extra) for (title, extra), matrices in by_title.items()], left_out
 
 
-def _measured(tables: dict[str, list[Row]]) -> Iterator[tuple[str, str, Score]]:
-    """Yield title, system and score of each measured cell once."""
+def _measured(tables: dict[str, list[Row]]) -> Iterator[tuple[str, bool, str, Score]]:
+    """Yield title, membership in a supplement, system and score of each measured cell once."""
     seen = set()
     for name in sorted(tables, key=lambda name: TABLES[name].part_of is not None):
         for row in tables[name]:
@@ -74,7 +81,8 @@ def _measured(tables: dict[str, list[Row]]) -> Iterator[tuple[str, str, Score]]:
                 seen.add(place)
                 condition = row.title or ("across corpora" if row.task == "cross" else "clean speech")
                 augmentation = f", {row.augmentation}" if row.augmentation != "none" else ""
-                yield f"{row.corpus}, {condition}", model_title(row.model) + augmentation, row.measured
+                supplement = TABLES[name].part_of is not None
+                yield f"{row.corpus}, {condition}", supplement, model_title(row.model) + augmentation, row.measured
 
 
 def _rows(score: Score, classes: Sequence[str]) -> list[ConfusionRow]:

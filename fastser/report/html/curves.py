@@ -31,12 +31,17 @@ class Curve:
     std: NDArray[np.float64]
 
 
-def curve_of(runs: Sequence[Run], value: str) -> Curve | None:
+def curve_of(runs: Sequence[Run], value: str, scale: float = 1.0) -> Curve | None:
     """Return the curve of a value of `fastser.training.state.Epoch`, or None if no run has epochs.
 
     It ends where fewer than half of the runs go on.
+
+    Args:
+        runs: Runs of one model.
+        value: Name of the value.
+        scale: Factor of the value, such as 100 for percent.
     """
-    series = [[epoch[value] for epoch in run.metadata.get("epochs", ())] for run in runs]
+    series = [[scale * epoch[value] for epoch in run.metadata.get("epochs", ())] for run in runs]
     series = [values for values in series if values]
     if not series:
         return None
@@ -54,12 +59,16 @@ def curve_chart(curves: Mapping[str, Curve], label: str, description: str) -> Ma
         label: Label of the vertical axis.
         description: Text for readers who do not see the chart.
     """
-    figure, axes = new_axes(2.3, bottom=0.45)
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_axes(2.3, left=0.75, bottom=0.45)
     for index, (name, curve) in enumerate(curves.items()):
         colour = COLOURS[index % len(COLOURS)]
         axes.fill_between(curve.epochs, curve.mean - curve.std, curve.mean + curve.std, color=colour, alpha=0.18, lw=0)
         style = _STYLES[index % len(_STYLES)]
-        axes.plot(curve.epochs, curve.mean, style, color=colour, linewidth=1.6, label=name)
+        marker = "o" if len(curve.epochs) == 1 else None  # a line through one point is invisible
+        axes.plot(curve.epochs, curve.mean, style, marker=marker, color=colour, linewidth=1.6, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", fontsize=9)
     axes.set_ylabel(label, fontsize=9)
     axes.legend(frameon=False, fontsize=8.5, labelcolor=TEXT)

@@ -14,6 +14,7 @@ from fastser.experiment.tasks import TASKS
 from fastser.report.aggregation import Score, Scores
 from fastser.report.cells import plain_title
 from fastser.report.context import ReportContext
+from fastser.report.evidence import CONSTANT_ANSWER
 from fastser.report.html.charts import Bar, bar_chart, dot_chart, line_chart
 from fastser.report.html.curves import curve_chart, curve_of
 from fastser.report.tables import Row
@@ -51,7 +52,7 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
         shown = [row for row in measured if row.model in YARDSTICKS or row.augmentation == augmentation]
         series: defaultdict[str, dict[str, Bar]] = defaultdict(dict)
         for row in sorted(shown, key=lambda row: -(row.level or 0)):
-            if row.measured and row.model != "majority":
+            if row.measured and row.model != CONSTANT_ANSWER:
                 values = series[plain_title(row.model)]
                 clean = scores.score(row.task, *row.system, "clean")
                 if not values and clean and clean.finished:
@@ -64,19 +65,18 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
         else:
             level = "SNR" if all(row.condition.startswith("noise-") for row in measured) else "level"
             over, svg = f"over {level}", line_chart(series, f"{level} of the test set", context.chance, text)
-        pictures.append(Picture(f"Networks {trained}: UAR {over}, with 95 % intervals.", svg))
+        pictures.append(Picture(f"Models {trained}: UAR {over}{_with_intervals(series)}.", svg))
     return pictures
 
 
 def _bars_by_augmentation(rows: Sequence[Row], context: ReportContext) -> list[Picture]:
     groups: defaultdict[str, dict[str, Bar]] = defaultdict(dict)
     for row in rows:
-        if row.measured and row.model != "majority":
+        if row.measured and row.model != CONSTANT_ANSWER:
             groups[plain_title(row.model)][row.augmentation] = _bar(row.measured)
     description = f"UAR across corpora by model and augmentation: {_numbers(groups)}"
-    return [
-        Picture("UAR by model and augmentation, with 95 % intervals.", bar_chart(groups, context.chance, description))
-    ]
+    caption = f"UAR by model and augmentation{_with_intervals(groups)}."
+    return [Picture(caption, bar_chart(groups, context.chance, description))]
 
 
 def speaker_pictures(context: ReportContext) -> list[Picture]:
@@ -91,7 +91,8 @@ def speaker_pictures(context: ReportContext) -> list[Picture]:
         if len(rows) > _MOST_ROWS:
             rows = _by_speaker([run for run in runs if run.id.point.augmentation == "none"], condition)
         speakers = max(len(values) for values in rows.values())
-        caption = f"{context.corpus(task.name)}: UAR of each of {speakers} test speakers, and their mean (orange)."
+        of = "the only test speaker" if speakers == 1 else f"each of {speakers} test speakers, and their mean (orange)"
+        caption = f"{context.corpus(task.name)}: UAR of {of}."
         ranges = "; ".join(f"{name} {min(v):.0f} to {max(v):.0f}" for name, v in rows.items())
         pictures.append(Picture(caption, dot_chart(rows, context.chance, f"{caption} {ranges}")))
     return pictures
@@ -118,13 +119,13 @@ def curve_pictures(context: ReportContext) -> list[Picture]:
         point = run.id.point
         if run.metadata.get("epochs"):
             groups.setdefault((point.task, point.model), {}).setdefault(point.augmentation, []).append(run)
-    monitor = {"accuracy": "validation accuracy", "uar": "validation UAR"}[context.settings.training.monitor]
+    monitor = {"accuracy": "validation accuracy (%)", "uar": "validation UAR (%)"}[context.settings.training.monitor]
     pictures = []
     for (task, model), by_augmentation in groups.items():
-        for value, label in (("loss", "training loss"), ("score", monitor)):
-            found = {name: curve_of(runs, value) for name, runs in by_augmentation.items()}
+        for value, label, scale in (("loss", "training loss", 1.0), ("score", monitor, 100.0)):
+            found = {name: curve_of(runs, value, scale) for name, runs in by_augmentation.items()}
             curves = {name: curve for name, curve in found.items() if curve is not None}
-            ends = "; ".join(f"{name} from {c.mean[0]:.2f} to {c.mean[-1]:.2f}" for name, c in curves.items())
+            ends = "; ".join(f"{name} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for name, c in curves.items())
             caption = f"{plain_title(model)}, {context.corpus(task)}: {label}"
             pictures.append(Picture(caption, curve_chart(curves, label, f"{caption} by epoch: {ends}")))
     return pictures
@@ -133,6 +134,12 @@ def curve_pictures(context: ReportContext) -> list[Picture]:
 def _bar(score: Score) -> Bar:
     ends = score.interval
     return Bar(100 * score.mean, (100 * ends.low, 100 * ends.high) if ends else None)
+
+
+def _with_intervals(series: Mapping[str, Mapping[str, Bar]]) -> str:
+    """Return the end of a caption that names the intervals, or an empty text if none is drawn."""
+    drawn = any(bar.interval for values in series.values() for bar in values.values())
+    return ", with 95 % intervals" if drawn else ""
 
 
 def _numbers(series: Mapping[str, Mapping[str, Bar]]) -> str:

@@ -23,6 +23,7 @@ from fastser.report.html.table_view import TableView, table_view
 from fastser.report.published import published
 from fastser.report.tables import Row
 from fastser.report.yardstick_difference import compared_with_yardstick, yardstick_sentences
+from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
 
 
@@ -81,6 +82,7 @@ def write_html(
         signed_range=signed_range,
         model_title=model_title,
         below=BELOW,
+        counted=counted,
     )
     with atomic_write(path) as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -10,10 +10,10 @@ from fastser.report.cells import (
     interval_text,
     model_title,
     ours_text,
+    paper_corpus,
     paper_text,
     runs_text,
 )
-from fastser.report.published import published
 from fastser.report.tables import Row
 
 
@@ -49,7 +49,7 @@ def table_view(rows: Sequence[Row]) -> TableView:
         column = [cells.get((*system, task, condition)) for system in systems]
         groups.append((condition_title(conditions[task, condition], len(tasks) > 1), 1 + paper_knows))
         if paper_knows:
-            columns.append(f"paper ({published().corpora.get(task, task)})")
+            columns.append(f"paper ({paper_corpus(task, rows)})")
             by_column.append([Cell(paper_text(row), style="paper") for row in column])
         columns.append("ours")
         best, below = best_and_below(column)
