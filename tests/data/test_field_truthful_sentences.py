@@ -263,9 +263,7 @@ def test_missing_and_unusable_files_count_together(tmp_path: Path, cache: Path) 
     corpus = read_corpus("manifest", manifest, None)
     assert prepare(corpus, PAPER).skipped == 0
     (tmp_path / "000.wav").write_bytes(b"")
-    message = (
-        r"1 of 40 files unusable, first .*000.wav: is an empty file and 2 of 40 files missing, first 038.wav"
-    )
+    message = r"1 of 40 files unusable, first .*000.wav: is an empty file and 2 of 40 files missing, first 038.wav"
     with pytest.raises(CorpusError, match=message):
         prepare(corpus, PAPER)
     dataset = prepare(corpus, PAPER, allow_bad_files=True)

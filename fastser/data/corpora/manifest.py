@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,10 @@ def read(path: Path) -> Corpus:
         CorpusError: If the file is not such a CSV. The message lists all faults with their lines.
     """
     if not path.is_file():
-        raise CorpusError(f"{path}: is not a file; a manifest is a CSV file with the columns path, speaker, emotion")
+        advice = f"; {command_for(path)}" if path.is_dir() else ""
+        raise CorpusError(
+            f"{path}: is not a file; a manifest is a CSV file with the columns path, speaker, emotion{advice}"
+        )
     faults = _Faults(path)
     utterances = []
     missing = []
@@ -86,6 +90,14 @@ def read(path: Path) -> Corpus:
         tuple(utterances),
         without_audio=tuple((name, emotion) for _, name, emotion in missing),
         synthetic=synthetic,
+    )
+
+
+def command_for(folder: Path) -> str:
+    """Return the end of a sentence: the command that makes a manifest of a folder of audio files."""
+    return (
+        f"python -m fastser.manifest {shlex.quote(str(folder))} --pattern '{{speaker}}_{{emotion}}_*.wav' "
+        "--out corpus.csv makes one from file names"
     )
 
 

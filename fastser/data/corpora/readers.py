@@ -102,7 +102,8 @@ def list_corpus(name: str, path: Path) -> Corpus:
         CorpusError: If the name is unknown, the path is not such a corpus, or a label does not parse.
     """
     if name in NOISE_READERS:
-        raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}")
+        advice = f"; speech needs a manifest: {manifest.command_for(path)}" if name == "folder" else ""
+        raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}{advice}")
     return _read(READERS, name, path)
 
 
