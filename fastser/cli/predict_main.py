@@ -13,6 +13,7 @@ from fastser.cli.options import UsageError
 from fastser.cli.output import Output
 from fastser.cli.predict_options import Format, PredictOptions
 from fastser.cli.steps import steps
+from fastser.cli.writable import writable_file
 from fastser.data.audio import AudioError, decode
 from fastser.data.corpora import CorpusError
 from fastser.evaluation.adapter import ModelError
@@ -21,7 +22,7 @@ from fastser.recognition.packaged_models import default_model, model_path, names
 from fastser.recognition.predictions import PredictionFile, PredictionsError, header, text_of
 from fastser.recognition.recogniser import Per, Recogniser, Record, load_model
 from fastser.runtime.device import DeviceError, named_device
-from fastser.runtime.files import expanded, storable
+from fastser.runtime.files import storable
 
 USER_ERRORS = (UsageError, ModelError, InputError, PredictionsError, AudioError, CorpusError, DeviceError)
 """Exceptions whose message is everything that a user needs to see. The exit status is 2."""
@@ -46,16 +47,18 @@ def predict_and_write(options: PredictOptions) -> int:
         raise UsageError("there is no file to label; give files, a folder, or - for a list on standard input")
     if options.plot is not None and len(paths) > 1:
         raise UsageError(f"--plot draws one file, and {len(paths)} are given; give one file")
+    out = None if options.out is None else writable_file(options.out, "--out")
+    plot = None if options.plot is None else writable_file(options.plot, "--plot")
     recogniser = load_model(model, named_device(options.device))
-    if options.out is None:
+    if out is None:
         output = Output(sys.stdout)
         output.write(header(recogniser.classes, kind))
         found = _predicted(recogniser, paths, per, options.hop, lambda records: output.write(text_of(records, kind)))
         output.flush()
     else:
-        found = _appended(recogniser, model, paths, per, kind, expanded(options.out), options.hop)
-    if options.plot is not None and found.unusable == 0:
-        _draw(recogniser, paths[0], options.hop, expanded(options.plot))
+        found = _appended(recogniser, model, paths, per, kind, out, options.hop)
+    if plot is not None and found.unusable == 0:
+        _draw(recogniser, paths[0], options.hop, plot)
     return 0 if not found.unusable else 1 if found.usable else 2
 
 

@@ -79,6 +79,7 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
         ({"pattern": "{speaker}-{emotion}.wav", "map": ("sad",)}, "expected NAME=LABEL"),
         ({"pattern": None}, "give --pattern"),
         ({"folder": None}, "give FOLDER"),
+        ({"out": Path("/proc/nowhere/m.csv")}, "--out /proc/nowhere/m.csv cannot be written: "),
         ({"folder": "empty"}, "holds no .wav or .flac files"),
     ],
 )

@@ -134,11 +134,15 @@ def test_unusable_arguments_are_one_sentence(
         (kept, one, {"format": "xml"}, "--format xml: expected csv or jsonl"),
         (kept, one, {"hop": 9.0}, "hop is 9 s: expected"),
         (kept, files(kept), {"plot": tmp_path / "p.png"}, "--plot draws one file, and 3 are given"),
+        (kept, one, {"out": tmp_path}, f"--out {tmp_path} cannot be written: Is a directory"),
+        (kept, one, {"plot": kept.file / "p.png"}, f"--plot {kept.file}/p.png cannot be written: Not a directory"),
         (kept, one, {"device": "abacus"}, "--device abacus"),
     ):
         assert run(model, *inputs, **options) == 2
-        assert message in (error := capsys.readouterr().err)
-        assert error.count("\n") == 1
+        said = capsys.readouterr()
+        assert message in said.err
+        assert said.err.count("\n") == 1
+        assert not any(file in said.out for file in one)
 
 
 def test_the_packaged_model_needs_no_name_and_a_timeline_is_drawn(
