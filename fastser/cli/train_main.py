@@ -50,7 +50,8 @@ def train_and_write(options: TrainOptions) -> int:
     asked = options.settings()
     by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
     if by_validation and options.results is None and options.epochs is None:
-        raise UsageError("give --from RESULTS, whose runs tell the number of epochs, or --epochs N")
+        other = "" if options.scale == "open" else ", or --scale open, which has a fixed number of epochs"
+        raise UsageError(f"give --from RESULTS, whose runs tell the number of epochs, or --epochs N{other}")
     if options.epochs is not None and model in YARDSTICKS:
         raise UsageError(f"--epochs {options.epochs}: {model} is fitted without epochs; leave it out")
     if options.epochs is not None and options.results is not None and not by_validation:

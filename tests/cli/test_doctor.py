@@ -102,7 +102,7 @@ def test_a_file_under_two_labels_is_an_error_of_the_corpus(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"source": "emodb"}, "--source emodb: expected NAME=PATH"),
+        ({"source": "emodb"}, "--source emodb: expected NAME=PATH, such as emodb=/data/EMODB"),
         ({"source": "emodbs=x"}, "did you mean 'emodb'"),
         ({"noise": "folder=none"}, "none: does not exist"),
         ({"device": "tpu"}, "--device tpu"),

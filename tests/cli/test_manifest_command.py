@@ -71,7 +71,10 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"pattern": "{speaker}_{emotion}.wav"}, "no name matches the pattern"),
+        (
+            {"pattern": "{speaker}_{emotion}.wav"},
+            "the files are ann-sad.wav. A field ends at the sign after it (`_`); `*` stands for",
+        ),
         (
             {"pattern": "{speaker}-{emotion}.wav", "map": ("FEA=fearful",)},
             "no file has this emotion; the names have sad",

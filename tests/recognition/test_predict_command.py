@@ -119,6 +119,16 @@ def test_unusable_files_are_named_and_skipped(kept: Kept, tmp_path: Path, capsys
 
 
 @pytest.mark.fast
+def test_files_shorter_than_a_segment_are_named(kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abcde":
+        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 3200), 16_000)
+    assert run(kept, str(tmp_path), *files(kept, 1)) == 0
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == (f"note: {tmp_path}/a.wav: 0.2 s, shorter than a segment of the model (0.7 s); the rest is padded")
+    assert others[2:] == ["note: the same for 2 more files"]
+
+
+@pytest.mark.fast
 def test_unusable_arguments_are_one_sentence(
     kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

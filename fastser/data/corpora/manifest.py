@@ -16,6 +16,7 @@ from .files import is_synthetic, titled
 from .names import plain_name
 
 _REQUIRED = ("path", "speaker", "emotion")
+_OPTIONAL = ("session", "split")
 _SPLITS = ("train", "validation", "test")
 _FAULTS_SHOWN = 10
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -145,12 +146,12 @@ def _rows(path: Path, faults: _Faults) -> list[tuple[int, dict[str, str]]]:
 
 def _check_columns(columns: Sequence[str], faults: _Faults) -> None:
     has = ", ".join(columns) or "nothing"
-    for required in _REQUIRED:
-        if columns.count(required) != 1:
-            faults.add(1, f"must have one column {required!r}, has {has}")
-    for optional in ("session", "split"):
-        if columns.count(optional) > 1:
-            faults.add(1, f"must have at most one column {optional!r}, has {has}")
+    if absent := [name for name in _REQUIRED if name not in columns]:
+        nouns = "column" if len(absent) == 1 else "columns"
+        faults.add(1, f"has no {nouns} {', '.join(absent)}; it has {has}")
+    if doubled := [name for name in (*_REQUIRED, *_OPTIONAL) if columns.count(name) > 1]:
+        nouns = "the column" if len(doubled) == 1 else "each of the columns"
+        faults.add(1, f"must have {nouns} {', '.join(doubled)} once; it has {has}")
 
 
 def _separator(text: str) -> str:
