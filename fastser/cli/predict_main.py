@@ -132,7 +132,7 @@ def _appended(
     speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
     unusable = f", {found.unusable} unusable" if found.unusable else ""
     files = f"{found.usable} file{'' if found.usable == 1 else 's'}"
-    print(f"{out}: {files} labelled ({speech}), {reused} held already{unusable}")
+    print(f"{out}: {files} labelled ({speech}), {reused} already in the file{unusable}")
     found.usable += reused
     return found
 

@@ -94,7 +94,7 @@ def test_files_that_the_output_holds_are_skipped(
     assert "2 files labelled" in capsys.readouterr().out
     assert run(kept, *files(kept), out=out) == 0
     assert "1 file labelled" in (said := capsys.readouterr().out)
-    assert "2 held already" in said
+    assert "2 already in the file" in said
     text = out.read_bytes()
     assert run(kept, *files(kept), out=out, per="segment") == 2
     assert "another model or with other options" in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_relative_paths_of_another_folder_are_other_files(
         soundfile.write(folder / name, np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
     monkeypatch.chdir(tmp_path / "a")
     assert [run(kept, name, out=out) for _ in range(2)] == [0, 0]
-    assert "1 held already" in capsys.readouterr().out
+    assert "1 already in the file" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path / "b")
     assert run(kept, name, out=out) == 2
     assert "begun in another folder with relative paths" in capsys.readouterr().err
