@@ -9,8 +9,8 @@ from typing import Any
 
 HELP = """Test a model under noise, attacks and other changes of the speech.
 
-MODEL is package.module:make_model, a function without arguments that returns a torch.nn.Module or a callable on NumPy
-arrays, or a file of weights that fastser.reproduce --keep-models wrote.
+--model names a function without arguments that returns a torch.nn.Module or a callable on NumPy arrays. --weights takes
+a model that fastser has trained. One of the two is needed.
 
 Exit status: 0 all done; 2 unusable arguments or data; 130 interrupted, the same command continues.
 """

@@ -7,7 +7,7 @@ HELP = """Write a trained model as an ONNX file, which takes waveforms and retur
 
 The file holds everything that fastser does to a recording after decoding: level, spectrogram, segments, network and
 the mean over segments. It is run in onnxruntime beside the model, and kept only if their posteriors agree to 1e-4.
-Needs the extra onnx: pip install 'fastser[onnx]'.
+Needs the extra onnx: pip install 'fastser[onnx]', or '.[onnx]' in a clone.
 
 Exit status: 0 written; 2 unusable arguments or model, or no agreement; 130 interrupted.
 """

@@ -6,7 +6,7 @@ from fastser.cli.config import command_text
 from fastser.cli.door import announce, run_command, status_of
 from fastser.cli.sensitivity_options import SensitivityOptions
 
-HELP = """Answer one open question of Latif et al. 2020 at a time otherwise, and compare the results with a baseline.
+HELP = """Change the answer to one open question of Latif et al. 2020 at a time, and compare with the baseline.
 
 The baseline has the answers of --scale and --set. Every other answer is trained and tested on the same folds with the
 same seeds. --vary compares settings of your own with the baseline in the same way. Without --source, --target and

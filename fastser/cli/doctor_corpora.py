@@ -124,7 +124,7 @@ def folds_section(
         *_leaks(proofs),
         *(
             Finding("warning", warning.removeprefix(f"{corpus.title}: "))
-            for warning in fold_warnings(corpus, made, minimum)
+            for warning in fold_warnings(corpus, made, settings)
         ),
     ]
     header = (

@@ -18,7 +18,7 @@ from fastser.models import MODELS
 from fastser.report.doctor_page import Section, Table
 from fastser.runtime.files import cache_dir
 from fastser.runtime.provenance import environment
-from fastser.settings import Settings
+from fastser.settings import SCALES, Settings
 from fastser.training.precision import describe, with_chosen_precision
 
 _LITTLE_DISK_GB = 10.0
@@ -41,7 +41,7 @@ def machine_section(settings: Settings, device: torch.device, on_test: Callable[
     findings = [
         Finding("ok", f"fastser {facts['fastser']}, commit {facts['commit']}, Python {facts['python']}"),
         Finding("ok", f"torch {facts['torch']}, Triton {versions['triton']}"),
-        Finding("ok", f"device: {facts['device']}; {facts['machine']}; precision: {describe(chosen)}"),
+        Finding("ok", f"device: {facts['device']}; {facts['machine']}; precision: {_precisions(settings, device)}"),
     ]
     kernels, tested = _kernels(chosen, device, on_test)
     findings += [*kernels, *_disk()]
@@ -50,6 +50,22 @@ def machine_section(settings: Settings, device: torch.device, on_test: Callable[
         rows = tuple((v.family, v.dtype, f"{v.fused_ms:.3g}", f"{v.reference_ms:.3g}", _verdict(v)) for v in tested)
         tables.append(Table("Self-tests of the kernels", ("operation", "dtype", "kernel ms", "PyTorch ms", ""), rows))
     return Section("This machine", tuple(findings), tuple(tables))
+
+
+def _precisions(settings: Settings, device: torch.device) -> str:
+    """Return the precision of the settings, and that of other scales where it differs."""
+    own = describe(with_chosen_precision(settings, device))
+    others: dict[str, list[str]] = {}
+    for name, scale in SCALES.items():
+        training = scale.training.model_copy(update={"precision": settings.training.precision})
+        alike = scale.model_copy(update={"training": training, "evaluation": settings.evaluation})
+        said = describe(with_chosen_precision(alike, device))
+        if name != settings.scale and said != own:
+            others.setdefault(said, []).append(name)
+    if not others:
+        return own
+    listed = (f", {said} at scale {' and '.join(names)}" for said, names in others.items())
+    return f"{own} at scale {settings.scale}{''.join(listed)}"
 
 
 def _triton() -> str:

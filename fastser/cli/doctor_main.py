@@ -17,6 +17,7 @@ from fastser.cli.doctor_corpora import (
 from fastser.cli.doctor_machine import machine_section
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.steps import KERNEL_TESTS, steps
+from fastser.cli.writable import writable_folder
 from fastser.data.corpora import Corpus, CorpusError, distinct_titles, list_corpus, read_noise
 from fastser.data.examination.finding import Finding, has_errors
 from fastser.data.examination.noise import examine_noise
@@ -24,7 +25,7 @@ from fastser.data.examination.speech import ExaminedCorpus, examine_corpus
 from fastser.experiment.roles import name_and_path
 from fastser.report.doctor_page import Section, summary, write_page
 from fastser.runtime.device import named_device
-from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
+from fastser.runtime.files import cache_dir, remove_stale_parts
 from fastser.settings import PAPER
 
 
@@ -37,7 +38,7 @@ def run(options: DoctorOptions) -> int:
     Raises:
         Exception: One of `fastser.cli.main.USER_ERRORS` for arguments that cannot be used.
     """
-    out = expanded_output(options.out, "Give --out the path of a folder")
+    out = writable_folder(options.out, "--out")
     settings = PAPER.override(options.set)
     device = named_device(options.device)
     listed = [

@@ -5,13 +5,13 @@ from typing import Any
 
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import UsageError
+from fastser.cli.writable import writable_folder
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.adapter import ModelError
 from fastser.experiment.own_models import OwnModelError, imported, name_of
 from fastser.robustness import evaluate
 from fastser.runtime.device import DeviceError, named_device
-from fastser.runtime.files import expanded_output
 from fastser.settings import PAPER, SettingsError
 
 USER_ERRORS = (UsageError, OwnModelError, ModelError, CorpusError, NoiseError, SettingsError, DeviceError)
@@ -28,7 +28,7 @@ def evaluate_and_print(options: EvaluateOptions) -> int:
         raise UsageError("give either --model MODULE:NAME or --weights FILE")
     if options.corpus is None:
         raise UsageError("give --corpus NAME=PATH, such as emodb=/data/EMODB")
-    out = expanded_output(options.out, "Give --out the path of a folder")
+    out = writable_folder(options.out, "--out")
     device = named_device(options.device)
     settings = PAPER.override(options.set)
     result = evaluate(

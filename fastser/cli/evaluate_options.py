@@ -14,7 +14,11 @@ class EvaluateOptions:
         None, "Model to test: package.module:make_model.", metavar="MODULE:NAME", group=Group.RUNS
     )
     weights: str | None = option(
-        None, "Weights that fastser.reproduce --keep-models wrote.", metavar="FILE", group=Group.RUNS
+        None,
+        "Model to test: a .safetensors file that fastser.train or fastser.reproduce --keep-models wrote, or the name "
+        "of a packaged model (emodb).",
+        metavar="FILE",
+        group=Group.RUNS,
     )
     corpus: str | None = option(
         None, "Speech: emodb=PATH, ravdess=PATH, manifest=FILE.csv ...", metavar="NAME=PATH", group=Group.CORPORA

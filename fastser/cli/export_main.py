@@ -2,10 +2,10 @@
 
 from fastser.cli.export_options import ExportOptions
 from fastser.cli.options import UsageError
+from fastser.cli.writable import writable_file
 from fastser.evaluation.adapter import ModelError
 from fastser.recognition.onnx_file import OnnxError, write_onnx
 from fastser.recognition.packaged_models import model_path
-from fastser.runtime.files import expanded
 
 USER_ERRORS = (UsageError, ModelError, OnnxError)
 """Exceptions whose message is everything that a user needs to see. The exit status is 2."""
@@ -18,7 +18,7 @@ def export_and_check(options: ExportOptions) -> int:
         Exception: One of `USER_ERRORS` for arguments that cannot be used, or a file that does not agree.
     """
     model, given = options.paths()
-    out = expanded(given)
+    out = writable_file(given)
     found = write_onnx(model_path(model), out)
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB, waveform [batch, samples] -> posteriors [batch, classes]")
     print(

@@ -14,7 +14,7 @@ class ExportOptions:
     """Arguments of the command line, in the order of `--help`."""
 
     model: str | None = option(
-        None, "A .safetensors file, or the name of a packaged model.", metavar="MODEL", positional=True
+        None, "A .safetensors file, or the name of a packaged model (emodb).", metavar="MODEL", positional=True
     )
     out: Path | None = option(None, "The ONNX file to write.", metavar="FILE.onnx", positional=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastser.cli.console import make_console, say
 from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import UsageError
+from fastser.cli.writable import writable_file
 from fastser.data.corpora.files import first_few
 from fastser.data.corpora.name_pattern import FIELDS, NamePattern, Understood, understand
 from fastser.data.corpora.names import look_alikes
@@ -25,20 +26,20 @@ def run(options: ManifestOptions) -> int:
         Exit status 0.
 
     Raises:
-        UsageError: If the folder or the pattern is missing, or `--map` is no NAME=LABEL.
+        UsageError: If the folder or the pattern is missing, `--map` is no NAME=LABEL, or `--out` cannot be written.
         CorpusError: If the result would be empty or ambiguous.
     """
     if options.folder is None or options.pattern is None:
         missing = "FOLDER" if options.folder is None else "--pattern '{speaker}_{emotion}_*.wav'"
         raise UsageError(f"give {missing}; --help lists the options")
     folder = expanded(options.folder)
+    out = None if options.out is None else writable_file(options.out, "--out")
     understood = understand(folder, NamePattern.parse(options.pattern), _renamed(options.map))
     console = make_console()
     say(console, *_summary(understood, folder))
-    if options.out is None:
+    if out is None:
         say(console, "nothing is written without --out FILE.csv")
         return 0
-    out = expanded(options.out)
     _write(out, understood)
     say(console, f"manifest: {out}", f"next: python -m fastser.doctor --source manifest={out}")
     return 0

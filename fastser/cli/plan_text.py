@@ -16,6 +16,9 @@ from fastser.training.yardsticks import YARDSTICKS
 
 _TOO_LONG_SECONDS = 2 * 86_400
 
+_NOT_WORTH_PREDICTING_SECONDS = 60
+"""Time of a whole grid on every GPU below which predicted times are left out. They are all alike then."""
+
 
 def plan_lines(
     experiment: Experiment, points: Sequence[GridPoint], missing: Mapping[str, str], half_filled: Sequence[str]
@@ -158,7 +161,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId]) -> list[str]:
-    """Return the predicted time of each table on GPUs that this machine does not have."""
+    """Return the predicted time of each table on GPUs that this machine does not have, or nothing for a small grid."""
     paces = predicted_paces(experiment.settings)
     models = {run_id.point.model for run_id in runs}
     if not models or not paces or not all(models <= of_chip.keys() for of_chip in paces.values()):
@@ -171,6 +174,8 @@ def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequen
         ]
         for run_id in runs
     }
+    if all(sum(column) < _NOT_WORTH_PREDICTING_SECONDS for column in zip(*seconds.values(), strict=True)):
+        return []
     rows = {table: [row for run_id, row in seconds.items() if table in tables_of(run_id.point)] for table in tables}
     width = max(8, *(len(table) for table in TABLES))
     lines = [

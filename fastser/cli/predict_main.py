@@ -13,18 +13,23 @@ from fastser.cli.options import UsageError
 from fastser.cli.output import Output
 from fastser.cli.predict_options import Format, PredictOptions
 from fastser.cli.steps import steps
+from fastser.cli.writable import writable_file
 from fastser.data.audio import AudioError, decode
 from fastser.data.corpora import CorpusError
 from fastser.evaluation.adapter import ModelError
 from fastser.recognition.inputs import InputError, files_of
 from fastser.recognition.packaged_models import default_model, model_path, names_model
 from fastser.recognition.predictions import PredictionFile, PredictionsError, header, text_of
-from fastser.recognition.recogniser import Per, Recogniser, Record, load_model
+from fastser.recognition.recogniser import FilePredictions, Per, Recogniser, Record, load_model
+from fastser.runtime.counted import counted
 from fastser.runtime.device import DeviceError, named_device
-from fastser.runtime.files import expanded, storable
+from fastser.runtime.files import printable, storable
 
 USER_ERRORS = (UsageError, ModelError, InputError, PredictionsError, AudioError, CorpusError, DeviceError)
 """Exceptions whose message is everything that a user needs to see. The exit status is 2."""
+
+_SHORT_FILES_NAMED = 3
+"""Number of files shorter than a segment that are named. The others are counted."""
 
 _POINTS_PER_SEGMENT = 8
 """Number of segments of a timeline that begin within one segment."""
@@ -46,24 +51,27 @@ def predict_and_write(options: PredictOptions) -> int:
         raise UsageError("there is no file to label; give files, a folder, or - for a list on standard input")
     if options.plot is not None and len(paths) > 1:
         raise UsageError(f"--plot draws one file, and {len(paths)} are given; give one file")
+    out = None if options.out is None else writable_file(options.out, "--out")
+    plot = None if options.plot is None else writable_file(options.plot, "--plot")
     recogniser = load_model(model, named_device(options.device))
-    if options.out is None:
+    if out is None:
         output = Output(sys.stdout)
         output.write(header(recogniser.classes, kind))
         found = _predicted(recogniser, paths, per, options.hop, lambda records: output.write(text_of(records, kind)))
         output.flush()
     else:
-        found = _appended(recogniser, model, paths, per, kind, expanded(options.out), options.hop)
-    if options.plot is not None and found.unusable == 0:
-        _draw(recogniser, paths[0], options.hop, expanded(options.plot))
+        found = _appended(recogniser, model, paths, per, kind, out, options.hop)
+    if plot is not None and found.unusable == 0:
+        _draw(recogniser, paths[0], options.hop, plot)
     return 0 if not found.unusable else 1 if found.usable else 2
 
 
 @dataclass
 class _Count:
-    """Number of usable and of unusable files, and the duration of the usable ones."""
+    """Number of usable, of short and of unusable files, and the duration of the usable ones."""
 
     usable: int = 0
+    short: int = 0
     unusable: int = 0
     seconds: float = 0.0
 
@@ -75,7 +83,7 @@ def _predicted(
     hop: float | None,
     write: Callable[[Sequence[Record]], object],
 ) -> _Count:
-    """Label files, write their predictions, and name unusable files. A terminal shows the progress."""
+    """Label files, write their predictions, and name short and unusable files. A terminal shows the progress."""
     console, count = Console(stderr=True), _Count()
     console.quiet = not console.is_terminal
     with steps("labelling", len(paths), console) as on_file:
@@ -85,11 +93,24 @@ def _predicted(
                 count.usable += 1
                 count.seconds += found.seconds
                 write(found.records)
+                if found.seconds < recogniser.shortest_seconds:
+                    count.short += 1
+                    if count.short <= _SHORT_FILES_NAMED:
+                        print(_too_short(found, recogniser.shortest_seconds), file=sys.stderr)
             else:
                 count.unusable += 1
                 print(f"unusable: {found.error}", file=sys.stderr)
             on_file()
+    if (others := count.short - _SHORT_FILES_NAMED) > 0:
+        print(f"note: the same for {counted(others, 'more file')}", file=sys.stderr)
     return count
+
+
+def _too_short(found: FilePredictions, segment: float) -> str:
+    return (
+        f"note: {printable(found.path)}: {found.seconds:.1f} s, shorter than a segment of the model ({segment:.1f} s); "
+        "the rest is padded"
+    )
 
 
 def _appended(
@@ -111,7 +132,7 @@ def _appended(
     speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
     unusable = f", {found.unusable} unusable" if found.unusable else ""
     files = f"{found.usable} file{'' if found.usable == 1 else 's'}"
-    print(f"{out}: {files} labelled ({speech}), {reused} held already{unusable}")
+    print(f"{out}: {files} labelled ({speech}), {reused} already in the file{unusable}")
     found.usable += reused
     return found
 

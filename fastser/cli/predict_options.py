@@ -19,8 +19,8 @@ class PredictOptions:
 
     inputs: tuple[str, ...] = option(
         (),
-        "A model (a .safetensors file or the name of a packaged model, by default the packaged one), then audio files "
-        "and folders. - reads a list of files from standard input, one a line.",
+        "A model (a .safetensors file, or the name of a packaged model. Default: emodb, the packaged one), then audio "
+        "files and folders. - reads a list of files from standard input, one a line.",
         metavar="[MODEL] FILE...",
         positional=True,
     )

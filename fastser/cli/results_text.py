@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from fastser.cli.text_table import GAP, text_table
 from fastser.experiment.tables import TABLES
-from fastser.report.cells import plain_title, plus_minus
+from fastser.report.cells import paper_corpus, plain_title, plus_minus
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables
@@ -71,7 +71,8 @@ def _pair(column: Sequence[Row | None], several: bool) -> list[Column]:
     """
     some = next(row for row in column if row)
     condition = f", {some.title}" if some.title else ""
-    papers, ours = (f" {published().corpora.get(some.task, some.task)}", f" {some.corpus}") if several else ("", "")
+    corpus = paper_corpus(some.task, column)
+    papers, ours = (f" {corpus}", f" {some.corpus}") if several else (f" ({corpus})", "")
     pair = [(f"ours{ours}{condition}", [_ours(row) for row in column])]
     if any(row and row.paper_uar is not None for row in column):
         pair.insert(0, (f"paper{papers}{condition}", [_paper(row) for row in column]))

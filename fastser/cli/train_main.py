@@ -13,6 +13,7 @@ from fastser.cli.options import UsageError, chosen
 from fastser.cli.prepare import prepared_dataset
 from fastser.cli.steps import steps
 from fastser.cli.train_options import TrainOptions
+from fastser.cli.writable import writable_folder
 from fastser.data.corpora import Corpus
 from fastser.experiment.descriptions import corpus_record, today
 from fastser.experiment.experiment import Experiment
@@ -24,7 +25,7 @@ from fastser.recognition.card import write_card
 from fastser.recognition.model_file import ModelDescription, write_model_file
 from fastser.report.cross_validation import cross_validated_scores, cross_validation_sentence
 from fastser.runtime.device import named_device
-from fastser.runtime.files import expanded, expanded_output
+from fastser.runtime.files import expanded
 from fastser.runtime.registry import Registry
 from fastser.settings import TrainingSettings
 from fastser.training.precision import with_chosen_precision
@@ -49,7 +50,8 @@ def train_and_write(options: TrainOptions) -> int:
     asked = options.settings()
     by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
     if by_validation and options.results is None and options.epochs is None:
-        raise UsageError("give --from RESULTS, whose runs tell the number of epochs, or --epochs N")
+        other = "" if options.scale == "open" else ", or --scale open, which has a fixed number of epochs"
+        raise UsageError(f"give --from RESULTS, whose runs tell the number of epochs, or --epochs N{other}")
     if options.epochs is not None and model in YARDSTICKS:
         raise UsageError(f"--epochs {options.epochs}: {model} is fitted without epochs; leave it out")
     if options.epochs is not None and options.results is not None and not by_validation:
@@ -57,7 +59,7 @@ def train_and_write(options: TrainOptions) -> int:
             f"--epochs {options.epochs}: the runs in --from have {asked.training.max_epochs} epochs, and their scores "
             "would not be those of the model; leave one of the two out"
         )
-    out = expanded_output(options.out, "Give --out the path of a folder")
+    out = writable_folder(options.out, "--out")
     console, kernel_mode = make_console(), options.kernel_mode()
     device = named_device(options.device)
     settings = with_chosen_precision(asked, device)

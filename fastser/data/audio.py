@@ -156,7 +156,7 @@ def decode_channels(path: Path, streams: Sequence[AudioStream]) -> Recording:
         parts, rates = zip(*map(_read, streams), strict=True)
         frames = _joined(parts, rates)
         _check_samples(streams[0].content, frames)
-        return Recording(frames, _mono(frames), rates[0])
+        return Recording(frames, mean_of_channels(frames), rates[0])
 
 
 def declared_sample_rate(path: Path) -> int:
@@ -263,8 +263,15 @@ def _check_samples(content: bytes, frames: npt.NDArray[np.float32]) -> None:
         raise ContainerError("is damaged, the checksum of its samples differs")
 
 
-def _mono(frames: npt.NDArray[np.float32]) -> Waveform:
-    """Return the mean of the channels, float32 [samples]."""
+def mean_of_channels(frames: npt.NDArray[np.float32]) -> Waveform:
+    """Return the mean of the channels, float32 [samples].
+
+    Args:
+        frames: Samples [samples, channels].
+
+    Raises:
+        ContainerError: If the channels cancel.
+    """
     channels = frames.shape[1]
     if channels == 1:
         return frames[:, 0]

@@ -139,13 +139,12 @@ class Experiment:
             longest = int(np.diff(self.source.waveforms.offsets).max())
             for scene in self.settings.noise.scenes:
                 self.noise.draw(scene, longest, np.random.default_rng(self.seed))
-        min_validation = self.settings.protocol.min_validation_utterances
         return [
             warning
             for task in tasks
             if TASKS[task].leaves_one_speaker_out
             for warning in fold_warnings(
-                self.dataset(TASKS[task].tests_on).corpus, [*self.folds(task).values()], min_validation
+                self.dataset(TASKS[task].tests_on).corpus, [*self.folds(task).values()], self.settings
             )
         ]
 

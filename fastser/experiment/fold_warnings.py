@@ -5,39 +5,53 @@ from collections.abc import Sequence
 from fastser.data.corpora import Corpus
 from fastser.data.corpora.files import first_few
 from fastser.experiment.folds import Fold, has_own_split, paired_speakers
+from fastser.runtime.counted import counted
+from fastser.settings import Settings
 
 
-def fold_warnings(corpus: Corpus, folds: Sequence[Fold], min_validation: int) -> list[str]:
+def fold_warnings(corpus: Corpus, folds: Sequence[Fold], settings: Settings) -> list[str]:
     """Return at most one warning of each kind, with a count and three examples.
 
     Args:
         corpus: The corpus.
         folds: Its folds.
-        min_validation: Smallest number of utterances in a validation set that is not warned of.
+        settings: Settings of the runs. Validation sets that choose no epoch are not warned of.
     """
+    min_validation, chooses = settings.protocol.min_validation_utterances, settings.training.schedule == "plateau"
     lacking = [_lacking(corpus, fold.name, fold.test) for fold in folds]
-    unvalidated = [_lacking(corpus, f"fold {fold.name}", fold.validation) for fold in folds]
-    small = [f"fold {fold.name} ({len(fold.validation)})" for fold in folds if len(fold.validation) < min_validation]
+    unvalidated = [_lacking(corpus, f"fold {fold.name}", fold.validation) for fold in folds if chooses]
+    small = [
+        f"fold {fold.name} ({len(fold.validation)})"
+        for fold in folds
+        if chooses and len(fold.validation) < min_validation
+    ]
     warnings = []
     if found := [text for text in lacking if text]:
+        lack, their = ("lacks", "its fold") if len(found) == 1 else ("lack", "their folds")
         warnings.append(
-            f"{len(found)} of {len(folds)} test speakers lack a class: {first_few(found)}; the UAR of their folds is "
-            "the mean recall of the other classes"
+            f"{len(found)} of {counted(len(folds), 'test speaker')} {lack} a class: {first_few(found)}; the UAR of "
+            f"{their} is the mean recall of the other classes"
         )
     if found := [text for text in unvalidated if text]:
+        lack, they = ("lacks", "it") if len(found) == 1 else ("lack", "they")
         warnings.append(
-            f"{len(found)} of {len(folds)} validation sets lack a class: {first_few(found)}; "
-            "they may choose a bad epoch"
+            f"{len(found)} of {counted(len(folds), 'validation set')} {lack} a class: {first_few(found)}; "
+            f"{they} may choose a bad epoch"
         )
     if small:
+        have, they = ("has", "it") if len(small) == 1 else ("have", "they")
         warnings.append(
-            f"{len(small)} of {len(folds)} validation sets have fewer than {min_validation} utterances: "
-            f"{first_few(small)}; they may choose a bad epoch"
+            f"{len(small)} of {counted(len(folds), 'validation set')} {have} fewer than {min_validation} utterances: "
+            f"{first_few(small)}; {they} may choose a bad epoch"
         )
     if found := _other_speakers(corpus, folds):
+        if len(found) == 1:
+            are, theirs = "is", "the rule's speaker lacks a class or has"
+        else:
+            are, theirs = "are", "the rule's speakers lack a class or have"
         warnings.append(
-            f"{len(found)} of {len(folds)} folds are validated on other speakers than the paper's rule gives, because "
-            f"those lack a class or have fewer than {min_validation} utterances: {first_few(found)}"
+            f"{len(found)} of {counted(len(folds), 'fold')} {are} validated on other speakers than the paper's rule "
+            f"gives, because {theirs} fewer than {min_validation} utterances: {first_few(found)}"
         )
     return [f"{corpus.title}: {warning}" for warning in warnings]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastser.data.corpora import Corpus, NoiseCorpus, distinct_titles, read_corpus, read_noise
+from fastser.data.corpora.readers import example_argument
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.tables import TABLES
 from fastser.runtime.files import cache_dir, expanded
@@ -114,5 +115,5 @@ def name_and_path(option: str, text: str) -> tuple[str, Path]:
     """
     name, _, path = text.partition("=")
     if not path:
-        raise RoleError(f"{option} {text}: expected NAME=PATH, such as iemocap=/data/IEMOCAP_full_release")
+        raise RoleError(f"{option} {text}: expected NAME=PATH, such as {example_argument(name)}")
     return name, expanded(Path(path))

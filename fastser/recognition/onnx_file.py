@@ -58,7 +58,10 @@ def write_onnx(model: Path, out: Path) -> Agreement:
         OSError: If the file cannot be written.
     """
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise OnnxError(f"not installed: {', '.join(missing)}; install the extra onnx: pip install 'fastser[onnx]'")
+        raise OnnxError(
+            f"not installed: {', '.join(missing)}; install the extra onnx: pip install 'fastser[onnx]', or '.[onnx]' "
+            "in a clone"
+        )
     description, weights = read_model_file(model)
     in_float32 = description.settings.model_copy(update={"evaluation": EvaluationSettings(precision="float32")})
     network = model_of(model, description, weights)

@@ -91,13 +91,19 @@ class Recogniser:
         """Length of a segment in seconds."""
         return self._seconds(self._description.settings.spectrogram.segment_frames)
 
+    @property
+    def shortest_seconds(self) -> float:
+        """Duration in seconds below which a recording is padded: a segment, or a window where no segments are cut."""
+        return self._seconds(1) if self._utterances else self.segment_seconds
+
     def predict(
         self, audio: Any, sample_rate: int | None = None, *, per: Per = "file", hop: float | None = None
     ) -> list[Record]:
         """Label one recording.
 
         Args:
-            audio: Path of an audio file, or an array or tensor of floating-point samples [samples], full scale 1.
+            audio: Path of an audio file, or an array or tensor of floating-point samples, full scale 1. Its shape is
+                [samples], or [samples, channels] with channels that are averaged, as those of files are.
             sample_rate: Sample rate of an array in hertz. A file brings its own.
             per: "file" for one prediction, "segment" for one of each segment.
             hop: Seconds from one segment to the next. Default: as in the training.

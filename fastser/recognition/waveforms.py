@@ -8,7 +8,8 @@ import soxr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastser.data.audio import LOUDEST, decode
+from fastser.data.audio import LOUDEST, decode, mean_of_channels
+from fastser.data.container import ContainerError
 from fastser.data.level import scaled_to_level
 from fastser.evaluation.adapter import ModelError
 from fastser.runtime.files import expanded
@@ -19,7 +20,8 @@ def read_waveform(audio: Any, sample_rate: int | None, wanted: int) -> NDArray[n
     """Return a recording at the sample rate of a model, float32 [samples].
 
     Args:
-        audio: Path of an audio file, or an array or tensor of floating-point samples [samples], full scale 1.
+        audio: Path of an audio file, or an array or tensor of floating-point samples [samples] or [samples, channels],
+            full scale 1. Channels are averaged.
         sample_rate: Sample rate of an array in hertz. A file brings its own.
         wanted: Sample rate of the result in hertz.
 
@@ -38,14 +40,18 @@ def read_waveform(audio: Any, sample_rate: int | None, wanted: int) -> NDArray[n
         raise ModelError(f"give sample_rate, that of the array in hertz (the model computes at {wanted} Hz)")
     if not sample_rate > 0:
         raise ModelError(f"sample_rate is {sample_rate}: expected a number of hertz above 0")
-    if samples.ndim != 1 or samples.dtype.kind != "f" or not len(samples):
+    frames = samples[:, None] if samples.ndim == 1 else samples
+    if frames.ndim != 2 or samples.dtype.kind != "f" or not 0 < frames.shape[1] <= len(frames):
         raise ModelError(
-            f"the array is {samples.dtype} {list(samples.shape)}: expected floating-point samples [samples] of one "
-            "channel, full scale 1"
+            f"the array is {samples.dtype} {list(samples.shape)}: expected floating-point samples [samples] or "
+            "[samples, channels], full scale 1"
         )
-    if not np.isfinite(samples).all() or not 0 < np.abs(samples).max() <= LOUDEST:
+    if not np.isfinite(frames).all() or not 0 < np.abs(frames).max() <= LOUDEST:
         raise ModelError("the array is silent, not finite or far above full scale, which is 1")
-    waveform = samples.astype(np.float32)
+    try:
+        waveform = mean_of_channels(frames.astype(np.float32))
+    except ContainerError as error:
+        raise ModelError(f"the array cannot be used: {error}") from None
     if sample_rate != wanted:
         waveform = soxr.resample(waveform, sample_rate, wanted, quality="VHQ")
     if not len(waveform):

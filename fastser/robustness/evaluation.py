@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise, text_of
+from fastser.data.corpora.readers import example_argument
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.leakage import leaks
 from fastser.data.noise import NoiseBank, NoiseError
@@ -192,7 +193,7 @@ def name_and_path(what: str, text: str) -> tuple[str, Path]:
     """
     name, equals, path = text.partition("=")
     if not equals or not path:
-        example = "folder=/data/noise" if what == "noise" else "emodb=/data/EMODB"
+        example = example_argument(name, "folder" if what == "noise" else "emodb")
         raise ModelError(f"{what} is {text!r}, expected 'NAME=PATH', such as '{example}'")
     return name, expanded(Path(path))
 

@@ -1,6 +1,7 @@
 """Selection of conditions by name: suites, families and single conditions."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from fastser.evaluation.adapter import ModelError
 from fastser.evaluation.condition import Condition
@@ -56,9 +57,12 @@ def select(
                 chosen.append(condition)
     if unknown:
         names_of_families = [family.name for family, _ in families]
+        single = [condition.name for _, conditions in families for condition in conditions]
+        near = get_close_matches(unknown[0].lower(), [*SUITES, *names_of_families, *single], n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         raise ModelError(
-            f"conditions: there is no '{unknown[0]}'; known are {', '.join((*SUITES, *names_of_families))} and the "
-            "single conditions of docs/conditions.md"
+            f"conditions (--conditions): there is no '{unknown[0]}'{hint} Known: "
+            f"{', '.join((*SUITES, *names_of_families))} and the single conditions of docs/conditions.md"
         )
     reasons = {
         "noise": "there are no noise recordings",

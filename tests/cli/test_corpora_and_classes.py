@@ -71,7 +71,7 @@ def test_a_test_speaker_without_a_class_is_named(manifest: Path) -> None:
     manifest.write_text("\n".join(lines))
     ended = run_command(**ONE_RUN, source=f"manifest={manifest}", dry_run=True)
     assert (ended.status, ended.err) == (0, "")
-    assert "warning: corpus.csv: 1 of 1 test speakers lack a class: s0 (sad)" in ended.out
+    assert "warning: corpus.csv: 1 of 1 test speaker lacks a class: s0 (sad); the UAR of its fold is" in ended.out
 
 
 def test_one_corpus_cannot_be_both_source_and_target(manifest: Path) -> None:

@@ -15,7 +15,8 @@ from fastser_kernels.trust.verdict import Verdict
 from fastser.cli import doctor_machine
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.doctor import doctor
-from fastser.settings import PAPER_CLASSES, QUICK
+from fastser.settings import PAPER, PAPER_CLASSES, QUICK
+from fastser.training import precision
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_a_file_under_two_labels_is_an_error_of_the_corpus(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"source": "emodb"}, "--source emodb: expected NAME=PATH"),
+        ({"source": "emodb"}, "--source emodb: expected NAME=PATH, such as emodb=/data/EMODB"),
         ({"source": "emodbs=x"}, "did you mean 'emodb'"),
         ({"noise": "folder=none"}, "none: does not exist"),
         ({"device": "tpu"}, "--device tpu"),
@@ -135,3 +136,19 @@ def test_the_machine_with_a_slow_and_with_a_wrong_kernel(monkeypatch: pytest.Mon
     assert said["note"].endswith("because the kernel is slower here: 3 ms instead of 2 ms")
     assert said["warning"] == "highway in float32 is wrong here: off by 7"
     assert any("1 of 2 agree" in finding.sentence for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("fast", "said"),
+    [
+        (True, "precision: bfloat16 in training, float32 in tests at scale paper, float32 at scale quick"),
+        (False, "precision: float32"),
+    ],
+)
+def test_the_precision_of_another_scale_is_said_where_it_differs(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, said: str
+) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16_fast", lambda _: fast)
+    monkeypatch.setattr(precision, "first_wrong", lambda _: None)
+    findings = doctor_machine.machine_section(PAPER, torch.device("cpu"), lambda _: None).findings
+    assert any(finding.sentence.endswith(said) for finding in findings)

@@ -71,7 +71,10 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"pattern": "{speaker}_{emotion}.wav"}, "no name matches the pattern"),
+        (
+            {"pattern": "{speaker}_{emotion}.wav"},
+            "the files are ann-sad.wav. A field ends at the sign after it (`_`); `*` stands for",
+        ),
         (
             {"pattern": "{speaker}-{emotion}.wav", "map": ("FEA=fearful",)},
             "no file has this emotion; the names have sad",
@@ -79,6 +82,7 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
         ({"pattern": "{speaker}-{emotion}.wav", "map": ("sad",)}, "expected NAME=LABEL"),
         ({"pattern": None}, "give --pattern"),
         ({"folder": None}, "give FOLDER"),
+        ({"out": Path("/proc/nowhere/m.csv")}, "--out /proc/nowhere/m.csv cannot be written: "),
         ({"folder": "empty"}, "holds no .wav or .flac files"),
     ],
 )

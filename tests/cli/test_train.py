@@ -95,7 +95,7 @@ def test_unusable_arguments_are_one_sentence(
     assert ",s0," in first
     for given, assignments, options, message in (
         (None, (), {"epochs": 1}, "give --source NAME=PATH"),
-        (source, (), {}, "give --from RESULTS, whose runs tell the number of epochs, or --epochs N"),
+        (source, (), {}, "or --epochs N, or --scale open, which has a fixed number of epochs"),
         (source, (), {"results": tmp_path}, "is no results folder of fastser.reproduce"),
         (source, (), {"results": tmp_path / "empty"}, "no finished leave-one-speaker-out run; make these runs first"),
         (

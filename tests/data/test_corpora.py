@@ -1,5 +1,6 @@
 """Readers of speech corpora: layouts, labels, published counts, errors."""
 
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -327,6 +328,11 @@ def test_unknown_and_confused_reader_names(tmp_path: Path) -> None:
         read_corpus("iemocaps", tmp_path)
     with pytest.raises(CorpusError, match="demand: is noise, not speech; the readers of speech are iemocap, "):
         read_corpus("demand", tmp_path)
+    with pytest.raises(CorpusError, match=r"folder: is noise.* needs a manifest: python -m fastser.manifest my "):
+        read_corpus("folder", Path("my"))
+    command = re.escape(f"python -m fastser.manifest {tmp_path} --pattern '{{speaker}}_{{emotion}}_*.wav' --out")
+    with pytest.raises(CorpusError, match=f"{tmp_path}: is not a file; .*; {command} corpus.csv makes one"):
+        read_corpus("manifest", tmp_path)
     with pytest.raises(CorpusError, match="emodb: is speech, not noise; the readers of noise are demand, folder"):
         read_noise("emodb", tmp_path)
 

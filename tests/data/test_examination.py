@@ -10,7 +10,7 @@ import soxr
 from fastser.data.corpora import Corpus, NoiseCorpus, NoiseRecording, Utterance
 from fastser.data.examination.files import Sound, clipped_samples, examine_file
 from fastser.data.examination.finding import Finding
-from fastser.data.examination.levels import difference_between
+from fastser.data.examination.levels import difference_between, level_findings
 from fastser.data.examination.noise import examine_noise, noise_findings
 from fastser.data.examination.same_audio import same_audio
 from fastser.data.examination.speech import examine_corpus, speech_findings
@@ -125,6 +125,12 @@ def test_every_fault_of_a_corpus_is_named(tmp_path: Path) -> None:
     assert "1 of 8 files with clipped peaks" in warnings
     assert "level tells speakers apart" in said(findings, "note")
     assert examined.corpus.utterances[7].id == "text"
+
+
+def test_nearly_silent_files_that_are_not_named_are_counted(tmp_path: Path) -> None:
+    examined = examine_file(written(tmp_path / "quiet.wav", 5e-4 * speech_like(2)))
+    findings = level_findings(["ann"] * 5, [examined] * 5, list("abcde"))
+    assert said(findings, "warning") == "5 nearly silent files, below -60 dB: a, b, c and 2 more"
 
 
 def test_a_difference_of_22_db_is_explained() -> None:

@@ -205,9 +205,8 @@ def test_another_separator_is_named_with_all_other_faults(
 
 def test_all_missing_and_doubled_columns_are_named(manifest: Callable[[Sequence[str]], str]) -> None:
     message = manifest(["file,speaker,speaker,split,split", "a.wav,ann,ann,dev,test"])
-    for column in ("path", "speaker", "emotion"):
-        assert f"line 1: must have one column {column!r}, has file, speaker, speaker, split, split" in message
-    assert "line 1: must have at most one column 'split'" in message
+    assert "line 1: has no columns path, emotion; it has file, speaker, speaker, split, split" in message
+    assert "line 1: must have each of the columns speaker, split once; it has file, speaker" in message
 
 
 @pytest.mark.parametrize(
@@ -263,9 +262,7 @@ def test_missing_and_unusable_files_count_together(tmp_path: Path, cache: Path) 
     corpus = read_corpus("manifest", manifest, None)
     assert prepare(corpus, PAPER).skipped == 0
     (tmp_path / "000.wav").write_bytes(b"")
-    message = (
-        r"1 of 40 files unusable, first .*000.wav: is an empty file and 2 of 40 files missing, first 038.wav"
-    )
+    message = r"1 of 40 files unusable, first .*000.wav: is an empty file and 2 of 40 files missing, first 038.wav"
     with pytest.raises(CorpusError, match=message):
         prepare(corpus, PAPER)
     dataset = prepare(corpus, PAPER, allow_bad_files=True)

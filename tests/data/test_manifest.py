@@ -86,9 +86,9 @@ def test_canonical_names_of_emotions() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "line 1: must have one column 'path', has nothing"),
-        (["path, speaker"], "line 1: must have one column 'emotion', has path, speaker"),
-        (["path, path, speaker, emotion"], "line 1: must have one column 'path'"),
+        ([], "line 1: has no columns path, speaker, emotion; it has nothing"),
+        (["path, speaker"], "line 1: has no column emotion; it has path, speaker"),
+        (["path, path, speaker, emotion"], "line 1: must have the column path once; it has path, path,"),
         (["path, speaker, emotion", "audio/a.wav, x"], "line 2: 2 cells, not 3"),
         (["path, speaker, emotion", "", "audio/a.wav, , sad"], "line 3: speaker is empty"),
         (

@@ -114,6 +114,18 @@ def test_hours_on_gpus_are_predicted_for_the_sizes_of_a_scale(
     assert _only(experiment, settings.override(["evaluation.precision=bfloat16"])) == []
 
 
+@pytest.mark.parametrize(("training_ms", "shown"), [(0.001, False), (1000.0, True)])
+def test_nothing_is_predicted_for_a_grid_of_seconds(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, training_ms: float, shown: bool
+) -> None:
+    paces = tmp_path / "paces.json"
+    cheap = {"cnn": [0.001, 0.001, 0.001]}
+    paces.write_text(json.dumps({"quick": {"one": cheap, "other": {"cnn": [training_ms, 0.001, 0.001]}}}))
+    monkeypatch.setattr(predicted_hours, "PACES", paces)
+    settings = QUICK.override(["protocol.min_validation_utterances=1"])
+    assert bool(_only(experiment, settings)) == shown
+
+
 def test_nothing_is_predicted_for_a_model_without_a_prediction(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fastser.data.corpora import Corpus, CorpusError, Utterance
+from fastser.experiment.fold_warnings import fold_warnings
 from fastser.experiment.folds import cross_corpus_split, folds, paired_speakers, spread, validation_speakers
-from fastser.settings import PAPER_CLASSES
+from fastser.settings import PAPER, PAPER_CLASSES
 
 
 def corpus(speakers: dict[str, str | None], per_class: int = 2, splits: dict[str, str] | None = None) -> Corpus:
@@ -151,3 +152,24 @@ def test_the_cross_corpus_split_is_stratified_and_seeded() -> None:
     assert Counter(made.utterances[i].emotion for i in validation) == dict.fromkeys(PAPER_CLASSES, 9)
     assert cross_corpus_split(made, 0.3, seed=1) == (validation, test)
     assert cross_corpus_split(made, 0.3, seed=2) != (validation, test)
+
+
+def test_validation_sets_are_warned_of_only_where_they_choose_an_epoch() -> None:
+    splits = {"a": "train", "b": "validation", "c": "test"}
+    made = lacking(corpus(dict.fromkeys(splits), splits=splits), "b", "sad")
+    settings = PAPER.override(["protocol.min_validation_utterances=7"])
+    assert fold_warnings(made, folds(made), settings) == [
+        "Made-up: 1 of 1 validation set lacks a class: fold split (sad); it may choose a bad epoch",
+        "Made-up: 1 of 1 validation set has fewer than 7 utterances: fold split (6); it may choose a bad epoch",
+    ]
+    assert fold_warnings(made, folds(made), settings.override(["training.schedule=cosine"])) == []
+
+
+def test_one_fold_is_spoken_of_in_the_singular() -> None:
+    made = lacking(corpus(SESSIONS), "1M", "sad")
+    assert fold_warnings(made, folds(made), PAPER.override(["training.schedule=cosine"])) == [
+        "Made-up: 1 of 4 test speakers lacks a class: 1M (sad); the UAR of its fold is the mean recall of the other "
+        "classes",
+        "Made-up: 1 of 4 folds is validated on other speakers than the paper's rule gives, because the rule's "
+        "speaker lacks a class or has fewer than 10 utterances: 1F (on 2F, not 1M alone)",
+    ]

@@ -62,7 +62,7 @@ def test_ctrl_c_in_a_terminal_stops_all_runs_where_they_can_be_continued(
         os.kill(pid, signal.SIGINT)
     status, said, err = finish(process)
     assert (status, err) == (130, "")
-    assert "stopping where the running runs can be continued; press again to end at once" in said
+    assert "saving the running runs, so that they can be continued; press again to end at once" in said
     assert re.search(rf"interrupted: 0 of {SMALL_RUNS} runs are finished .*the same command continues", said)
     assert history(tmp_path) == {key: {"started": 1, "stopped": 1} for key in keys}
     assert all((tmp_path / "checkpoints" / f"{key}.safetensors").exists() for key in keys)

@@ -93,7 +93,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_ends_with_status_130(start: Start, grid:
     process.send_signal(signal.SIGINT)
     status, said, err = finish(process)
     assert (status, err) == (130, "")
-    assert "stopping where the running runs can be continued; press again to end at once" in said
+    assert "saving the running runs, so that they can be continued; press again to end at once" in said
     assert re.search(rf"interrupted: 0 of {SMALL_RUNS} runs are finished .*the same command continues", said)
     assert history(tmp_path) == {begun["key"]: {"started": 1, "stopped": 1}}
     assert (tmp_path / "checkpoints" / f"{begun['key']}.safetensors").exists()

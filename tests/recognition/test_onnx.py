@@ -122,4 +122,7 @@ def test_unusable_arguments_are_one_sentence(
         assert error.count("\n") == 1
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxruntime" else object())
     assert export(ExportOptions(model=path, out=out)) == 2
-    assert "not installed: onnxruntime; install the extra onnx: pip install 'fastser[onnx]'" in capsys.readouterr().err
+    advice = (
+        "not installed: onnxruntime; install the extra onnx: pip install 'fastser[onnx]', or '.[onnx]' in a clone\n"
+    )
+    assert capsys.readouterr().err.endswith(advice)

@@ -94,7 +94,7 @@ def test_files_that_the_output_holds_are_skipped(
     assert "2 files labelled" in capsys.readouterr().out
     assert run(kept, *files(kept), out=out) == 0
     assert "1 file labelled" in (said := capsys.readouterr().out)
-    assert "2 held already" in said
+    assert "2 already in the file" in said
     text = out.read_bytes()
     assert run(kept, *files(kept), out=out, per="segment") == 2
     assert "another model or with other options" in capsys.readouterr().err
@@ -119,6 +119,16 @@ def test_unusable_files_are_named_and_skipped(kept: Kept, tmp_path: Path, capsys
 
 
 @pytest.mark.fast
+def test_files_shorter_than_a_segment_are_named(kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abcde":
+        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 3200), 16_000)
+    assert run(kept, str(tmp_path), *files(kept, 1)) == 0
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == (f"note: {tmp_path}/a.wav: 0.2 s, shorter than a segment of the model (0.7 s); the rest is padded")
+    assert others[2:] == ["note: the same for 2 more files"]
+
+
+@pytest.mark.fast
 def test_unusable_arguments_are_one_sentence(
     kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,11 +144,15 @@ def test_unusable_arguments_are_one_sentence(
         (kept, one, {"format": "xml"}, "--format xml: expected csv or jsonl"),
         (kept, one, {"hop": 9.0}, "hop is 9 s: expected"),
         (kept, files(kept), {"plot": tmp_path / "p.png"}, "--plot draws one file, and 3 are given"),
+        (kept, one, {"out": tmp_path}, f"--out {tmp_path} cannot be written: Is a directory"),
+        (kept, one, {"plot": kept.file / "p.png"}, f"--plot {kept.file}/p.png cannot be written: Not a directory"),
         (kept, one, {"device": "abacus"}, "--device abacus"),
     ):
         assert run(model, *inputs, **options) == 2
-        assert message in (error := capsys.readouterr().err)
-        assert error.count("\n") == 1
+        said = capsys.readouterr()
+        assert message in said.err
+        assert said.err.count("\n") == 1
+        assert not any(file in said.out for file in one)
 
 
 def test_the_packaged_model_needs_no_name_and_a_timeline_is_drawn(
@@ -176,7 +190,7 @@ def test_relative_paths_of_another_folder_are_other_files(
         soundfile.write(folder / name, np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
     monkeypatch.chdir(tmp_path / "a")
     assert [run(kept, name, out=out) for _ in range(2)] == [0, 0]
-    assert "1 held already" in capsys.readouterr().out
+    assert "1 already in the file" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path / "b")
     assert run(kept, name, out=out) == 2
     assert "begun in another folder with relative paths" in capsys.readouterr().err

@@ -81,6 +81,11 @@ def test_arrays_are_taken_with_their_sample_rate(keep: Keep, tmp_path: Path) -> 
     (of_tensor,) = recogniser.predict(torch.from_numpy(samples), 44_100)
     assert posteriors([of_file]).tolist() == posteriors([of_tensor]).tolist()
     assert posteriors([of_file]).tolist() != posteriors([from_array]).tolist()
+    two = np.stack([samples, 0.5 * samples[::-1]], axis=1)
+    soundfile.write(tmp_path / "stereo.wav", two, rate, "FLOAT")
+    (of_stereo,) = recogniser.predict(tmp_path / "stereo.wav")
+    assert posteriors([of_stereo]).tolist() == posteriors(recogniser.predict(two, rate)).tolist()
+    assert posteriors([of_stereo]).tolist() != posteriors([from_array]).tolist()
     (short,) = recogniser.predict(samples[:50], rate)
     assert short["end"] == 50 / rate
 
@@ -96,6 +101,8 @@ def test_unusable_arguments_are_one_sentence(keep: Keep, tmp_path: Path) -> None
         ((path, 16_000), {}, "a file brings its sample rate along"),
         ((samples.astype(np.int16), 16_000), {}, "the array is int16"),
         ((samples.reshape(2, -1), 16_000), {}, r"the array is float32 \[2, 4000\]"),
+        ((samples.reshape(-1, 1, 2), 16_000), {}, r"the array is float32 \[4000, 1, 2\]"),
+        ((np.stack([samples, -samples], axis=1), 16_000), {}, "the array cannot be used: its 2 channels cancel"),
         ((0 * samples, 16_000), {}, "the array is silent"),
         ((path,), {"per": "word"}, "per is 'word'"),
         ((path,), {"hop": 9.0}, r"hop is 9 s: expected from 0.01 to 0.64 s"),

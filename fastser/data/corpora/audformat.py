@@ -70,7 +70,8 @@ def _header(root: Path) -> Mapping[str, Any]:
         import yaml
     except ImportError:
         raise CorpusError(
-            f"{file}: reading it needs PyYAML; install it with pip install 'fastser[audformat]'"
+            f"{file}: reading it needs PyYAML; install it with pip install 'fastser[audformat]', or '.[audformat]' in "
+            "a clone"
         ) from None
     try:
         header = yaml.safe_load(file.read_text(encoding="utf-8-sig"))

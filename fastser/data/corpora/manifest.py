@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from .files import is_synthetic, titled
 from .names import plain_name
 
 _REQUIRED = ("path", "speaker", "emotion")
+_OPTIONAL = ("session", "split")
 _SPLITS = ("train", "validation", "test")
 _FAULTS_SHOWN = 10
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -57,7 +59,10 @@ def read(path: Path) -> Corpus:
         CorpusError: If the file is not such a CSV. The message lists all faults with their lines.
     """
     if not path.is_file():
-        raise CorpusError(f"{path}: is not a file; a manifest is a CSV file with the columns path, speaker, emotion")
+        advice = f"; {command_for(path)}" if path.is_dir() else ""
+        raise CorpusError(
+            f"{path}: is not a file; a manifest is a CSV file with the columns path, speaker, emotion{advice}"
+        )
     faults = _Faults(path)
     utterances = []
     missing = []
@@ -86,6 +91,14 @@ def read(path: Path) -> Corpus:
         tuple(utterances),
         without_audio=tuple((name, emotion) for _, name, emotion in missing),
         synthetic=synthetic,
+    )
+
+
+def command_for(folder: Path) -> str:
+    """Return the end of a sentence: the command that makes a manifest of a folder of audio files."""
+    return (
+        f"python -m fastser.manifest {shlex.quote(str(folder))} --pattern '{{speaker}}_{{emotion}}_*.wav' "
+        "--out corpus.csv makes one from file names"
     )
 
 
@@ -133,12 +146,12 @@ def _rows(path: Path, faults: _Faults) -> list[tuple[int, dict[str, str]]]:
 
 def _check_columns(columns: Sequence[str], faults: _Faults) -> None:
     has = ", ".join(columns) or "nothing"
-    for required in _REQUIRED:
-        if columns.count(required) != 1:
-            faults.add(1, f"must have one column {required!r}, has {has}")
-    for optional in ("session", "split"):
-        if columns.count(optional) > 1:
-            faults.add(1, f"must have at most one column {optional!r}, has {has}")
+    if absent := [name for name in _REQUIRED if name not in columns]:
+        nouns = "column" if len(absent) == 1 else "columns"
+        faults.add(1, f"has no {nouns} {', '.join(absent)}; it has {has}")
+    if doubled := [name for name in (*_REQUIRED, *_OPTIONAL) if columns.count(name) > 1]:
+        nouns = "the column" if len(doubled) == 1 else "each of the columns"
+        faults.add(1, f"must have {nouns} {', '.join(doubled)} once; it has {has}")
 
 
 def _separator(text: str) -> str:

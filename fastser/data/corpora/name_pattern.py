@@ -14,6 +14,7 @@ FIELDS = ("speaker", "emotion", "session", "split")
 
 _REQUIRED = ("speaker", "emotion")
 _PLACES = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<sign>[*?{}])")
+_ADVICE = "A field ends at the sign after it (`_`); `*` stands for any rest, as in '{speaker}_{emotion}_*.wav'"
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
 
 
@@ -135,7 +136,7 @@ def understand(folder: Path, pattern: NamePattern, renamed: Mapping[str, str]) -
     others = tuple(file for file, fields in matched if fields is None)
     if len(others) == len(files):
         names = first_few([file.relative_to(folder).as_posix() for file in files])
-        raise CorpusError(f"{folder}: no name matches the pattern {pattern.text}; the files are {names}")
+        raise CorpusError(f"{folder}: no name matches the pattern {pattern.text}; the files are {names}. {_ADVICE}")
     found = sorted({fields["emotion"] for _, fields in matched if fields})
     if unused := [emotion for emotion in renamed if emotion not in found]:
         raise CorpusError(f"--map {unused[0]}: no file has this emotion; the names have {first_few(found, 20)}")

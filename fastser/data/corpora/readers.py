@@ -76,6 +76,10 @@ NOISE_READERS: Registry[Reader[NoiseCorpus]] = Registry(
 """Readers of noise."""
 
 
+_EXAMPLES = {"manifest": "manifest=corpus.csv", "folder": "folder=/data/noise"}
+"""Arguments of readers whose path is not the folder of a corpus of this name."""
+
+
 def read_corpus(name: str, path: Path, classes: Sequence[str] | None = PAPER_CLASSES) -> Corpus:
     """List the utterances of some classes of a speech corpus; no audio is decoded.
 
@@ -102,7 +106,8 @@ def list_corpus(name: str, path: Path) -> Corpus:
         CorpusError: If the name is unknown, the path is not such a corpus, or a label does not parse.
     """
     if name in NOISE_READERS:
-        raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}")
+        advice = f"; speech needs a manifest: {manifest.command_for(path)}" if name == "folder" else ""
+        raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}{advice}")
     return _read(READERS, name, path)
 
 
@@ -124,6 +129,21 @@ def read_noise(name: str, path: Path) -> NoiseCorpus:
 def text_of(corpus: Corpus) -> Callable[[str], str | None]:
     """Return the function that gives the text of an utterance of a corpus by its id, or None where it is not known."""
     return READERS[corpus.name].text_of if corpus.name in READERS else lambda _: None
+
+
+def example_argument(name: str, otherwise: str = "emodb") -> str:
+    """Return an example of NAME=PATH for a reader.
+
+    Args:
+        name: Name that the user gave.
+        otherwise: Reader of the example where there is none of this name.
+
+    Example:
+        >>> example_argument("ravdess"), example_argument("manifest"), example_argument("?")
+        ('ravdess=/data/RAVDESS', 'manifest=corpus.csv', 'emodb=/data/EMODB')
+    """
+    known = name if name in READERS or name in NOISE_READERS else otherwise
+    return _EXAMPLES.get(known, f"{known}=/data/{known.upper()}")
 
 
 def _read(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> _Read:

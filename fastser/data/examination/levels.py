@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from fastser.data.corpora.files import first_few
 from fastser.data.examination.files import QUIET_DB, ExaminedFile, Sound
 from fastser.data.examination.finding import Finding
 from fastser.runtime.counted import counted
@@ -64,7 +65,7 @@ def level_findings(speakers: Sequence[str], files: Sequence[ExaminedFile], names
         findings.append(
             Finding(
                 "warning",
-                f"{counted(len(silent), 'nearly silent file')}, below {QUIET_DB:.0f} dB: {', '.join(silent[:3])}",
+                f"{counted(len(silent), 'nearly silent file')}, below {QUIET_DB:.0f} dB: {first_few(silent)}",
             )
         )
     return findings

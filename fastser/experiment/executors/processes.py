@@ -26,7 +26,7 @@ class ProcessExecutor:
 
     name = "processes"
     in_this_process = False
-    stop_message = "stopping where the running runs can be continued; press again to end at once"
+    stop_message = "saving the running runs, so that they can be continued; press again to end at once"
 
     def check(self, options: RunOptions) -> None:
         """Accept any options."""

@@ -34,7 +34,7 @@ class RayExecutor:
 
     name = "ray"
     in_this_process = False
-    stop_message = "stopping where the running runs can be continued; press again to end at once"
+    stop_message = "saving the running runs, so that they can be continued; press again to end at once"
 
     def check(self, options: RunOptions) -> None:
         """Check that Ray is installed and that `--gpus-per-run` is a number that Ray can count."""

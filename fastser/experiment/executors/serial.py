@@ -21,7 +21,7 @@ class SerialExecutor:
 
     name = "serial"
     in_this_process = True
-    stop_message = "stopping where the run can be continued; press again to end at once"
+    stop_message = "saving the running run, so that it can be continued; press again to end at once"
 
     def check(self, options: RunOptions) -> None:
         """Accept any options."""
