@@ -138,7 +138,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block ends without an exception.
 
     Readers see the old file or the complete new one. After an exception the temporary file is removed. An OSError of
-    the block without a file name gets the name of `path`.
+    the block without a file name, or with that of the temporary file, gets the name of `path`.
 
     Raises:
         DiskFullError: If the disk is full, also where a library reports this in another way.
@@ -152,7 +152,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
                 os.fsync(stream.fileno())
         part.replace(path)
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is not None and error.filename in (None, str(part)):
             error.filename = str(path)
         raise
     finally:

@@ -133,6 +133,12 @@ def test_the_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "a.txt")
 
 
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "nowhere" / "a.txt"):
+        pass
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a.txt")
+
+
 def test_a_lock_excludes_others_until_the_file_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"")
