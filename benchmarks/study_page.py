@@ -10,6 +10,7 @@ from benchmarks.recorded_runs import TASK
 from fastser.experiment.experiment import Experiment
 from fastser.models import MODELS
 from fastser.runtime.files import atomic_write
+from fastser.settings import SCALES, Settings
 from fastser.training.yardsticks import YARDSTICKS
 
 
@@ -32,10 +33,26 @@ def document(heading: str, experiment: Experiment, runs: str, paragraphs: Sequen
     blocks = [
         f"# {heading}: {corpus.title}, {experiment.settings.scale} scale",
         f"{corpus.summary}. {folds}, no augmentation, {runs}.",
+        *_changed_settings(experiment.settings),
         *paragraphs,
         "\n".join(f"- {name}: {text}" for name, text in experiment.environment().items()),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _changed_settings(settings: Settings) -> list[str]:
+    """Return a paragraph with the settings that differ from those of the scale, if there are any.
+
+    The precision is left out, since it stands in the environment, and so are folds and repeats.
+    """
+    of_scale = SCALES[settings.scale].describe()
+    stated = ("training.precision", "protocol.folds", "protocol.repeats")
+    changed = [
+        f"{name}={value}"
+        for name, (value, _) in settings.describe().items()
+        if value != of_scale[name][0] and name not in stated
+    ]
+    return [f"Settings that differ from the scale: {', '.join(changed)}."] if changed else []
 
 
 def write_runs(

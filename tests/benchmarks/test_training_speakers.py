@@ -54,6 +54,7 @@ def test_a_second_call_gives_the_same_page(
     assert capfd.readouterr().out.startswith("0 of 8 runs are recorded already\n")
     page = (out / "training_speakers.md").read_text()
     assert "8 of 8 runs" in page
+    assert "differ from the scale: spectrogram.num_bins=32, spectrogram.segment_frames=64, " in page
     assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][2:] == ["1", "8"]
     with (out / "training_speakers.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
