@@ -1,12 +1,9 @@
 """Runs of studies: a model that is trained on given sets and tested on clean speech, and its record."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
-
-import numpy as np
 
 from benchmarks.speaker_means import Place
 from fastser.augmentation import AUGMENTATIONS
@@ -111,13 +108,3 @@ def train_and_test(
         of_kind = UtteranceTrial if point.model in YARDSTICKS else SegmentTrial
         results = evaluate(of_kind(model, sets.test, settings, normalisation), [Unperturbed()])
     return results["clean"], epochs
-
-
-def together(results: Sequence[ConditionResult]) -> ConditionResult:
-    """Return predictions of several models for different utterances as one result."""
-    return ConditionResult(
-        np.concatenate([result.posteriors for result in results]),
-        np.concatenate([result.labels for result in results]),
-        [id_ for result in results for id_ in result.utterance_ids],
-        [speaker for result in results for speaker in result.speakers],
-    )

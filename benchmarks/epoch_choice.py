@@ -21,11 +21,12 @@ from benchmarks.recorded_runs import (
     experiment_of,
     models_of,
     parsed,
+    plan_of,
     record_missing,
     settings_of,
 )
 from benchmarks.study_page import publish
-from fastser.experiment.grid import GridPoint, plan
+from fastser.experiment.grid import GridPoint
 
 
 class EpochStudy(Study[GridPoint]):
@@ -48,10 +49,7 @@ class EpochStudy(Study[GridPoint]):
     def __init__(self, options: argparse.Namespace) -> None:
         models, self.settings = models_of(options), settings_of(options)
         self.experiment = experiment_of(options, without_early_end(self.settings))
-        folds = tuple(self.experiment.folds(TASK))
-        runs = options.out / "runs"
-        runs.mkdir(parents=True, exist_ok=True)
-        points = plan({TASK: folds}, models, ("none",), self.settings.protocol.repeats)
+        runs, points = plan_of(options, self.experiment, models)
         self.paths = {point: runs / f"{self.experiment.identify(point).key}.json" for point in points}
 
     def record(self, item: GridPoint) -> None:

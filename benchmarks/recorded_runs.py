@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,6 +17,7 @@ from fastser.cli.signals import first_signal_stops
 from fastser.data import CorpusError, prepare, read_corpus
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.experiment import Experiment
+from fastser.experiment.grid import GridPoint, plan
 from fastser.models import MODELS
 from fastser.runtime.device import DeviceError, named_device
 from fastser.runtime.files import remove_stale_parts
@@ -130,6 +131,20 @@ def experiment_of(options: argparse.Namespace, settings: Settings) -> Experiment
     name, _, path = options.corpus.partition("=")
     dataset = prepare(read_corpus(name, Path(path)), settings, device=device)
     return Experiment(settings, 0, dataset, None, None, device)
+
+
+def plan_of(options: argparse.Namespace, experiment: Experiment, models: Sequence[str]) -> tuple[Path, list[GridPoint]]:
+    """Create the folder of the records, and return it with the points of the grid: all folds and repeats.
+
+    Args:
+        options: Options of the command.
+        experiment: Experiment of the runs.
+        models: Names of the models.
+    """
+    runs = options.out / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    folds = tuple(experiment.folds(TASK))
+    return runs, plan({TASK: folds}, models, ("none",), experiment.settings.protocol.repeats)
 
 
 StudyOf = Callable[[argparse.Namespace], Study[Item]]

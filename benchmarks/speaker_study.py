@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Generic
 
 from benchmarks.clean_run import AnyTrial, Scored
-from benchmarks.recorded_runs import TASK, Study, experiment_of, models_of, settings_of
-from fastser.experiment.grid import GridPoint, plan
+from benchmarks.recorded_runs import Study, experiment_of, models_of, plan_of, settings_of
+from fastser.experiment.grid import GridPoint
 from fastser.training.yardsticks import LOWEST_USEFUL
 
 
@@ -30,13 +30,10 @@ class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, settings = options, settings_of(options)
+        self.options = options
         self.models = [*models_of(options), LOWEST_USEFUL]
-        self.experiment = experiment_of(options, settings)
-        folds = tuple(self.experiment.folds(TASK))
-        runs = options.out / "runs"
-        runs.mkdir(parents=True, exist_ok=True)
-        points = plan({TASK: folds}, self.models, ("none",), settings.protocol.repeats)
+        self.experiment = experiment_of(options, settings_of(options))
+        runs, points = plan_of(options, self.experiment, self.models)
         self.paths = {trial: runs / f"{self.key(trial)}.json" for point in points for trial in self.trials(point)}
 
     @abstractmethod

@@ -16,13 +16,14 @@ import argparse
 from collections.abc import Iterable
 from statistics import mean
 
-from benchmarks.clean_run import Scored, Sets, together, train_and_test
+from benchmarks.clean_run import Scored, Sets, train_and_test
 from benchmarks.recorded_runs import USER_ERRORS, arguments, parsed, record_missing
 from benchmarks.speaker_study import SpeakerStudy
 from benchmarks.study_page import publish, write_runs
 from benchmarks.variation_page import VariationTrial, page
 from benchmarks.variation_sets import VARIATIONS, Variation
 from fastser.data import CorpusError
+from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.folds import has_own_split
 from fastser.experiment.grid import GridPoint
@@ -67,7 +68,7 @@ def score(experiment: Experiment, variation: Variation, trial: VariationTrial) -
     trainings = variation.sets(experiment, point) if trial.varied else [Sets(*experiment.subsets(point))]
     results, epochs = zip(*(train_and_test(experiment, point, s, experiment.settings) for s in trainings), strict=True)
     utterances = mean(len(sets.training.utterances) for sets in trainings)
-    return Scored(trial, round(utterances), round(mean(epochs)), 100 * together(results).uar)
+    return Scored(trial, round(utterances), round(mean(epochs)), 100 * ConditionResult.joined(results).uar)
 
 
 def main(given: list[str] | None = None) -> None:

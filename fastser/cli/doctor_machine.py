@@ -38,10 +38,11 @@ def machine_section(settings: Settings, device: torch.device, on_test: Callable[
     versions = {"python": facts["python"], "torch": facts["torch"], "triton": _triton()}
     versions |= {name: facts[name] for name in ("numpy", "fastser", "commit", "machine", "device")}
     chosen = with_chosen_precision(settings, device)
+    precisions = _precisions(chosen, settings, device)
     findings = [
         Finding("ok", f"fastser {facts['fastser']}, commit {facts['commit']}, Python {facts['python']}"),
         Finding("ok", f"torch {facts['torch']}, Triton {versions['triton']}"),
-        Finding("ok", f"device: {facts['device']}; {facts['machine']}; precision: {_precisions(settings, device)}"),
+        Finding("ok", f"device: {facts['device']}; {facts['machine']}; precision: {precisions}"),
     ]
     kernels, tested = _kernels(chosen, device, on_test)
     findings += [*kernels, *_disk()]
@@ -52,15 +53,23 @@ def machine_section(settings: Settings, device: torch.device, on_test: Callable[
     return Section("This machine", tuple(findings), tuple(tables))
 
 
-def _precisions(settings: Settings, device: torch.device) -> str:
-    """Return the precision of the settings, and that of other scales where it differs."""
-    own = describe(with_chosen_precision(settings, device))
+def _precisions(chosen: Settings, settings: Settings, device: torch.device) -> str:
+    """Return the precision of the settings, and that of other scales where it differs.
+
+    Args:
+        chosen: The settings with a chosen precision.
+        settings: The settings as they were asked for.
+        device: Device of the models.
+    """
+    own = describe(chosen)
     others: dict[str, list[str]] = {}
     for name, scale in SCALES.items():
+        if name == settings.scale:
+            continue
         training = scale.training.model_copy(update={"precision": settings.training.precision})
         alike = scale.model_copy(update={"training": training, "evaluation": settings.evaluation})
         said = describe(with_chosen_precision(alike, device))
-        if name != settings.scale and said != own:
+        if said != own:
             others.setdefault(said, []).append(name)
     if not others:
         return own

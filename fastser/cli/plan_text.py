@@ -11,6 +11,7 @@ from fastser.experiment.grid import GridPoint, RunId
 from fastser.experiment.predicted_hours import predicted_paces
 from fastser.experiment.tables import TABLES, tables_of
 from fastser.experiment.tasks import TASKS
+from fastser.runtime.counted import counted
 from fastser.training.precision import describe
 from fastser.training.yardsticks import YARDSTICKS
 
@@ -55,9 +56,9 @@ def _product(noun: str, points: Sequence[GridPoint]) -> list[str]:
         _factor(noun, [point.model for point in points]),
         _factor("augmentation", [point.augmentation for point in points]),
         _factor("fold", [point.fold for point in points]),
-        _count(max(point.repeat for point in points), "repeat"),
+        counted(max(point.repeat for point in points), "repeat"),
     ]
-    return [f"    {' x '.join(factors)} = {_count(len(points), 'run')}"]
+    return [f"    {' x '.join(factors)} = {counted(len(points), 'run')}"]
 
 
 def _too_many_folds(experiment: Experiment, points: Sequence[GridPoint]) -> list[str]:
@@ -65,8 +66,8 @@ def _too_many_folds(experiment: Experiment, points: Sequence[GridPoint]) -> list
     asked = experiment.settings.protocol.folds
     tasks = dict.fromkeys(point.task for point in points if TASKS[point.task].leaves_one_speaker_out)
     return [
-        f"  {experiment.dataset(TASKS[task].tests_on).corpus.title} has {_count(len(experiment.folds(task)), 'fold')}, "
-        f"not {asked}"
+        f"  {experiment.dataset(TASKS[task].tests_on).corpus.title} has "
+        f"{counted(len(experiment.folds(task)), 'fold')}, not {asked}"
         for task in tasks
         if asked is not None and asked > len(experiment.folds(task))
     ]
@@ -108,7 +109,7 @@ def remaining_lines(
 def _side_by_side(placement: Placement) -> str:
     if placement.at_a_time == 1:
         return ""
-    return f", {placement.at_a_time} runs at a time with {_count(placement.threads, 'thread')} each"
+    return f", {placement.at_a_time} runs at a time with {counted(placement.threads, 'thread')} each"
 
 
 def cost_lines(
@@ -141,11 +142,11 @@ def cost_lines(
         own = [duration for run_id, duration in seconds.items() if table in tables_of(run_id.point)]
         if own:
             lines.append(
-                f"  {table:{width}} {_count(len(own), 'run'):>10}, about {format_duration(makespan(own, at_a_time))}"
+                f"  {table:{width}} {counted(len(own), 'run'):>10}, about {format_duration(makespan(own, at_a_time))}"
             )
     total = format_duration(makespan(seconds.values(), at_a_time))
     shared = "runs that several tables share counted once"
-    lines.append(f"  {'all':{width}} {_count(len(seconds), 'run'):>10}, about {total}; {shared}")
+    lines.append(f"  {'all':{width}} {counted(len(seconds), 'run'):>10}, about {total}; {shared}")
     networks = [run_id for run_id in seconds if run_id.point.model not in YARDSTICKS]
     return lines + (_predicted_lines(experiment, tables, networks) if cost.device == "cpu" else [])
 
@@ -153,11 +154,7 @@ def cost_lines(
 def _factor(noun: str, values: Sequence[str]) -> str:
     names = list(dict.fromkeys(values))
     listed = ", ".join(names if len(names) <= 5 else [*names[:2], "...", names[-1]])
-    return f"{_count(len(names), noun)} ({listed})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{counted(len(names), noun)} ({listed})"
 
 
 def _predicted_lines(experiment: Experiment, tables: Sequence[str], runs: Sequence[RunId]) -> list[str]:

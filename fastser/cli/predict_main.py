@@ -131,8 +131,7 @@ def _appended(
     reused, seconds = len(paths) - len(todo), time.perf_counter() - began
     speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
     unusable = f", {found.unusable} unusable" if found.unusable else ""
-    files = f"{found.usable} file{'' if found.usable == 1 else 's'}"
-    print(f"{out}: {files} labelled ({speech}), {reused} already in the file{unusable}")
+    print(f"{out}: {counted(found.usable, 'file')} labelled ({speech}), {reused} already in the file{unusable}")
     found.usable += reused
     return found
 

@@ -31,6 +31,7 @@ from fastser.experiment.variants import Variant, plan_variants
 from fastser.models import MODELS
 from fastser.report.collect import report_context
 from fastser.report.sensitivity_page import write_sensitivity
+from fastser.runtime.counted import counted
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.settings import Settings
 from fastser.training.precision import describe, with_chosen_precision
@@ -190,8 +191,7 @@ def _plan_lines(baseline: Experiment, variants: Mapping[Variant, Experiment]) ->
     lines = [f"plan ({settings.scale} scale, {baseline.device}, {describe(settings)}):"]
     for variant in variants:
         models = ", ".join(dict.fromkeys(run_id.point.model for run_id in variant.runs))
-        number = len(variant.runs)
-        lines.append(f"  {variant.label}: {number} run{'' if number == 1 else 's'} ({models})")
+        lines.append(f"  {variant.label}: {counted(len(variant.runs), 'run')} ({models})")
     return lines
 
 

@@ -24,6 +24,7 @@ from fastser.models import MODELS, Architecture
 from fastser.recognition.card import write_card
 from fastser.recognition.model_file import ModelDescription, write_model_file
 from fastser.report.cross_validation import cross_validated_scores, cross_validation_sentence
+from fastser.runtime.counted import counted
 from fastser.runtime.device import named_device
 from fastser.runtime.files import expanded
 from fastser.runtime.registry import Registry
@@ -125,8 +126,8 @@ def _trained(experiment: Experiment, model: str, augmentation: str, epochs: int,
 
         final = train_final(experiment, model, augmentation, epochs, on_epoch)
     if losses:
-        number = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-        say(console, f"{model}, {augmentation}: {number}, training loss {losses[0]:.3f} to {losses[-1]:.3f}")
+        loss = f"training loss {losses[0]:.3f} to {losses[-1]:.3f}"
+        say(console, f"{model}, {augmentation}: {counted(epochs, 'epoch')}, {loss}")
     return final
 
 

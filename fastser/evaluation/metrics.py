@@ -1,6 +1,6 @@
 """Predictions for a test set, and metrics of them: confusion matrix, UAR, accuracy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,16 @@ class ConditionResult:
     labels: NDArray[np.int64]
     utterance_ids: list[str]
     speakers: list[str]
+
+    @classmethod
+    def joined(cls, results: Sequence["ConditionResult"]) -> "ConditionResult":
+        """Return the predictions for several test sets, also of several models, as those for one."""
+        return cls(
+            np.concatenate([result.posteriors for result in results]),
+            np.concatenate([result.labels for result in results]),
+            [name for result in results for name in result.utterance_ids],
+            [name for result in results for name in result.speakers],
+        )
 
     @property
     def confusion(self) -> NDArray[np.int64]:

@@ -13,11 +13,9 @@ from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Counts, Difference, Interval, difference_of, interval_of
 from fastser.evaluation.statistics.recall import independent_variance
 from fastser.experiment.store import Run
+from fastser.training.yardsticks import CONSTANT_ANSWER
 
 Array = NDArray[np.float64]
-
-CONSTANT_ANSWER = "majority"
-"""Name of the yardstick whose answer does not depend on the speech, so that its scores get no interval."""
 
 
 def units_of(runs: Sequence[Run], condition: str) -> tuple[Array, Array] | None:

@@ -134,7 +134,7 @@ def protocol(
         notes |= dict.fromkeys(tested.notes)
         for name, result in tested.results.items():
             results.setdefault(name, []).append(result)
-    joined = {name: _joined(of_folds) for name, of_folds in results.items()}
+    joined = {name: ConditionResult.joined(of_folds) for name, of_folds in results.items()}
     name = title or str(getattr(fit, "__name__", "model"))
     return Evaluation(name, dataset.corpus.title, dataset.corpus.classes, joined, tuple(notes))
 
@@ -149,14 +149,4 @@ def _part(dataset: Dataset, utterances: Sequence[int], train: tuple[int, ...]) -
         dataset,
         tuple(utterances),
         train,
-    )
-
-
-def _joined(results: Sequence[ConditionResult]) -> ConditionResult:
-    """Return the results of several test sets as those of one."""
-    return ConditionResult(
-        np.concatenate([result.posteriors for result in results]),
-        np.concatenate([result.labels for result in results]),
-        [name for result in results for name in result.utterance_ids],
-        [name for result in results for name in result.speakers],
     )

@@ -15,6 +15,7 @@ from fastser_kernels.trust.combination import processor
 from fastser_kernels.trust.trusted import reasons
 
 from fastser import __version__
+from fastser.runtime.counted import counted
 
 
 def environment(device: str, fallbacks: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -44,8 +45,7 @@ def environment(device: str, fallbacks: Mapping[str, str] | None = None) -> dict
 
 
 def _threads() -> str:
-    number = torch.get_num_threads()
-    return f"{number} thread{'' if number == 1 else 's'}"
+    return counted(torch.get_num_threads(), "thread")
 
 
 def _kernels(device: str, fallbacks: Mapping[str, str] | None) -> str:

@@ -24,6 +24,9 @@ YARDSTICK_AUGMENTATION = "none"
 LOWEST_USEFUL = "linear"
 """Name of the yardstick below which a network is marked in reports."""
 
+CONSTANT_ANSWER = "majority"
+"""Name of the yardstick whose answer does not depend on the speech, so that its scores get no interval."""
+
 INVERSE_REGULARISATION = 0.1
 """C of the logistic regression: ten times scikit-learn's regularisation, since features are many and utterances few."""
 

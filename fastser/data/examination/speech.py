@@ -178,7 +178,6 @@ def _repeated(examined: ExaminedCorpus) -> Iterator[Finding]:
     for field in ("label", "speaker"):
         if names := found[field]:
             sentence = f"{counted(len(names), 'recording')} repeated with another {field}: {first_few(names)}"
-
             yield Finding("error", f"{sentence}. Keep one of each")
     if names := found[""]:
         yield Finding("warning", f"{counted(len(names), 'recording')} repeated with the same label: {first_few(names)}")

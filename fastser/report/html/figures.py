@@ -14,11 +14,10 @@ from fastser.experiment.tasks import TASKS
 from fastser.report.aggregation import Score, Scores
 from fastser.report.cells import plain_title
 from fastser.report.context import ReportContext
-from fastser.report.evidence import CONSTANT_ANSWER
 from fastser.report.html.charts import Bar, bar_chart, dot_chart, line_chart
 from fastser.report.html.curves import curve_chart, curve_of
 from fastser.report.tables import Row
-from fastser.training.yardsticks import YARDSTICKS
+from fastser.training.yardsticks import CONSTANT_ANSWER, YARDSTICKS
 
 _MOST_ROWS = 30
 """Number of systems up to which a chart of speakers shows augmentations."""
