@@ -6,7 +6,7 @@ from fastser.cli.door import announce, run_command, status_of
 HELP = """Examine this machine, corpora and folds before anything is trained.
 
 Without corpora, versions, kernels, cache and disk are examined. Each finding is one sentence with ok, note, warning or
-error. OUT/doctor.md has all findings, tables and pictures, OUT/folds one CSV file for each corpus.
+error. OUT/doctor.html and OUT/doctor.md have all findings, tables and pictures, OUT/folds one CSV file for each corpus.
 
 Exit status: 0 no error was found; 1 an error was found; 2 unusable arguments; 130 interrupted.
 """

@@ -1,6 +1,6 @@
 """Door `python -m fastser.manifest`: a manifest of any corpus, written from its file names."""
 
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import run_command, status_of
 from fastser.cli.manifest_options import ManifestOptions
 
 HELP = """Write the manifest of a corpus from its file names, and show what was understood.
@@ -16,8 +16,7 @@ Exit status: 0 understood; 2 unusable arguments or no file that matches.
 
 def manifest(options: ManifestOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    announce()
-    from fastser.cli.manifest_main import run  # imports torch, which --help does without
+    from fastser.cli.manifest_main import run
     from fastser.cli.options import UsageError
     from fastser.data.corpora import CorpusError
 

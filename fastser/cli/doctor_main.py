@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from fastser.cli.console import file_counter, make_console, say
+from fastser.cli.console import make_console, say
 from fastser.cli.doctor_corpora import (
     chosen_classes,
     folds_section,
@@ -16,6 +16,7 @@ from fastser.cli.doctor_corpora import (
 )
 from fastser.cli.doctor_machine import machine_section
 from fastser.cli.doctor_options import DoctorOptions
+from fastser.cli.file_counter import file_counter
 from fastser.cli.steps import KERNEL_TESTS, steps
 from fastser.cli.writable import writable_folder
 from fastser.data.corpora import Corpus, CorpusError, distinct_titles, list_corpus, read_noise
@@ -24,6 +25,7 @@ from fastser.data.examination.noise import examine_noise
 from fastser.data.examination.speech import ExaminedCorpus, examine_corpus
 from fastser.experiment.roles import name_and_path
 from fastser.report.doctor_page import Section, summary, write_page
+from fastser.report.html.doctor import write_doctor_html
 from fastser.runtime.device import named_device
 from fastser.runtime.files import cache_dir, remove_stale_parts
 from fastser.settings import PAPER
@@ -81,9 +83,10 @@ def run(options: DoctorOptions) -> int:
         with file_counter(noise.title, len(noise.recordings), console) as on_file:
             recordings = examine_noise(noise, on_file)
         show(noise_section(recordings, settings, examined))
-    page = out / "doctor.md"
-    write_page(page, sections, shlex.join(["python", "-m", "fastser.doctor", *sys.argv[1:]]))
-    say(console, summary(sections), f"page: {page}")
+    command = shlex.join(["python", "-m", "fastser.doctor", *sys.argv[1:]])
+    write_page(out / "doctor.md", sections, command)
+    write_doctor_html(out / "doctor.html", sections, command)
+    say(console, summary(sections), f"page: {out / 'doctor.md'}", f"in a browser: {out / 'doctor.html'}")
     return 1 if has_errors(finding for section in sections for finding in section.findings) else 0
 
 

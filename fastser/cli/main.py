@@ -10,7 +10,7 @@ from fastser_kernels.native.library import NativeError
 from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.cli.console import Display, make_console, say
+from fastser.cli.console import make_console, say
 from fastser.cli.ending import finished_lines, interrupted_line
 from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.kernel_test import choose_kernels
@@ -18,6 +18,7 @@ from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
 from fastser.cli.prepare import announced_roles, prepared_experiment
 from fastser.cli.results_text import WIDTH, result_lines
+from fastser.cli.run_display import Display
 from fastser.cli.signals import first_signal_stops
 from fastser.cli.steps import MODEL_TIMES, steps
 from fastser.data.corpora import CorpusError

@@ -6,7 +6,8 @@ import torch
 from rich.console import Console
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.cli.console import file_counter, say
+from fastser.cli.console import say
+from fastser.cli.file_counter import file_counter
 from fastser.cli.options import CliOptions, GridOptions
 from fastser.cli.steps import steps
 from fastser.data.corpora import Corpus, NoiseCorpus

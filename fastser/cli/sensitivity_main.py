@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastser.cli.answer_data import AnswerData
-from fastser.cli.console import Display, make_console, say
+from fastser.cli.console import make_console, say
 from fastser.cli.ending import finished_lines, interrupted_line
 from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.main import checked_executor
 from fastser.cli.options import UsageError, chosen
 from fastser.cli.prepare import announced_roles
+from fastser.cli.run_display import Display
 from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.cli.signals import first_signal_stops
 from fastser.cli.steps import MODEL_TIMES, steps

@@ -1,4 +1,4 @@
-"""The page of the doctor: findings, tables and pictures in Markdown."""
+"""The parts of the doctor's page, and the page in Markdown."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from fastser.report.markdown import markdown_table
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write, printable
 
-_ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note", "ok")
+"""All severities, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Section:
 def summary(sections: Sequence[Section]) -> str:
     """Return the numbers of findings, such as "1 error, 2 warnings, 3 notes, 20 ok"."""
     counts = Counter(finding.severity for section in sections for finding in section.findings)
-    words = [f"{counts[name]} ok" if name == "ok" else counted(counts[name], name) for name in _ORDER]
+    words = [f"{counts[name]} ok" if name == "ok" else counted(counts[name], name) for name in SEVERITIES]
     return ", ".join(words)
 
 

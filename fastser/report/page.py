@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
-
-from jinja2 import Environment, StrictUndefined
 
 from fastser.experiment.tables import TABLES, Table
 from fastser.report.aggregation import Scores
@@ -27,6 +24,7 @@ from fastser.report.markdown import (
 from fastser.report.published import published
 from fastser.report.runs_csv import write_runs
 from fastser.report.tables import Row, build_tables, write_csv, write_metrics
+from fastser.report.templates import template
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
 from fastser.training.yardsticks import YARDSTICKS
@@ -86,10 +84,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
         (out / f"{name}.png").unlink(missing_ok=True)
     for name in charts:
         draw_bars(out / f"{name}.png", tables[name], context.heading(name), context.chance)
-    template = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    ).from_string(resources.files(__package__).joinpath("report.md.jinja").read_text("utf-8"))
-    page = template.render(
+    page = template("report.md.jinja").render(
         context=context,
         published=published(),
         qualifiers=title_qualifiers(context),

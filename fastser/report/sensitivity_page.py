@@ -1,10 +1,7 @@
 """The sensitivity report: sentences, a table for each question, a forest plot, and the CSV file."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
 
 from fastser.experiment.questions import Question
 from fastser.experiment.variants import Variant
@@ -20,6 +17,7 @@ from fastser.report.sensitivity import Move, finished_runs, moves
 from fastser.report.sensitivity_csv import write_sensitivity_csv
 from fastser.report.sensitivity_figure import draw_forest
 from fastser.report.sensitivity_sentences import sentences
+from fastser.report.templates import template
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
 
@@ -45,10 +43,7 @@ def write_sensitivity(out: Path, variants: Sequence[Variant], context: ReportCon
     else:
         picture.unlink(missing_ok=True)
     summary = sentences(found, context)
-    template = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    ).from_string(resources.files(__package__).joinpath("sensitivity.md.jinja").read_text("utf-8"))
-    page = template.render(
+    page = template("sensitivity.md.jinja").render(
         context=context,
         citation=published().citation,
         qualifiers=title_qualifiers(context),

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from fastser.cli.console import Display
 from fastser.cli.options import CliOptions
+from fastser.cli.run_display import Display
 from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.experiment.store import ResultStore, Run
 from fastser.reproduce import reproduce

@@ -42,6 +42,8 @@ def test_a_healthy_corpus_and_its_page(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no leakage: no speaker and no recording is on both sides of any fold" in printed
     assert "every scene has a recording that is as long as the longest utterance (0.5 s)" in printed
     assert "0 errors" in printed
+    assert printed.endswith(f"page: {out / 'doctor.md'}\nin a browser: {out / 'doctor.html'}\n")
+    assert (out / "doctor.html").read_text("utf-8").count("data:image/png") == 2
     page = (out / "doctor.md").read_text()
     assert "## Folds: corpus.csv (angry, happy, neutral, sad)" in page
     assert "| s0 | 2 | 2 | 2 | 2 |" in re.sub(" +", " ", page)

@@ -73,10 +73,24 @@ def test_every_command_has_a_version(
 LOADING = f"fastser {fastser.__version__}: loading PyTorch\n"
 
 
+def without_torch(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a door in a folder where the import of torch ends the program."""
+    (folder / "torch.py").write_text("raise SystemExit('torch is imported')\n")
+    path = os.pathsep.join([str(folder), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", f"fastser.{arguments[0]}", *arguments[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "out", "err"),
     [
-        *(([name], LOADING, "") for name in sorted(COMMANDS.keys() - {"settings", "predict"})),
+        *(([name], LOADING, "") for name in sorted(COMMANDS.keys() - {"settings", "predict", "manifest"})),
         (["predict", "--out=p.csv"], LOADING, ""),
         (["predict", "speech.wav"], "", LOADING),
     ],
@@ -84,18 +98,17 @@ LOADING = f"fastser {fastser.__version__}: loading PyTorch\n"
 def test_the_first_line_comes_before_torch_is_imported(
     arguments: list[str], out: str, err: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')\n")
-    path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(
-        [sys.executable, "-m", f"fastser.{arguments[0]}", *arguments[1:]],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
-    )
+    ended = without_torch(arguments, tmp_path)
     assert ended.stdout == out
     assert ended.stderr == f"{err}torch is imported\n"
+
+
+def test_a_manifest_is_written_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "wav" / "ann_sad_1.wav").touch()
+    ended = without_torch(["manifest", "wav", "--pattern", "{speaker}_{emotion}_*.wav", "--out", "m.csv"], tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "m.csv").read_text() == "path,speaker,emotion\nwav/ann_sad_1.wav,ann,sad\n"
 
 
 @pytest.mark.fast

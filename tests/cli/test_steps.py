@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from fastser.cli.console import file_counter
+from fastser.cli.file_counter import file_counter
 from fastser.cli.steps import steps
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from small_runs import SMALL, stand_in_experiment
 
-from fastser.cli.console import Display
+from fastser.cli.run_display import Display
 from fastser.experiment.executors import EXECUTORS, Outcome, RunOptions
 from fastser.experiment.executors.order import longest_first, makespan
 from fastser.experiment.executors.runner import Runner

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_up import context, of_models, with_yardsticks
+from parsed_page import Page
 
 from fastser.report import ReportContext
 from fastser.report.audio import Clip, Listening
@@ -22,39 +22,6 @@ from fastser.report.html.confusions import confusion_groups
 from fastser.report.html.curves import curve_chart, curve_of
 from fastser.report.html.svg import new_axes, svg_of
 from fastser.report.tables import build_tables
-
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Elements of a page as (tag, attributes), its text, and the tags that are not closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.unbalanced: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.unbalanced += self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self._open or self._open.pop() != tag:
-            self.unbalanced.append(f"/{tag}")
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def with_epochs(whole: ReportContext, epochs: int) -> ReportContext:

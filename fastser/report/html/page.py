@@ -2,12 +2,8 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.tables import TABLES, Table
@@ -22,6 +18,7 @@ from fastser.report.html.figures import Picture, curve_pictures, speaker_picture
 from fastser.report.html.table_view import TableView, table_view
 from fastser.report.published import published
 from fastser.report.tables import Row
+from fastser.report.templates import template
 from fastser.report.yardstick_difference import compared_with_yardstick, yardstick_sentences
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
@@ -49,17 +46,12 @@ def write_html(
         tables: Rows of its tables.
         judgements: The paper's claims with verdicts.
     """
-    files = resources.files(__package__)
     networks = compared_with_yardstick(context)
     judged = [judgement for judgement in judgements if judgement.verdict != "not planned"]
     groups, left_out = confusion_groups(tables, context)
     spent = durations(context.runs)
-    template = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=True
-    ).from_string(files.joinpath("report.html.jinja").read_text("utf-8"))
-    page = template.render(
+    page = template("html/report.html.jinja").render(
         context=context,
-        style=Markup(files.joinpath("style.css").read_text("utf-8")),
         published=published(),
         qualifiers=title_qualifiers(context),
         cautions=caution_sentences(context),
