@@ -1,7 +1,7 @@
 """Progress of runs: bars in a terminal, a line for each finished run."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,23 +81,20 @@ class Display:
             return
         self._done += 1
         self._finished_cost += cost
+        start, left = f"[{self._done}/{self._total}] {outcome.run_id.label}", f"{self.time_left()} left"
         if outcome.failure is not None:
-            said = f"FAILED: {outcome.failure}"
+            line = f"{start}  FAILED: {outcome.failure}; {left}"
         elif outcome.seconds is None:
-            said = "finished by another process"
+            line = f"{start}  finished by another process; {left}"
         else:
             results = {name: result for name, result in outcome.results.items() if name in self._headline}
-            uars = ", ".join(f"{name} {100 * result.uar:.1f}" for name, result in results.items())
-            said = f"{uars}  ({format_duration(outcome.seconds)})"
-        left = self.time_left()
-        self._console.print(
-            f"[{self._done}/{self._total}] {outcome.run_id.label}  {said}; {left} left",
-            markup=False,
-            highlight=False,
-            soft_wrap=not self._console.is_terminal,
-        )
+            uars = [f"{name} {100 * result.uar:.1f}" for name, result in results.items()]
+            end = f"  ({format_duration(outcome.seconds)}); {left}"
+            room = self._console.width - len(start) - len(end) - 2 if self._console.is_terminal else None
+            line = f"{start}  {_first_of(uars, room)}{end}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
         if self._bars:
-            self._bars.update(self._overall, completed=self._done, note=f"{left} left")
+            self._bars.update(self._overall, completed=self._done, note=left)
 
     def time_left(self) -> str:
         """Return the remaining time as text."""
@@ -144,3 +141,13 @@ class Lane:
     def _show(self, **what: Any) -> None:
         if self._bars:
             self._bars.update(self._bar, **what)
+
+
+def _first_of(texts: Sequence[str], room: int | None) -> str:
+    """Return texts with commas between them. Where there is no room for all, "..." stands for the last ones."""
+    joined = ""
+    for kept in range(len(texts), 0, -1):
+        joined = ", ".join([*texts[:kept], *(["..."] if kept < len(texts) else [])])
+        if room is None or len(joined) <= room:
+            break
+    return joined

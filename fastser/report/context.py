@@ -84,7 +84,7 @@ class ReportContext:
             source=self.corpus("source") or "no source corpus",
             target=self.corpus("target") or "no target corpus",
             cross=self.corpus("cross") or "no target corpus",
-            noise=self.title("noise") or "no noise corpus",
+            noise=self.title("noise") or "a noise corpus",
             corpora=trained or "no corpus",
         )
         return f"{shown.title}: {heading}{f', {self.scale} scale' if self.scale != 'paper' else ''}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ def test_the_display_shows_all_workers_and_counts_the_runs_that_they_have_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("fastser.cli.console.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fastser.cli.run_display.time.monotonic", lambda: clock[0])
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120)
     runs = [invented(name) for name in ("proposed", "cnn", "densenet")]
@@ -190,3 +191,25 @@ def test_the_display_shows_all_workers_and_counts_the_runs_that_they_have_begun(
     assert "proposed, none, a, repeat 1" in screen.getvalue()
     assert "cnn, none, a, repeat 1" in screen.getvalue()
     assert "[2/3] EMO-DB: cnn, none, fold a, repeat 1  finished by another process" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "width", "said"),
+    [
+        (True, 80, "clean 70.0, ..."),
+        (True, 20, "clean 70.0, ..."),
+        (True, 95, "clean 70.0, fgsm 20.0, bim 5.0"),
+        (False, 80, "clean 70.0, fgsm 20.0, bim 5.0"),
+    ],
+)
+def test_a_line_of_a_run_gives_the_conditions_for_which_a_terminal_has_room(
+    terminal: bool, width: int, said: str
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=width)
+    uars = {"clean": 0.7, "fgsm": 0.2, "bim": 0.05, "noise-0db-park": 0.5}
+    results = {name: SimpleNamespace(uar=uar) for name, uar in uars.items()}
+    run_id = invented("cnn")
+    Display(1, {run_id.key: 1.0}, 10, {"clean", "fgsm", "bim"}, console).finished(Outcome(run_id, 14.0, results))
+    line = f"[1/1] EMO-DB: cnn, none, fold a, repeat 1  {said}  (14 s); 0 s left"
+    assert "".join(screen.getvalue().split()) == "".join(line.split())
