@@ -48,7 +48,10 @@ class EvaluateOptions:
         group=Group.CORPORA,
     )
     allow_leakage: bool = option(
-        False, "Go on although a speaker or a recording is on both sides of the split.", group=Group.CORPORA, rare=True
+        False,
+        "Go on although a tested speaker or recording is known from the training.",
+        group=Group.CORPORA,
+        rare=True,
     )
     allow_bad_files: bool = option(
         False, "Go on even if more than 5 % of the corpus' files are unusable.", group=Group.CORPORA, rare=True

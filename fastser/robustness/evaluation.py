@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise, text_of
+from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
 from fastser.data.corpora.readers import example_argument
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
-from fastser.data.leakage import leaks
 from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
-from fastser.data.splits import read_split, sides
+from fastser.data.splits import read_split
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
 from fastser.evaluation.condition import Condition
 from fastser.evaluation.further_conditions import RobustnessSettings
@@ -27,6 +26,7 @@ from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
 from fastser.experiment.executors.failures import is_out_of_memory
 from fastser.experiment.keys import RESULT_FORMAT
+from fastser.robustness import leakage
 from fastser.robustness.attack_checks import RandomSigns, check_model, check_results
 from fastser.robustness.kept import KeptPosteriors
 from fastser.robustness.result import Evaluation
@@ -34,7 +34,7 @@ from fastser.robustness.selection import select
 from fastser.robustness.subject import Inputs, Subject, subject_of
 from fastser.runtime.counted import counted
 from fastser.runtime.digests import digest
-from fastser.runtime.files import expanded, printable
+from fastser.runtime.files import expanded
 from fastser.settings import PAPER, Settings
 
 WAVEFORMS_IN_A_BATCH = 8
@@ -82,7 +82,8 @@ def evaluate(
         speakers: Only these speakers.
         split: CSV file with the columns `file` and `set` (`fastser.data.splits`). Its test set is tested, and both
             sides are checked for common speakers, audio and texts.
-        allow_leakage: Go on although a speaker or a recording is on both sides. A note says so.
+        allow_leakage: Go on although a speaker or a recording is on both sides of the split, or a speaker was in the
+            training of a file of weights. A note says so.
         allow_bad_files: Go on even if more than 5 % of the corpus' files are unusable.
         conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
         settings: Audio, spectrogram, noise and attack settings.
@@ -103,7 +104,7 @@ def evaluate(
 
     Raises:
         ModelError: If the model cannot be tested, or its output has another shape than its classes.
-        CorpusError: If the corpus or the noise cannot be read.
+        CorpusError: If the corpus or the noise cannot be read, or tested speakers are known from the training.
 
     Example:
         >>> import fastser
@@ -126,7 +127,8 @@ def evaluate(
     if split is not None and parts is not None:
         outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
         notes += [f"{counted(outside, 'utterance')} in no set of the split"] if outside else []
-        notes += _leakage(dataset, Path(split), parts, allow_leakage)
+        notes += leakage.of_split(dataset, Path(split), parts, allow_leakage)
+    notes += leakage.of_training(subject.training, test, allow_leakage)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     adapted, trial = _trial(subject, test, columns, settings, padding, batch_size, recordings, seed, notes)
     tested, left_out = select(
@@ -212,20 +214,6 @@ def _test_set(dataset: Dataset, speakers: Collection[str] | None, parts: Mapping
     if foreign := [name for name in speakers if name not in known]:
         raise ModelError(f"{dataset.corpus.title} has no speaker '{foreign[0]}'; it has {', '.join(sorted(known))}")
     return dataset.subset([i for i, utterance in enumerate(utterances) if utterance.speaker in speakers])
-
-
-def _leakage(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], allow: bool) -> list[str]:
-    """Return sentences about what both sides of a split share.
-
-    Raises:
-        CorpusError: If a speaker or a recording is on both sides, unless that is allowed.
-    """
-    seen, tested = sides(parts)
-    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
-    serious = [leak.sentence for leak in found if leak.severity == "error"]
-    if serious and not allow:
-        raise CorpusError(f"{printable(split)}: {serious[0]}; allow_leakage (--allow-leakage) goes on nevertheless")
-    return [f"leakage: {leak.sentence}" for leak in found]
 
 
 def _trial(

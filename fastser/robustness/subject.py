@@ -1,8 +1,8 @@
 """Subjects: models under test, with everything that the way to their input needs."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,7 @@ class Subject:
         normalisation: Normalisation of the segments, or None for that of the tested corpus.
         settings: Audio, spectrogram, noise and attack settings.
         title: Name for tables.
+        training: What its file of weights says about the training (`ModelDescription.training`). Empty otherwise.
     """
 
     model: Any
@@ -44,6 +45,7 @@ class Subject:
     normalisation: Normalisation | None
     settings: Settings
     title: str
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str | None:
@@ -122,4 +124,5 @@ def _from_weights(path: Path, settings: Settings, title: str | None) -> Subject:
         )
     settings = settings.model_copy(update={part: getattr(own, part) for part in ("audio", "spectrogram", "model")})
     model = model_of(path, description, weights)
-    return Subject(model, description.classes, "segments", description.normalisation, settings, title or name)
+    classes, training = description.classes, description.training
+    return Subject(model, classes, "segments", description.normalisation, settings, title or name, training)
