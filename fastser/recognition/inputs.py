@@ -3,11 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fastser.data.corpora.files import audio_files
+from fastser.data.corpora.files import ANY_AUDIO, audio_files
 from fastser.runtime.files import expanded, printable
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif")
-"""Suffixes of the audio files that are taken from folders, in order of preference."""
 
 
 class InputError(ValueError):
@@ -33,9 +30,9 @@ def _files(text: str, lines: Iterable[str]) -> Iterator[Path]:
         return
     path = expanded(Path(text))
     if path.is_dir():
-        found = audio_files(path, SUFFIXES)
+        found = audio_files(path, ANY_AUDIO)
         if not found:
-            raise InputError(f"{printable(path)}: the folder holds no audio file ({', '.join(SUFFIXES)})")
+            raise InputError(f"{printable(path)}: the folder holds no audio file ({', '.join(ANY_AUDIO)})")
         yield from found
     elif path.exists():
         yield path

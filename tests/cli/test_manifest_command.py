@@ -83,7 +83,7 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
         ({"pattern": None}, "give --pattern"),
         ({"folder": None}, "give FOLDER"),
         ({"out": Path("/proc/nowhere/m.csv")}, "--out /proc/nowhere/m.csv cannot be written: "),
-        ({"folder": "empty"}, "holds no .wav or .flac files"),
+        ({"folder": "empty"}, "holds no audio files (.wav, .flac, .ogg, "),
     ],
 )
 def test_one_sentence_and_status_2(
@@ -99,3 +99,17 @@ def test_one_sentence_and_status_2(
     assert error.count("\n") == 1
     assert part in error
     assert not (tmp_path / "m.csv").exists()
+
+
+def test_audio_of_every_format_is_found(tmp_path: Path) -> None:
+    for name in ("ann-sad.wav", "bob-sad.MP3", "cem-sad.opus", "dan-sad.aiff", "notes-sad.txt"):
+        touch(tmp_path / "a" / name)
+    pattern = "{speaker}-{emotion}.*"
+    assert manifest(ManifestOptions(folder=tmp_path / "a", pattern=pattern, out=tmp_path / "m.csv")) == 0
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:]] == [
+        "a/ann-sad.wav",
+        "a/bob-sad.MP3",
+        "a/cem-sad.opus",
+        "a/dan-sad.aiff",
+    ]

@@ -11,6 +11,9 @@ from .utterance import CorpusError
 AUDIO_SUFFIXES = (".wav", ".flac")
 """Suffixes of the audio files that every reader takes, in order of preference."""
 
+ANY_AUDIO = (*AUDIO_SUFFIXES, ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif")
+"""Suffixes of the audio files that are taken from a user's folder, in order of preference."""
+
 _SYSTEM_NAMES = frozenset(
     {
         "@eadir",

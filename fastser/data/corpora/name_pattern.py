@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .canonical import canonical_emotion
-from .files import audio_files, first_few, require_folder
+from .files import ANY_AUDIO, audio_files, first_few, require_folder
 from .utterance import CorpusError
 
 FIELDS = ("speaker", "emotion", "session", "split")
@@ -129,9 +129,9 @@ def understand(folder: Path, pattern: NamePattern, renamed: Mapping[str, str]) -
             renamed emotion does not occur.
     """
     require_folder(folder, "searched for audio")
-    files = audio_files(folder)
+    files = audio_files(folder, ANY_AUDIO)
     if not files:
-        raise CorpusError(f"{folder}: holds no .wav or .flac files")
+        raise CorpusError(f"{folder}: holds no audio files ({', '.join(ANY_AUDIO)})")
     matched = [(file, pattern.match(file.relative_to(folder).as_posix())) for file in files]
     others = tuple(file for file, fields in matched if fields is None)
     if len(others) == len(files):

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from .base import CorpusError, NoiseCorpus, NoiseRecording
-from .files import AUDIO_SUFFIXES, audio_files, is_synthetic, require_folder, titled
-
-SUFFIXES = (*AUDIO_SUFFIXES, ".ogg", ".mp3")
+from .files import ANY_AUDIO, audio_files, is_synthetic, require_folder, titled
 
 
 def read(path: Path) -> NoiseCorpus:
@@ -19,10 +17,10 @@ def read(path: Path) -> NoiseCorpus:
     require_folder(path, "a folder of noise")
     root = path.resolve()
     recordings = [
-        NoiseRecording(_scene(file.relative_to(root), root.name), file) for file in audio_files(root, SUFFIXES)
+        NoiseRecording(_scene(file.relative_to(root), root.name), file) for file in audio_files(root, ANY_AUDIO)
     ]
     if not recordings:
-        raise CorpusError(f"{path}: holds no noise; looked for SCENE/*.wav (or {', '.join(SUFFIXES[1:])})")
+        raise CorpusError(f"{path}: holds no noise; looked for SCENE/*.wav (or {', '.join(ANY_AUDIO[1:])})")
     synthetic = is_synthetic(path)
     ordered = tuple(sorted(recordings, key=_order))
     return NoiseCorpus("folder", titled(root.name, synthetic), root, ordered, synthetic=synthetic)
