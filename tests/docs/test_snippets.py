@@ -63,10 +63,15 @@ Options = TypeVar("Options")
 
 @pytest.fixture
 def emodb(tmp_path: Path) -> Path:
-    """A folder with the names of EMO-DB: four speakers with four texts in four emotions, 0.3 s of noise each."""
+    """A folder with the names of EMO-DB: four speakers with four texts in four emotions, 0.3 s of noise each.
+
+    A folder NOISE with one scene lies beside it.
+    """
     folder = tmp_path / "EMODB"
     folder.mkdir()
     rng = np.random.default_rng(0)
+    (tmp_path / "NOISE" / "street").mkdir(parents=True)
+    sf.write(tmp_path / "NOISE" / "street" / "1.wav", rng.uniform(-0.1, 0.1, 8000), 16_000)
     for speaker in ("03", "08", "09", "10"):
         for text in ("a01", "a02", "a04", "a05"):
             for emotion in "WFNT":
