@@ -1,7 +1,7 @@
 """Robustness test of one model on one corpus."""
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +40,11 @@ from fastser.settings import PAPER, Settings
 WAVEFORMS_IN_A_BATCH = 8
 """Utterances in one batch of a model of waveforms, unless another number is given."""
 
-_LEVELS = RobustnessSettings()
+LEVELS = RobustnessSettings()
+"""Levels of the further conditions, unless others are given."""
+
+Choose = Callable[[Dataset], tuple[Subset, list[str]]]
+"""Chooses the test set of a prepared corpus. The sentences become notes of the result."""
 
 
 def evaluate(
@@ -57,7 +61,7 @@ def evaluate(
     allow_bad_files: bool = False,
     conditions: Sequence[str] = ("paper",),
     settings: Settings = PAPER,
-    levels: RobustnessSettings = _LEVELS,
+    levels: RobustnessSettings = LEVELS,
     padding: Padding | None = None,
     batch_size: int = WAVEFORMS_IN_A_BATCH,
     device: torch.device | str = "cpu",
@@ -112,22 +116,68 @@ def evaluate(
         >>> result = fastser.evaluate(my_model, "emodb=EMODB", classes=classes)  # doctest: +SKIP
         >>> result.save("robustness/")  # doctest: +SKIP
     """
-    device = torch.device(device)
-    notes: list[str] = []
+    if speakers is not None and split is not None:
+        raise ModelError("give either speakers or split, not both")
     subject = subject_of(model, settings, classes=classes, inputs=inputs, normalisation=normalisation, title=title)
     whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
+
+    def choose(dataset: Dataset) -> tuple[Subset, list[str]]:
+        if split is not None:
+            return _test_set_of_split(dataset, whole, Path(split), allow_leakage)
+        return _test_set_of_speakers(dataset, speakers), []
+
+    return evaluate_chosen(
+        subject,
+        whole,
+        choose,
+        noise=noise,
+        allow_leakage=allow_leakage,
+        allow_bad_files=allow_bad_files,
+        conditions=conditions,
+        levels=levels,
+        padding=padding,
+        batch_size=batch_size,
+        device=device,
+        seed=seed,
+        out=out,
+        progress=progress,
+    )
+
+
+def evaluate_chosen(
+    subject: Subject,
+    whole: Corpus,
+    choose: Choose,
+    *,
+    noise: str | None,
+    allow_leakage: bool,
+    allow_bad_files: bool,
+    conditions: Sequence[str],
+    levels: RobustnessSettings,
+    padding: Padding | None,
+    batch_size: int,
+    device: torch.device | str,
+    seed: int,
+    out: str | Path | None,
+    progress: bool,
+) -> Evaluation:
+    """Test a subject on those utterances of a corpus that `choose` takes.
+
+    All arguments after the first three are those of `evaluate`.
+
+    Raises:
+        ModelError: As `evaluate`.
+        CorpusError: As `evaluate`.
+    """
+    device = torch.device(device)
+    notes: list[str] = []
     speech = _speech(whole, subject, notes)
     settings, recordings = _noise(noise, subject.settings, notes)
     if progress:
         print(f"reading {speech.title}: {counted(len(speech.utterances), 'utterance')}", file=sys.stderr, flush=True)
     dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
-    notes += dataset.warnings
-    parts = None if split is None else read_split(split, dataset.corpus, whole)
-    test = _test_set(dataset, speakers, parts)
-    if split is not None and parts is not None:
-        outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
-        notes += [f"{counted(outside, 'utterance')} in no set of the split"] if outside else []
-        notes += leakage.of_split(dataset, Path(split), parts, allow_leakage)
+    test, sentences = choose(dataset)
+    notes += [*dataset.warnings, *sentences]
     notes += leakage.of_training(subject.training, test, allow_leakage)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     adapted, trial = _trial(subject, test, columns, settings, padding, batch_size, recordings, seed, notes)
@@ -200,12 +250,18 @@ def name_and_path(what: str, text: str) -> tuple[str, Path]:
     return name, expanded(Path(path))
 
 
-def _test_set(dataset: Dataset, speakers: Collection[str] | None, parts: Mapping[str, Sequence[int]] | None) -> Subset:
+def _test_set_of_split(dataset: Dataset, whole: Corpus, split: Path, allow_leakage: bool) -> tuple[Subset, list[str]]:
+    """Return the test set of a split file, and sentences about the split."""
+    parts = read_split(split, dataset.corpus, whole)
+    outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
+    sentences = [f"{counted(outside, 'utterance')} in no set of the split"] if outside else []
+    sentences += leakage.of_split(dataset, split, parts, allow_leakage)
+    return dataset.subset(parts["test"]), sentences
+
+
+def _test_set_of_speakers(dataset: Dataset, speakers: Collection[str] | None) -> Subset:
+    """Return the utterances of some speakers, or of all of them."""
     utterances = dataset.corpus.utterances
-    if parts is not None and speakers is not None:
-        raise ModelError("give either speakers or split, not both")
-    if parts is not None:
-        return dataset.subset(parts["test"])
     if speakers is None:
         return dataset.subset(range(len(utterances)))
     if isinstance(speakers, str) or not speakers:

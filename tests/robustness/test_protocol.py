@@ -1,4 +1,8 @@
-"""`fastser.protocol`: folds, what `fit` gets, and that no test speaker is in its data."""
+"""`fastser.protocol`: folds, what `fit` gets, what is tested, and that no test speaker is in its data."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -7,7 +11,21 @@ from small_runs import SMALL
 from torch import nn
 
 import fastser
+from fastser.data import read_corpus
+from fastser.data.corpora import Utterance
 from fastser.robustness import Part
+
+
+def manifest(corpora: Corpora, path: Path, split_of: Callable[[int, Utterance], str]) -> dict[str, str]:
+    """Write the manifest of a corpus with a split, and return the set of each utterance by its id."""
+    name, _, folder = corpora.speech.partition("=")
+    utterances = read_corpus(name, Path(folder)).utterances
+    sets = {str(u.path): split_of(place, u) for place, u in enumerate(utterances)}
+    with path.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["path", "speaker", "emotion", "split"])
+        rows.writerows([u.path, u.speaker, u.emotion, sets[str(u.path)]] for u in utterances)
+    return sets
 
 
 def test_every_speaker_is_tested_by_a_model_that_has_not_heard_this_speaker(corpora: Corpora) -> None:
@@ -52,3 +70,24 @@ def test_numbers_are_those_of_evaluate_with_the_normalisation_of_the_fold(corpor
     )
     for name in ("clean", "fgsm", "bim"):
         np.testing.assert_array_equal(result.results[name].posteriors, expected.results[name].posteriors)
+
+
+def test_a_split_of_the_corpus_tests_its_test_utterances_alone(corpora: Corpora, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.csv"
+    sets = manifest(corpora, path, lambda place, _: ("train", "test", "train", "validation", "train")[place % 5])
+    seen: list[Part] = []
+
+    def fit(train: Part, validation: Part, _seed: int) -> nn.Module:
+        seen.extend([train, validation])
+        return make_spectrogram_net()
+
+    arguments = {"classes": CLASSES, "settings": SMALL, "conditions": ["clean"], "progress": False}
+    result = fastser.protocol(fit, f"manifest={path}", **arguments)
+    tested = result.results["clean"]
+    train, validation = seen
+    assert set(tested.utterance_ids) == {name for name, of in sets.items() if of == "test"}
+    assert not {*map(str, train.files), *map(str, validation.files)} & set(tested.utterance_ids)
+    shared = {*train.speakers, *validation.speakers} & set(tested.speakers)
+    note = f"leakage: {len(shared)} of {result.num_speakers} test speakers are in the training data too"
+    assert shared
+    assert any(sentence.startswith(note) for sentence in result.notes)
