@@ -72,6 +72,7 @@ def protocol(
     noise: str | None = None,
     inputs: Inputs = "segments",
     folds: int | None = None,
+    allow_bad_files: bool = False,
     conditions: Sequence[str] = ("paper",),
     settings: Settings = PAPER,
     levels: RobustnessSettings = LEVELS,
@@ -97,6 +98,7 @@ def protocol(
         inputs: As in `fastser.evaluate`. Segments are normalised by the training set of each fold.
         folds: Number of folds, evenly spread over the speakers, or None for one per speaker. A split of the corpus
             itself is always one fold.
+        allow_bad_files: Go on even if more than 5 % of the corpus' files are unusable, in training and test.
         conditions: As in `fastser.evaluate`.
         settings: As in `fastser.evaluate`.
         levels: As in `fastser.evaluate`.
@@ -125,7 +127,7 @@ def protocol(
         >>> result = fastser.protocol(fit, "emodb=EMODB", classes=classes)  # doctest: +SKIP
     """
     speech = read_corpus(*name_and_path("corpus", corpus), classes)
-    dataset = prepare(speech, settings)
+    dataset = prepare(speech, settings, allow_bad_files=allow_bad_files)
     made = spread(all_folds(dataset.corpus, settings.protocol.min_validation_utterances), folds)
     results: dict[str, list[ConditionResult]] = {}
     notes: dict[str, None] = {}
@@ -146,7 +148,7 @@ def protocol(
             _test_set_of(fold, dataset),
             noise=noise,
             allow_leakage=False,
-            allow_bad_files=False,
+            allow_bad_files=allow_bad_files,
             conditions=conditions,
             levels=levels,
             padding=padding,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from small_models import CLASSES, Corpora, make_spectrogram_net
 from small_runs import SMALL
@@ -12,7 +13,7 @@ from torch import nn
 
 import fastser
 from fastser.data import read_corpus
-from fastser.data.corpora import Utterance
+from fastser.data.corpora import CorpusError, Utterance
 from fastser.robustness import Part
 
 
@@ -91,3 +92,24 @@ def test_a_split_of_the_corpus_tests_its_test_utterances_alone(corpora: Corpora,
     note = f"leakage: {len(shared)} of {result.num_speakers} test speakers are in the training data too"
     assert shared
     assert any(sentence.startswith(note) for sentence in result.notes)
+
+
+def test_a_corpus_with_many_unusable_files_is_refused_unless_that_is_allowed(corpora: Corpora, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.csv"
+    sets = manifest(corpora, path, lambda _, u: {"Ses01F": "test", "Ses01M": "validation"}.get(u.speaker, "train"))
+    with path.open("a") as stream:
+        for number in range(4):
+            (tmp_path / f"{number}.wav").write_bytes(b"no audio")
+            stream.write(f"{number}.wav,Ses02F,sad,train\n")
+    trained: list[int] = []
+
+    def fit(train: Part, _validation: Part, _seed: int) -> nn.Module:
+        trained.append(len(train.files))
+        return make_spectrogram_net()
+
+    arguments = {"classes": CLASSES, "settings": SMALL, "conditions": ["clean"], "progress": False}
+    with pytest.raises(CorpusError, match="4 of 44 files unusable"):
+        fastser.protocol(fit, f"manifest={path}", **arguments)
+    result = fastser.protocol(fit, f"manifest={path}", allow_bad_files=True, **arguments)
+    assert trained == [list(sets.values()).count("train")]
+    assert any("4 unusable files are skipped" in note for note in result.notes)
