@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from fastser.evaluation.metrics import ConditionResult
-from fastser.evaluation.statistics import Difference, Interval, Sample, difference, holm, interval
+from fastser.evaluation.statistics import SIGNIFICANCE, Difference, Interval, Sample, difference, holm, interval
 from fastser.evaluation.statistics.difference import EXACT_UNITS
 from fastser.robustness.pages import Table, write_comparison, write_evaluation
 from fastser.runtime.counted import counted
-
-SIGNIFICANCE = 0.05
-"""Level below which p-values are usually called significant."""
 
 CLEAN = "clean"
 """Name of the condition that the others are compared with."""
