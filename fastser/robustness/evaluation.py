@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
-from fastser.data.corpora.readers import example_argument
+from fastser.data.corpora.named_path import named_path
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
@@ -34,7 +34,6 @@ from fastser.robustness.selection import select
 from fastser.robustness.subject import Inputs, Subject, subject_of
 from fastser.runtime.counted import counted
 from fastser.runtime.digests import digest
-from fastser.runtime.files import expanded
 from fastser.settings import PAPER, Settings
 
 WAVEFORMS_IN_A_BATCH = 8
@@ -237,17 +236,16 @@ def _noise(noise: str | None, settings: Settings, notes: list[str]) -> tuple[Set
     return settings, prepare_noise(recordings, settings)
 
 
-def name_and_path(what: str, text: str) -> tuple[str, Path]:
-    """Split "NAME=PATH".
+def name_and_path(argument: Literal["corpus", "noise"], text: str) -> tuple[str, Path]:
+    """Split the NAME=PATH of an argument.
 
     Raises:
-        ModelError: If there is no "=".
+        ModelError: If it is not NAME=PATH.
     """
-    name, equals, path = text.partition("=")
-    if not equals or not path:
-        example = example_argument(name, "folder" if what == "noise" else "emodb")
-        raise ModelError(f"{what} is {text!r}, expected 'NAME=PATH', such as '{example}'")
-    return name, expanded(Path(path))
+    try:
+        return named_path(f"{argument} (--{argument})", text, "folder" if argument == "noise" else "emodb")
+    except CorpusError as error:
+        raise ModelError(str(error)) from None
 
 
 def _test_set_of_split(dataset: Dataset, whole: Corpus, split: Path, allow_leakage: bool) -> tuple[Subset, list[str]]:
