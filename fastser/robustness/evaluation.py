@@ -196,16 +196,17 @@ def evaluate_chosen(
         notes.append("finished conditions are not kept for another call, since the state of the model is not known")
     elif out is not None:
         kept = KeptPosteriors(Path(out), _key(subject, columns, trial, padding))
-    results: dict[str, ConditionResult] = {}
+    results: dict[Condition, ConditionResult] = {}
     with _modes_kept(subject.model):
         for condition in tested:
             with _failures_named(condition.name):
-                results[condition.name] = _result(trial, condition, kept)
+                results[condition] = _result(trial, condition, kept)
         if any(condition.cost(settings).attack_steps for condition in tested):
             notes += _attack_notes(trial, adapted, results)
     if progress and kept is not None and kept.reused:
         print(f"{kept.reused} of {len(tested)} conditions were kept by an earlier call", file=sys.stderr, flush=True)
-    return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, results, tuple(notes))
+    by_name = {condition.name: result for condition, result in results.items()}
+    return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, by_name, tuple(notes))
 
 
 def _speech(whole: Corpus, subject: Subject, notes: list[str]) -> Corpus:
@@ -310,12 +311,12 @@ def _result(trial: Trial, condition: Condition, kept: KeptPosteriors | None) -> 
     return result_of(trial.test, found)
 
 
-def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, ConditionResult]) -> list[str]:
+def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[Condition, ConditionResult]) -> list[str]:
     """Return sentences about attacks that may be weaker than they look."""
     chance = RandomSigns()
     trial.on_condition = lambda _: None
-    uar = {name: result.uar for name, result in results.items()}
-    uar[chance.name] = _result(trial, chance, None).uar
+    uar = {condition: result.uar for condition, result in results.items()}
+    uar[chance] = _result(trial, chance, None).uar
     return [f"attacks: {sentence}" for sentence in [*check_model(trial, model), *check_results(uar)]]
 
 
