@@ -72,16 +72,19 @@ def evaluate(
     """Test a model under noise, attacks and other changes of the speech.
 
     Args:
-        model: A `torch.nn.Module`; a callable on NumPy arrays, which attacks leave out; or the path of weights that
-            `python -m fastser.reproduce --keep-models` wrote. It may return logits, probabilities, a tuple that begins
-            with them, or an object with `.logits`.
+        model: A `torch.nn.Module`; a callable on NumPy arrays, which has no gradient and is not attacked; the path of a
+            `.safetensors` file that `python -m fastser.train` or `python -m fastser.reproduce --keep-models` wrote; or
+            the name of a packaged model, such as "emodb". A module or callable returns logits, probabilities, a tuple
+            that begins with them, or an object with `.logits`.
         corpus: Speech as "NAME=PATH", such as "emodb=/data/EMODB", or a corpus of `fastser.data.read_corpus`.
         noise: Noise recordings as "NAME=PATH", such as "folder=/data/noise".
         inputs: "segments": normalised spectrograms [batch, frames, bins], several per utterance, whose posteriors are
-            averaged. "waveform": whole utterances [batch, samples], full scale 1.0, at `settings.audio.sample_rate`.
+            averaged. "waveform": whole utterances [batch, samples], full scale 1.0, at `settings.audio.sample_rate`. A
+            callable gets segments as a batch too, but one waveform [samples] at a time, and returns its row of outputs.
         classes: Names of the model's outputs, in their order. Utterances of other classes are left out, and so are
-            outputs that the corpus lacks. A note says so.
-        normalisation: Mean and standard deviation of segments in decibels. By default those of the tested speech.
+            outputs that the corpus lacks. A note says so. None for a file of weights, which names its classes.
+        normalisation: Mean and standard deviation of segments in decibels. None uses those of the tested speech, and a
+            note says so. A file of weights has its own, so that None is the only choice for it.
         speakers: Only these speakers.
         split: CSV file with the columns `file` and `set` (`fastser.data.splits`). Its test set is tested, and both
             sides are checked for common speakers, audio and texts.
@@ -89,7 +92,8 @@ def evaluate(
             training of a file of weights. A note says so.
         allow_bad_files: Go on even if more than 5 % of the corpus' files are unusable.
         conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
-        settings: Audio, spectrogram, noise and attack settings.
+        settings: Audio, spectrogram, noise and attack settings. Audio and spectrogram settings of a file of weights
+            replace those given.
         levels: Levels of the conditions that the paper does not have, such as a curve over eps:
             `RobustnessSettings(pgd_eps=(0.01, 0.02, 0.04))`.
         padding: How a model of waveforms learns the lengths of a batch: "attention_mask" or "lengths" (a parameter of
