@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from fastser.cli.signals import first_signal_stops
 from fastser.data import CorpusError, prepare, read_corpus
+from fastser.data.corpora.named_path import named_path
 from fastser.experiment.estimate import format_duration
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, plan
@@ -101,8 +102,10 @@ def arguments(parser: argparse.ArgumentParser, out: str) -> None:
 def parsed(parser: argparse.ArgumentParser, given: list[str] | None) -> argparse.Namespace:
     """Parse a command line and check the options that studies share."""
     options = parser.parse_args(given)
-    if "=" not in options.corpus:
-        parser.error(f"--corpus {options.corpus}: expected NAME=PATH, such as emodb=/data/EMODB")
+    try:
+        named_path("--corpus", options.corpus)
+    except CorpusError as error:
+        parser.error(str(error))
     if options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: must be at least 1")
     return options
@@ -128,8 +131,7 @@ def experiment_of(options: argparse.Namespace, settings: Settings) -> Experiment
         DeviceError: If there is no such device.
     """
     device = named_device(options.device)
-    name, _, path = options.corpus.partition("=")
-    dataset = prepare(read_corpus(name, Path(path)), settings, device=device)
+    dataset = prepare(read_corpus(*named_path("--corpus", options.corpus)), settings, device=device)
     return Experiment(settings, 0, dataset, None, None, device)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from fastser.cli.console import make_console, say
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import UsageError
 from fastser.cli.writable import writable_folder
@@ -19,7 +20,7 @@ USER_ERRORS = (UsageError, OwnModelError, ModelError, CorpusError, NoiseError, S
 
 
 def evaluate_and_print(options: EvaluateOptions) -> int:
-    """Test the model, print the table and write the files.
+    """Test the model, write the files and print the table.
 
     Raises:
         Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
@@ -49,8 +50,8 @@ def evaluate_and_print(options: EvaluateOptions) -> int:
         seed=options.seed,
         out=out / "conditions",
     )
-    print(result)
-    print(f"report: {result.save(out)}")
+    page = result.save(out)  # before anything is printed: a full disk or a closed pipe then costs output only
+    say(make_console(), str(result), f"report: {page}")
     return 0
 
 

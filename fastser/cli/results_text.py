@@ -3,12 +3,12 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from fastser.cli.text_table import GAP, text_table
 from fastser.experiment.tables import TABLES
 from fastser.report.cells import paper_corpus, plain_title, plus_minus
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.report.tables import Row, build_tables
+from fastser.runtime.text_table import GAP, text_table
 
 WIDTH = 100
 """Largest width of a table, in characters."""

@@ -13,8 +13,8 @@ from typing import Any
 from fastser.cli.door import run_command, status_of
 from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
-from fastser.cli.text_table import text_table
 from fastser.runtime.options import option
+from fastser.runtime.text_table import text_table
 from fastser.settings import HELP, PAPER, Settings, SettingsError
 
 COLUMNS = ("setting", "value", "paper scale", "open question", "source")

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from fastser.data.corpora import Corpus, Utterance
 from fastser.data.corpora.attribution import attribution_of
 from fastser.data.dataset import Subset
@@ -80,9 +78,8 @@ def _speakers(subset: Subset) -> list[str]:
 def _score(condition: str, result: ConditionResult) -> Mapping[str, Any]:
     """Return the score of a run under a condition. A single speaker leaves the interval for new speakers open."""
     score = {"condition": condition, "uar": result.uar, "accuracy": result.accuracy}
-    speakers = np.unique(np.array(result.speakers, dtype=np.str_), return_inverse=True)[1]
-    if speakers.max() == 0:
+    sample = Sample.of_result(result)
+    if sample.num_speakers == 1:
         return score
-    sample = Sample(result.labels, result.posteriors.argmax(axis=1)[None], speakers, result.posteriors.shape[1])
     found = interval(sample)
     return score | {"low": found.low, "high": found.high}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.data.corpora import Corpus, NoiseCorpus, distinct_titles, read_corpus, read_noise
-from fastser.data.corpora.readers import example_argument
+from fastser.data.corpora import Corpus, CorpusError, NoiseCorpus, distinct_titles, read_corpus, read_noise
+from fastser.data.corpora.named_path import named_path
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.tables import TABLES
-from fastser.runtime.files import cache_dir, expanded
+from fastser.runtime.files import cache_dir
 
 
 class RoleError(ValueError):
@@ -111,9 +111,9 @@ def name_and_path(option: str, text: str) -> tuple[str, Path]:
     """Split the NAME=PATH argument of an option.
 
     Raises:
-        RoleError: If there is no "=".
+        RoleError: If it is not NAME=PATH.
     """
-    name, _, path = text.partition("=")
-    if not path:
-        raise RoleError(f"{option} {text}: expected NAME=PATH, such as {example_argument(name)}")
-    return name, expanded(Path(path))
+    try:
+        return named_path(option, text, "folder" if option == "--noise" else "emodb")
+    except CorpusError as error:
+        raise RoleError(str(error)) from None

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from fastser.evaluation.statistics import holm
+from fastser.evaluation.statistics import SIGNIFICANCE, holm
 from fastser.report.aggregation import Score, Scores
 from fastser.report.context import ReportContext
 from fastser.report.evidence import difference_of_cells, interval_of_cell
 from fastser.report.published import Claim, published
 from fastser.runtime.counted import counted
-
-SIGNIFICANCE = 0.05
-"""Chance of a false difference among all comparisons of a claim under one condition (Holm)."""
 
 Verdict = Literal["holds", "does not hold", "not decided", "not planned"]
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastser.evaluation.statistics import SIGNIFICANCE
 from fastser.report.cells import difference_text, signed_range
-from fastser.report.claims import SIGNIFICANCE
 from fastser.report.comparison import ComparedCell, Folder
 from fastser.report.markdown import markdown_table
 from fastser.runtime.counted import counted

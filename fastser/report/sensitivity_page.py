@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastser.evaluation.statistics import SIGNIFICANCE
 from fastser.experiment.questions import Question
 from fastser.experiment.variants import Variant
 from fastser.models import MODELS
 from fastser.report.cautions import caution_sentences, title_qualifiers
 from fastser.report.cells import signed_range
-from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.markdown import markdown_table
 from fastser.report.page import changed_settings

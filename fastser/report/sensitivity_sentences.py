@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from fastser.evaluation.statistics import holm
+from fastser.evaluation.statistics import SIGNIFICANCE, holm
 from fastser.models import MODELS
 from fastser.report.cells import signed_range
-from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.published import published
 from fastser.report.sensitivity import Move

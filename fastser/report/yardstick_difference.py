@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fastser.evaluation.statistics import Difference, holm
+from fastser.evaluation.statistics import SIGNIFICANCE, Difference, holm
 from fastser.experiment.tasks import TASKS
 from fastser.report.aggregation import Score, Scores, difference_of_scores
 from fastser.report.cells import difference_text
-from fastser.report.claims import SIGNIFICANCE
 from fastser.report.context import ReportContext
 from fastser.report.tables import Row
 from fastser.runtime.counted import counted

@@ -17,6 +17,8 @@ from fastser.attacks import Attack, input_eps
 from fastser.attacks.bim import frozen_in_eval_mode, gradient_of_loss
 from fastser.evaluation.adapter import AdaptedModel
 from fastser.evaluation.condition import Condition
+from fastser.evaluation.conditions import Attacked
+from fastser.evaluation.further_conditions import PGDAttacked
 from fastser.evaluation.trial import Trial
 
 _MARGIN = 0.01
@@ -73,39 +75,35 @@ def check_model(trial: Trial, model: AdaptedModel) -> list[str]:
     return sentences
 
 
-def check_results(uar: Mapping[str, float]) -> list[str]:
+def check_results(uar: Mapping[Condition, float]) -> list[str]:
     """Return sentences about attacks whose results contradict each other.
 
     Args:
-        uar: UAR by condition, as `fastser.evaluate` names them, and of `RandomSigns`.
+        uar: UAR under each tested condition, and under `RandomSigns`.
     """
     sentences = []
-    if "fgsm" in uar and "bim" in uar and uar["bim"] > uar["fgsm"] + _MARGIN:
+    by_attack = {tested.attack.name: found for tested, found in uar.items() if isinstance(tested, Attacked)}
+    fgsm, bim = by_attack.get("fgsm"), by_attack.get("bim")
+    if fgsm is not None and bim is not None and bim > fgsm + _MARGIN:
         sentences.append(
-            f"BIM leaves a UAR of {100 * uar['bim']:.1f}, FGSM with its single step {100 * uar['fgsm']:.1f}: more "
-            "steps should not be weaker, so gradients may be masked"
+            f"BIM leaves a UAR of {100 * bim:.1f}, FGSM with its single step {100 * fgsm:.1f}: more steps should not "
+            "be weaker, so gradients may be masked"
         )
-    curve = sorted((eps, name) for name in uar if (eps := _eps_of_pgd(name)) is not None)
-    for (_, weak), (_, strong) in pairwise(curve):
+    curve = sorted((tested for tested in uar if isinstance(tested, PGDAttacked)), key=lambda tested: tested.eps)
+    for weak, strong in pairwise(curve):
         if uar[strong] > uar[weak] + _MARGIN:
             sentences.append(
-                f"{strong} leaves a UAR of {100 * uar[strong]:.1f}, {weak} {100 * uar[weak]:.1f}: a larger eps should "
-                "not be weaker, so the attack may not converge"
+                f"{strong.name} leaves a UAR of {100 * uar[strong]:.1f}, {weak.name} {100 * uar[weak]:.1f}: a larger "
+                "eps should not be weaker, so the attack may not converge"
             )
-    with_gradient = [uar[name] for name in ("fgsm", "bim") if name in uar]
-    if with_gradient and "random-signs" in uar and uar["random-signs"] < min(with_gradient) - _MARGIN:
+    with_gradient = [found for found in (fgsm, bim) if found is not None]
+    chance = next((found for tested, found in uar.items() if isinstance(tested, RandomSigns)), None)
+    if with_gradient and chance is not None and chance < min(with_gradient) - _MARGIN:
         sentences.append(
-            f"random signs of the same size leave a UAR of {100 * uar['random-signs']:.1f}, the best attack "
+            f"random signs of the same size leave a UAR of {100 * chance:.1f}, the best attack "
             f"{100 * min(with_gradient):.1f}: an attack with gradients should not be weaker than chance"
         )
     return sentences
-
-
-def _eps_of_pgd(name: str) -> float | None:
-    try:
-        return float(name.removeprefix("pgd-")) if name.startswith("pgd-") else None
-    except ValueError:
-        return None
 
 
 def _findings(model: AdaptedModel, inputs: Tensor, labels: Tensor) -> list[str]:

@@ -1,17 +1,17 @@
 """Robustness test of one model on one corpus."""
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from fastser.data.corpora import Corpus, CorpusError, read_corpus, read_noise
-from fastser.data.corpora.readers import example_argument
+from fastser.data.corpora.named_path import named_path
 from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
@@ -34,13 +34,16 @@ from fastser.robustness.selection import select
 from fastser.robustness.subject import Inputs, Subject, subject_of
 from fastser.runtime.counted import counted
 from fastser.runtime.digests import digest
-from fastser.runtime.files import expanded
 from fastser.settings import PAPER, Settings
 
 WAVEFORMS_IN_A_BATCH = 8
 """Utterances in one batch of a model of waveforms, unless another number is given."""
 
-_LEVELS = RobustnessSettings()
+LEVELS = RobustnessSettings()
+"""Levels of the further conditions, unless others are given."""
+
+Choose = Callable[[Dataset], tuple[Subset, list[str]]]
+"""Chooses the test set of a prepared corpus. The sentences become notes of the result."""
 
 
 def evaluate(
@@ -57,7 +60,7 @@ def evaluate(
     allow_bad_files: bool = False,
     conditions: Sequence[str] = ("paper",),
     settings: Settings = PAPER,
-    levels: RobustnessSettings = _LEVELS,
+    levels: RobustnessSettings = LEVELS,
     padding: Padding | None = None,
     batch_size: int = WAVEFORMS_IN_A_BATCH,
     device: torch.device | str = "cpu",
@@ -69,16 +72,19 @@ def evaluate(
     """Test a model under noise, attacks and other changes of the speech.
 
     Args:
-        model: A `torch.nn.Module`; a callable on NumPy arrays, which attacks leave out; or the path of weights that
-            `python -m fastser.reproduce --keep-models` wrote. It may return logits, probabilities, a tuple that begins
-            with them, or an object with `.logits`.
+        model: A `torch.nn.Module`; a callable on NumPy arrays, which has no gradient and is not attacked; the path of a
+            `.safetensors` file that `python -m fastser.train` or `python -m fastser.reproduce --keep-models` wrote; or
+            the name of a packaged model, such as "emodb". A module or callable returns logits, probabilities, a tuple
+            that begins with them, or an object with `.logits`.
         corpus: Speech as "NAME=PATH", such as "emodb=/data/EMODB", or a corpus of `fastser.data.read_corpus`.
         noise: Noise recordings as "NAME=PATH", such as "folder=/data/noise".
         inputs: "segments": normalised spectrograms [batch, frames, bins], several per utterance, whose posteriors are
-            averaged. "waveform": whole utterances [batch, samples], full scale 1.0, at `settings.audio.sample_rate`.
+            averaged. "waveform": whole utterances [batch, samples], full scale 1.0, at `settings.audio.sample_rate`. A
+            callable gets segments as a batch too, but one waveform [samples] at a time, and returns its row of outputs.
         classes: Names of the model's outputs, in their order. Utterances of other classes are left out, and so are
-            outputs that the corpus lacks. A note says so.
-        normalisation: Mean and standard deviation of segments in decibels. By default those of the tested speech.
+            outputs that the corpus lacks. A note says so. None for a file of weights, which names its classes.
+        normalisation: Mean and standard deviation of segments in decibels. None uses those of the tested speech, and a
+            note says so. A file of weights has its own, so that None is the only choice for it.
         speakers: Only these speakers.
         split: CSV file with the columns `file` and `set` (`fastser.data.splits`). Its test set is tested, and both
             sides are checked for common speakers, audio and texts.
@@ -86,7 +92,8 @@ def evaluate(
             training of a file of weights. A note says so.
         allow_bad_files: Go on even if more than 5 % of the corpus' files are unusable.
         conditions: Suites ("paper", "quick", "all"), families or single conditions. Clean speech is always tested.
-        settings: Audio, spectrogram, noise and attack settings.
+        settings: Audio, spectrogram, noise and attack settings. Audio and spectrogram settings of a file of weights
+            replace those given.
         levels: Levels of the conditions that the paper does not have, such as a curve over eps:
             `RobustnessSettings(pgd_eps=(0.01, 0.02, 0.04))`.
         padding: How a model of waveforms learns the lengths of a batch: "attention_mask" or "lengths" (a parameter of
@@ -112,22 +119,68 @@ def evaluate(
         >>> result = fastser.evaluate(my_model, "emodb=EMODB", classes=classes)  # doctest: +SKIP
         >>> result.save("robustness/")  # doctest: +SKIP
     """
-    device = torch.device(device)
-    notes: list[str] = []
+    if speakers is not None and split is not None:
+        raise ModelError("give either speakers or split, not both")
     subject = subject_of(model, settings, classes=classes, inputs=inputs, normalisation=normalisation, title=title)
     whole = read_corpus(*name_and_path("corpus", corpus), None) if isinstance(corpus, str) else corpus
+
+    def choose(dataset: Dataset) -> tuple[Subset, list[str]]:
+        if split is not None:
+            return _test_set_of_split(dataset, whole, Path(split), allow_leakage)
+        return _test_set_of_speakers(dataset, speakers), []
+
+    return evaluate_chosen(
+        subject,
+        whole,
+        choose,
+        noise=noise,
+        allow_leakage=allow_leakage,
+        allow_bad_files=allow_bad_files,
+        conditions=conditions,
+        levels=levels,
+        padding=padding,
+        batch_size=batch_size,
+        device=device,
+        seed=seed,
+        out=out,
+        progress=progress,
+    )
+
+
+def evaluate_chosen(
+    subject: Subject,
+    whole: Corpus,
+    choose: Choose,
+    *,
+    noise: str | None,
+    allow_leakage: bool,
+    allow_bad_files: bool,
+    conditions: Sequence[str],
+    levels: RobustnessSettings,
+    padding: Padding | None,
+    batch_size: int,
+    device: torch.device | str,
+    seed: int,
+    out: str | Path | None,
+    progress: bool,
+) -> Evaluation:
+    """Test a subject on those utterances of a corpus that `choose` takes.
+
+    All arguments after the first three are those of `evaluate`.
+
+    Raises:
+        ModelError: As `evaluate`.
+        CorpusError: As `evaluate`.
+    """
+    device = torch.device(device)
+    notes: list[str] = []
     speech = _speech(whole, subject, notes)
     settings, recordings = _noise(noise, subject.settings, notes)
     if progress:
         print(f"reading {speech.title}: {counted(len(speech.utterances), 'utterance')}", file=sys.stderr, flush=True)
     dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
-    notes += dataset.warnings
-    parts = None if split is None else read_split(split, dataset.corpus, whole)
-    test = _test_set(dataset, speakers, parts)
-    if split is not None and parts is not None:
-        outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
-        notes += [f"{counted(outside, 'utterance')} in no set of the split"] if outside else []
-        notes += leakage.of_split(dataset, Path(split), parts, allow_leakage)
+    test, sentences = choose(dataset)
+    notes += [*dataset.warnings, *sentences]
     notes += leakage.of_training(subject.training, test, allow_leakage)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     adapted, trial = _trial(subject, test, columns, settings, padding, batch_size, recordings, seed, notes)
@@ -147,16 +200,17 @@ def evaluate(
         notes.append("finished conditions are not kept for another call, since the state of the model is not known")
     elif out is not None:
         kept = KeptPosteriors(Path(out), _key(subject, columns, trial, padding))
-    results: dict[str, ConditionResult] = {}
+    results: dict[Condition, ConditionResult] = {}
     with _modes_kept(subject.model):
         for condition in tested:
             with _failures_named(condition.name):
-                results[condition.name] = _result(trial, condition, kept)
+                results[condition] = _result(trial, condition, kept)
         if any(condition.cost(settings).attack_steps for condition in tested):
             notes += _attack_notes(trial, adapted, results)
     if progress and kept is not None and kept.reused:
         print(f"{kept.reused} of {len(tested)} conditions were kept by an earlier call", file=sys.stderr, flush=True)
-    return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, results, tuple(notes))
+    by_name = {condition.name: result for condition, result in results.items()}
+    return Evaluation(subject.title, dataset.corpus.title, dataset.corpus.classes, by_name, tuple(notes))
 
 
 def _speech(whole: Corpus, subject: Subject, notes: list[str]) -> Corpus:
@@ -187,25 +241,30 @@ def _noise(noise: str | None, settings: Settings, notes: list[str]) -> tuple[Set
     return settings, prepare_noise(recordings, settings)
 
 
-def name_and_path(what: str, text: str) -> tuple[str, Path]:
-    """Split "NAME=PATH".
+def name_and_path(argument: Literal["corpus", "noise"], text: str) -> tuple[str, Path]:
+    """Split the NAME=PATH of an argument.
 
     Raises:
-        ModelError: If there is no "=".
+        ModelError: If it is not NAME=PATH.
     """
-    name, equals, path = text.partition("=")
-    if not equals or not path:
-        example = example_argument(name, "folder" if what == "noise" else "emodb")
-        raise ModelError(f"{what} is {text!r}, expected 'NAME=PATH', such as '{example}'")
-    return name, expanded(Path(path))
+    try:
+        return named_path(f"{argument} (--{argument})", text, "folder" if argument == "noise" else "emodb")
+    except CorpusError as error:
+        raise ModelError(str(error)) from None
 
 
-def _test_set(dataset: Dataset, speakers: Collection[str] | None, parts: Mapping[str, Sequence[int]] | None) -> Subset:
+def _test_set_of_split(dataset: Dataset, whole: Corpus, split: Path, allow_leakage: bool) -> tuple[Subset, list[str]]:
+    """Return the test set of a split file, and sentences about the split."""
+    parts = read_split(split, dataset.corpus, whole)
+    outside = len(dataset.corpus.utterances) - sum(map(len, parts.values()))
+    sentences = [f"{counted(outside, 'utterance')} in no set of the split"] if outside else []
+    sentences += leakage.of_split(dataset, split, parts, allow_leakage)
+    return dataset.subset(parts["test"]), sentences
+
+
+def _test_set_of_speakers(dataset: Dataset, speakers: Collection[str] | None) -> Subset:
+    """Return the utterances of some speakers, or of all of them."""
     utterances = dataset.corpus.utterances
-    if parts is not None and speakers is not None:
-        raise ModelError("give either speakers or split, not both")
-    if parts is not None:
-        return dataset.subset(parts["test"])
     if speakers is None:
         return dataset.subset(range(len(utterances)))
     if isinstance(speakers, str) or not speakers:
@@ -256,12 +315,12 @@ def _result(trial: Trial, condition: Condition, kept: KeptPosteriors | None) -> 
     return result_of(trial.test, found)
 
 
-def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[str, ConditionResult]) -> list[str]:
+def _attack_notes(trial: Trial, model: AdaptedModel, results: Mapping[Condition, ConditionResult]) -> list[str]:
     """Return sentences about attacks that may be weaker than they look."""
     chance = RandomSigns()
     trial.on_condition = lambda _: None
-    uar = {name: result.uar for name, result in results.items()}
-    uar[chance.name] = _result(trial, chance, None).uar
+    uar = {condition: result.uar for condition, result in results.items()}
+    uar[chance] = _result(trial, chance, None).uar
     return [f"attacks: {sentence}" for sentence in [*check_model(trial, model), *check_results(uar)]]
 
 

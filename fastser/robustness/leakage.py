@@ -29,6 +29,18 @@ def of_split(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], 
     return [f"leakage: {leak.sentence}" for leak in found]
 
 
+def of_own_split(dataset: Dataset, seen: Sequence[int], tested: Sequence[int]) -> list[str]:
+    """Return sentences about what both sides of a corpus' own split share. Such a split is never refused.
+
+    Args:
+        dataset: The corpus.
+        seen: Utterances for training and validation.
+        tested: Utterances for the test.
+    """
+    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
+    return [f"leakage: {leak.sentence}" for leak in found]
+
+
 def of_training(training: Mapping[str, Any], test: Subset, allow: bool) -> list[str]:
     """Return a sentence if the file of a model says that it was trained or validated with tested speakers.
 

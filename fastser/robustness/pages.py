@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastser.report.latex import escaped
 from fastser.report.markdown import markdown_table
 from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import atomic_write
+from fastser.runtime.text_table import text_table
 
 if TYPE_CHECKING:
     from fastser.robustness.result import Comparison, Evaluation
@@ -41,12 +43,6 @@ CSV_COLUMNS = (
     "speakers",
 )
 
-
-_LATEX = str.maketrans(
-    {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
-)
-
 COMPARISON_COLUMNS = ("condition", "difference", "low", "high", "p", "smallest_detectable")
 
 
@@ -59,16 +55,8 @@ class Table:
 
     def text(self) -> str:
         """Return the table for a terminal."""
-        lines = [self.header, *self.rows]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
-        made = [
-            "  ".join(
-                cell.rjust(width) if column else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        return "\n".join([made[0], "-" * len(made[0]), *made[1:]])
+        header, *rows = text_table(self.header, self.rows, left=1)
+        return "\n".join([header, "-" * len(header), *rows])
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
@@ -76,15 +64,11 @@ class Table:
 
     def latex(self) -> str:
         """Return the table in LaTeX, for the package booktabs."""
-        lines = [" & ".join(map(_latex, line)) + r" \\" for line in (self.header, *self.rows)]
+        lines = [" & ".join(map(escaped, line)) + r" \\" for line in (self.header, *self.rows)]
         body = "\n".join(lines[1:])
         columns = "l" + "r" * (len(self.header) - 1)
         top = f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{lines[0]}\n\\midrule\n"
         return f"{top}{body}\n\\bottomrule\n\\end{{tabular}}\n"
-
-
-def _latex(text: str) -> str:
-    return text.translate(_LATEX)
 
 
 def write_evaluation(folder: Path, evaluation: "Evaluation") -> Path:

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from fastser.evaluation.metrics import ConditionResult
-from fastser.evaluation.statistics import Difference, Interval, Sample, difference, holm, interval
+from fastser.evaluation.statistics import SIGNIFICANCE, Difference, Interval, Sample, difference, holm, interval
 from fastser.evaluation.statistics.difference import EXACT_UNITS
 from fastser.robustness.pages import Table, write_comparison, write_evaluation
 from fastser.runtime.counted import counted
-
-SIGNIFICANCE = 0.05
-"""Level below which p-values are usually called significant."""
 
 CLEAN = "clean"
 """Name of the condition that the others are compared with."""
@@ -65,9 +62,9 @@ class Evaluation:
         clean = self.results.get(CLEAN)
         changes: dict[str, Difference] = {}
         if clean is not None:
-            reference = sample_of(clean, len(self.classes))
+            reference = Sample.of_result(clean)
             changes = {
-                name: difference(reference, sample_of(result, len(self.classes)))
+                name: difference(reference, Sample.of_result(result))
                 for name, result in self.results.items()
                 if name != CLEAN
             }
@@ -75,8 +72,8 @@ class Evaluation:
         return tuple(
             Line(
                 name,
-                interval(sample_of(result, len(self.classes))),
-                interval(sample_of(result, len(self.classes)), "accuracy"),
+                interval(Sample.of_result(result)),
+                interval(Sample.of_result(result), "accuracy"),
                 changes.get(name),
                 corrected.get(name),
                 None if clean is None or name == CLEAN else _agreement(clean, result),
@@ -168,8 +165,7 @@ class Evaluation:
         for name in common:
             a, b = self.results[name], other.results[name]
             in_order = ConditionResult(b.posteriors[order][:, columns], a.labels, a.utterance_ids, a.speakers)
-            number = len(self.classes)
-            differences[name] = difference(sample_of(a, number), sample_of(in_order, number))
+            differences[name] = difference(Sample.of_result(a), Sample.of_result(in_order))
         corrected = holm([found.p for found in differences.values()])
         return Comparison(self.title, other.title, differences, dict(zip(differences, corrected, strict=True)))
 
@@ -204,12 +200,6 @@ class Comparison:
     def save(self, folder: str | Path) -> Path:
         """Write `comparison.md`, `comparison.csv` and `comparison.tex`, and return the path of the first."""
         return write_comparison(Path(folder), self)
-
-
-def sample_of(result: ConditionResult, num_classes: int) -> Sample:
-    """Return the sample of one result, for statistics."""
-    speakers = np.unique(np.array(result.speakers), return_inverse=True)[1]
-    return Sample(result.labels, result.posteriors.argmax(axis=1)[None], speakers, num_classes)
 
 
 def _agreement(first: ConditionResult, second: ConditionResult) -> float:

@@ -71,7 +71,7 @@ def subject_of(
     """Return the subject of a model, a callable, or a file of weights that fastser kept.
 
     Args:
-        model: A module, a callable on arrays, or the path of `OUT/models/KEY.safetensors`.
+        model: A module, a callable on arrays, the path of a file of weights, or the name of a packaged model.
         settings: Settings. A file of weights brings its own audio, spectrogram and model settings.
         classes: Names of the outputs in their order. A file of weights brings them along.
         inputs: "segments" or "waveform".

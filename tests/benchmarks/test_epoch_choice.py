@@ -215,6 +215,7 @@ def test_stopping_ends_the_workers(options: Namespace) -> None:
     ("given", "message"),
     [
         ("--corpus=emodb", "--corpus emodb: expected NAME=PATH"),
+        ("--corpus=emodb=", "--corpus emodb=: expected NAME=PATH, such as emodb=/data/EMODB"),
         ("--models=linear", "there is no model 'linear'"),
         ("--jobs=0", "--jobs 0: must be at least 1"),
         ("--set=training.stop=1", "there is no setting 'training.stop'"),

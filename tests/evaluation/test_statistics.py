@@ -9,7 +9,7 @@ from drawn_samples import draw
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from fastser.evaluation.metrics import uar_of
+from fastser.evaluation.metrics import ConditionResult, uar_of
 from fastser.evaluation.statistics import Sample, difference, holm, interval
 from fastser.evaluation.statistics.difference import exchange_p
 from fastser.evaluation.statistics.recall import Counts
@@ -178,3 +178,13 @@ def test_samples_of_other_utterances_are_not_compared() -> None:
     first, second = (draw(np.random.default_rng(seed), 4)[0] for seed in (1, 2))
     with pytest.raises(ValueError, match="the same utterances in the same order"):
         difference(first, second)
+
+
+def test_the_sample_of_a_result_has_its_metrics_and_all_classes() -> None:
+    posteriors = np.array([[0.1, 0.7, 0.2], [0.6, 0.4, 0.0], [0.5, 0.3, 0.2]], np.float32)
+    result = ConditionResult(posteriors, np.array([1, 0, 1]), ["a", "b", "c"], ["08", "03", "08"])
+    sample = Sample.of_result(result)
+    assert (sample.num_classes, sample.num_speakers, sample.repeats) == (3, 2, 1)
+    assert sample.speakers.tolist() == [1, 0, 1]
+    assert interval(sample).value == pytest.approx(result.uar)
+    assert interval(sample, "accuracy").value == pytest.approx(result.accuracy)

@@ -229,7 +229,11 @@ def test_two_models_are_compared_condition_by_condition(corpora: Corpora, tmp_pa
         ({"classes": CLASSES, "inputs": "audio"}, ModelError, "'segments' or 'waveform'"),
         ({"classes": CLASSES, "conditions": ["telefone"]}, ModelError, "no 'telefone'; did you mean 'telephone'?"),
         ({"classes": CLASSES, "speakers": ["Ada"]}, ModelError, "has no speaker 'Ada'"),
-        ({"classes": CLASSES, "noise": "demand"}, ModelError, "such as 'demand=/data/DEMAND'"),
+        (
+            {"classes": CLASSES, "noise": "demand"},
+            ModelError,
+            "noise (--noise) demand: expected NAME=PATH, such as demand=/data/DEMAND",
+        ),
         ({"classes": CLASSES, "noise": "demand=/nowhere"}, CorpusError, "nowhere"),
         ({"classes": [*CLASSES, "calm"]}, ModelError, "one column per class"),
         ({"model": "nothing.safetensors"}, ModelError, "nothing.safetensors: there is no such model"),

@@ -1,13 +1,32 @@
-"""`fastser.protocol`: folds, what `fit` gets, and that no test speaker is in its data."""
+"""`fastser.protocol`: folds, what `fit` gets, what is tested, and that no test speaker is in its data."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from small_models import CLASSES, Corpora, make_spectrogram_net
 from small_runs import SMALL
 from torch import nn
 
 import fastser
+from fastser.data import read_corpus
+from fastser.data.corpora import CorpusError, Utterance
 from fastser.robustness import Part
+
+
+def manifest(corpora: Corpora, path: Path, split_of: Callable[[int, Utterance], str]) -> dict[str, str]:
+    """Write the manifest of a corpus with a split, and return the set of each utterance by its id."""
+    name, _, folder = corpora.speech.partition("=")
+    utterances = read_corpus(name, Path(folder)).utterances
+    sets = {str(u.path): split_of(place, u) for place, u in enumerate(utterances)}
+    with path.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["path", "speaker", "emotion", "split"])
+        rows.writerows([u.path, u.speaker, u.emotion, sets[str(u.path)]] for u in utterances)
+    return sets
 
 
 def test_every_speaker_is_tested_by_a_model_that_has_not_heard_this_speaker(corpora: Corpora) -> None:
@@ -52,3 +71,45 @@ def test_numbers_are_those_of_evaluate_with_the_normalisation_of_the_fold(corpor
     )
     for name in ("clean", "fgsm", "bim"):
         np.testing.assert_array_equal(result.results[name].posteriors, expected.results[name].posteriors)
+
+
+def test_a_split_of_the_corpus_tests_its_test_utterances_alone(corpora: Corpora, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.csv"
+    sets = manifest(corpora, path, lambda place, _: ("train", "test", "train", "validation", "train")[place % 5])
+    seen: list[Part] = []
+
+    def fit(train: Part, validation: Part, _seed: int) -> nn.Module:
+        seen.extend([train, validation])
+        return make_spectrogram_net()
+
+    arguments = {"classes": CLASSES, "settings": SMALL, "conditions": ["clean"], "progress": False}
+    result = fastser.protocol(fit, f"manifest={path}", **arguments)
+    tested = result.results["clean"]
+    train, validation = seen
+    assert set(tested.utterance_ids) == {name for name, of in sets.items() if of == "test"}
+    assert not {*map(str, train.files), *map(str, validation.files)} & set(tested.utterance_ids)
+    shared = {*train.speakers, *validation.speakers} & set(tested.speakers)
+    note = f"leakage: {len(shared)} of {result.num_speakers} test speakers are in the training data too"
+    assert shared
+    assert any(sentence.startswith(note) for sentence in result.notes)
+
+
+def test_a_corpus_with_many_unusable_files_is_refused_unless_that_is_allowed(corpora: Corpora, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.csv"
+    sets = manifest(corpora, path, lambda _, u: {"Ses01F": "test", "Ses01M": "validation"}.get(u.speaker, "train"))
+    with path.open("a") as stream:
+        for number in range(4):
+            (tmp_path / f"{number}.wav").write_bytes(b"no audio")
+            stream.write(f"{number}.wav,Ses02F,sad,train\n")
+    trained: list[int] = []
+
+    def fit(train: Part, _validation: Part, _seed: int) -> nn.Module:
+        trained.append(len(train.files))
+        return make_spectrogram_net()
+
+    arguments = {"classes": CLASSES, "settings": SMALL, "conditions": ["clean"], "progress": False}
+    with pytest.raises(CorpusError, match="4 of 44 files unusable"):
+        fastser.protocol(fit, f"manifest={path}", **arguments)
+    result = fastser.protocol(fit, f"manifest={path}", allow_bad_files=True, **arguments)
+    assert trained == [list(sets.values()).count("train")]
+    assert any("4 unusable files are skipped" in note for note in result.notes)

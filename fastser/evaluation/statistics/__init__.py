@@ -5,12 +5,13 @@ a thousand. Every number here is about new speakers and, where a system was trai
 """
 
 from fastser.evaluation.statistics.difference import Difference, difference, difference_of
-from fastser.evaluation.statistics.holm import holm
+from fastser.evaluation.statistics.holm import SIGNIFICANCE, holm
 from fastser.evaluation.statistics.interval import Interval, interval, interval_of
 from fastser.evaluation.statistics.recall import Counts
 from fastser.evaluation.statistics.sample import Sample
 
 __all__ = [
+    "SIGNIFICANCE",
     "Counts",
     "Difference",
     "Interval",

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SIGNIFICANCE = 0.05
+"""Level of significance, the usual one: the chance of any false discovery among the tests of one family (Holm)."""
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values that are corrected for the number of tests of one family, by Holm's step-down method.

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fastser.evaluation.metrics import ConditionResult
+
 NOT_TESTED = -1
 """Prediction of an utterance that a repeat did not test."""
 
@@ -54,6 +56,12 @@ class Sample:
         speakers, codes = np.unique(self.speakers, return_inverse=True)
         object.__setattr__(self, "num_speakers", len(speakers))
         object.__setattr__(self, "_codes", codes)
+
+    @classmethod
+    def of_result(cls, result: ConditionResult) -> "Sample":
+        """Return the sample of one training: the most probable class of each utterance."""
+        speakers = np.unique(np.array(result.speakers, dtype=np.str_), return_inverse=True)[1]
+        return cls(result.labels, result.posteriors.argmax(axis=1)[None], speakers, result.posteriors.shape[1])
 
     @property
     def repeats(self) -> int:
