@@ -181,8 +181,23 @@ class ResultStore:
                 part.write_text(text, encoding="utf-8")
         self._remove_attempts(run_id.key)
 
-    def fail(self, run_id: RunId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
+    def fail(
+        self,
+        run_id: RunId,
+        reason: str,
+        traceback: str,
+        environment: Mapping[str, str],
+        *,
+        keep_checkpoint: bool = False,
+    ) -> Failure:
         """Record that a run failed, and remove its checkpoint, from which it would fail again.
+
+        Args:
+            run_id: Its identity.
+            reason: The reason in one sentence.
+            traceback: Python's traceback.
+            environment: Machine and versions.
+            keep_checkpoint: Keep the checkpoint, because the reason may be gone when the run is tried again.
 
         Raises:
             ResultsError: If the record cannot be written.
@@ -195,8 +210,9 @@ class ResultStore:
         path = self._failed(run_id.key)
         with writing(path), atomic_write(path) as part:
             part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        with suppress(OSError):
-            self.checkpoint(run_id.key).unlink()
+        if not keep_checkpoint:
+            with suppress(OSError):
+                self.checkpoint(run_id.key).unlink()
         return failure
 
     def failure(self, key: str, *, again: bool = False) -> Failure | None:

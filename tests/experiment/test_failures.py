@@ -126,6 +126,39 @@ def test_every_exception_becomes_one_sentence(
     assert outcome.failure == sentence
 
 
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (MemoryError("Unable to allocate 9 GiB"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (OSError(errno.EIO, "Input/output error", "a.wav"), True),
+        (TrainingError("the training loss is nan after epoch 9"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_that_may_pass_leaves_the_checkpoint(
+    experiment: Experiment, tmp_path: Path, error: Exception, kept: bool
+) -> None:
+    store, key = ResultStore(tmp_path), experiment.identify(CNN).key
+    validated: list[int] = []
+
+    def second_epoch_fails(x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and validated:
+            raise error
+        validated.extend([len(x)] * (not torch.is_grad_enabled()))
+        return logits(x)
+
+    with broken(second_epoch_fails):
+        Runner(experiment, store, checkpoint_seconds=0.0).run(CNN, SilentListener())
+    assert store.failure(key) is not None
+    assert store.checkpoint(key).exists() == kept
+    again = Runner(experiment, store, retry_failed=True)
+    with broken(logits):
+        assert again.run(CNN, SilentListener()).failure is None  # type: ignore[union-attr]
+    assert event_names(tmp_path) == ["started", "failed", "continued" if kept else "started", "finished"]
+    assert not store.checkpoint(key).exists()
+
+
 def test_main_memory_that_is_full_is_named() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(10**14)

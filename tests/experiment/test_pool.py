@@ -123,6 +123,8 @@ def test_a_run_of_which_three_workers_die_has_failed(
     monkeypatch: pytest.MonkeyPatch, store: ResultStore, tmp_path: Path
 ) -> None:
     deaths = [RayError(f"death {number}\ndetails") for number in (1, 2, 3)]
+    store.checkpoint(RUNS[0].key).parent.mkdir()
+    store.checkpoint(RUNS[0].key).write_bytes(b"a state")
     outcomes = outcomes_of(monkeypatch, store, answers(store, RUNS[0].key, *deaths))
     failures = {outcome.run_id: outcome.failure for outcome in outcomes}
     reason = "3 workers died during this run, the last one with: death 3"
@@ -130,6 +132,7 @@ def test_a_run_of_which_three_workers_die_has_failed(
     failure = store.failure(RUNS[0].key)
     assert failure is not None
     assert failure.reason == reason
+    assert store.checkpoint(RUNS[0].key).exists()  # the system may have killed the workers for want of memory
     assert event_names(tmp_path) == ["failed"]
 
 

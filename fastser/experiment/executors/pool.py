@@ -190,7 +190,7 @@ class Pool:
             sentence = f"{MAX_DEATHS} workers died during this run, the last one with: {first_line}"
             with self._store.claim(run_id.key) as mine:
                 if mine:
-                    self._store.fail(run_id, sentence, reason, environment("cpu"))
+                    self._store.fail(run_id, sentence, reason, environment("cpu"), keep_checkpoint=True)
                     self._store.note("failed", run_id.key)
             yield Outcome(run_id, None, {}, sentence)
         elif run_id is not None:

@@ -6,7 +6,12 @@ import traceback
 from dataclasses import dataclass, field
 
 from fastser.experiment.descriptions import description_of_run
-from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, out_of_gpu_memory
+from fastser.experiment.executors.failures import (
+    device_is_lost,
+    in_one_sentence,
+    is_out_of_memory,
+    out_of_gpu_memory,
+)
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import GridPoint, RunId
@@ -96,7 +101,8 @@ class Runner:
         except CheckpointError as error:
             raise ResultsError(str(error)) from error
         except Exception as error:
-            trace, reason, memory_is_full = traceback.format_exc(), in_one_sentence(error), is_out_of_gpu_memory(error)
+            trace, reason, gpu_is_full = traceback.format_exc(), in_one_sentence(error), is_out_of_gpu_memory(error)
+            passes = is_out_of_memory(error) or isinstance(error, OSError)
         else:
             seconds = time.perf_counter() - began
             if self.keep_models:
@@ -105,10 +111,10 @@ class Runner:
             self.store.note("finished", run_id.key)
             return Outcome(run_id, seconds, dict(trained.results))
         free_memory()  # here, after the except block, nothing refers to the tensors of the failed run any more
-        if memory_is_full:
+        if gpu_is_full:
             with self.experiment.kernels():
                 reason = out_of_gpu_memory(self.experiment, run_id.point.model, tested[-1] if tested else None)
-        self.store.fail(run_id, reason, trace, self.experiment.environment())
+        self.store.fail(run_id, reason, trace, self.experiment.environment(), keep_checkpoint=passes)
         self.store.note("failed", run_id.key)
         if device_is_lost(self.experiment.device):
             raise DeviceError(
