@@ -21,7 +21,8 @@ from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId, plan
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.models import MODELS
 from fastser.runtime.device import named_device
 from fastser.runtime.files import atomic_write

@@ -19,7 +19,8 @@ from fastser.experiment.descriptions import corpus_record, today
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.final_model import FinalModel, median_epochs, tested_runs, train_final
 from fastser.experiment.roles import read_roles
-from fastser.experiment.store import Run, writing
+from fastser.experiment.store import writing
+from fastser.experiment.stored_runs import Run
 from fastser.models import MODELS, Architecture
 from fastser.recognition.card import write_card
 from fastser.recognition.model_file import ModelDescription, write_model_file

@@ -8,7 +8,8 @@ from fastser.experiment.executors import Executor
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId
 from fastser.experiment.roles import CorpusRoles
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.report.context import ReportContext
 from fastser.runtime.counted import counted
 from fastser.runtime.provenance import environment

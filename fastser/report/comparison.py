@@ -10,7 +10,7 @@ import numpy as np
 
 from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Difference, holm
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report.evidence import difference_of_cells, units_of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.aggregation import Scores
 from fastser.runtime.counted import counted
 
@@ -33,7 +33,9 @@ def cross_validation_sentence(runs: Sequence[Run], speakers: int) -> str:
     tested = {speaker for run in runs for of_one in run.by_speaker.values() for speaker in of_one}
     times = "once" if len(repeats) == 1 else f"in {len(repeats)} repeats"
     by_split = folds == {"split"}
-    how = "tested on the test set of the corpus' own split" if by_split else "trained without the speaker that tested it"
+    how = (
+        "tested on the test set of the corpus' own split" if by_split else "trained without the speaker that tested it"
+    )
     of_folds = "" if by_split else f"{counted(len(folds), 'fold')}, "
     if len(runs) == 1:
         models = f"They are those of another model of the same kind, which was {how}"

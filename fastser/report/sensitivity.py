@@ -7,7 +7,7 @@ from fastser.evaluation.condition import Condition
 from fastser.evaluation.statistics import Difference, holm
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.questions import Question
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.variants import Variant
 from fastser.report.aggregation import Scores, difference_of_scores
 from fastser.report.context import ReportContext

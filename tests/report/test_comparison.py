@@ -10,7 +10,7 @@ from made_up import cells, confusion, finished, read_csv, run_id
 
 from fastser.cli.compare_options import CompareOptions
 from fastser.compare import compare
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.comparison import ComparisonError, Folder, compared, settings_that_differ
 from fastser.report.comparison_page import COMPARISON_COLUMNS, write_comparison
 

@@ -10,7 +10,7 @@ from made_up import cells, confusion, context, finished, read_csv, run_id, secti
 from fastser.experiment.grid import RunId
 from fastser.experiment.own_answers import own_question
 from fastser.experiment.questions import QUESTIONS
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.variants import Variant
 from fastser.report import ReportContext
 from fastser.report.sensitivity import moves

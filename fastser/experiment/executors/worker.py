@@ -9,7 +9,7 @@ from typing import Any
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
-from fastser.experiment.store import ResultsError
+from fastser.experiment.stored_runs import ResultsError
 from fastser.runtime.device import DeviceError
 from fastser.runtime.registry import UnknownNameError
 from fastser.training.checkpoint import TrainingStopped

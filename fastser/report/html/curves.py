@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.html.svg import COLOURS, TEXT, new_axes, svg_of
 
 _MOST_EPOCHS = 40

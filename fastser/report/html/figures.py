@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fastser.evaluation.metrics import uar_of
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tables import TABLES
 from fastser.experiment.tasks import TASKS
 from fastser.report.aggregation import Score, Scores
