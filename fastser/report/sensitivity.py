@@ -31,7 +31,7 @@ class Move:
         baseline_std: Standard deviation of the baseline over these repeats, or None for a single repeat.
         folds: Number of folds.
         repeats: Number of repeats.
-        p_holm: p-value, corrected for the number of moves of the question (Holm).
+        p_holm: p-value, corrected for the number of tested moves of the question (Holm). 1 without a difference.
     """
 
     question: Question
@@ -126,6 +126,6 @@ def _whole_repeats(runs: Sequence[Run], cell: tuple[str, str, str], folds: set[s
 
 
 def _corrected(found: Sequence[Move]) -> list[Move]:
-    """Return moves with p-values that are corrected for the number of moves."""
-    corrected = holm([move.difference.p if move.difference else 1.0 for move in found])
+    """Return moves with p-values that are corrected for the number of tested moves."""
+    corrected = holm([move.difference.p if move.difference else None for move in found])
     return [replace(move, p_holm=p) for move, p in zip(found, corrected, strict=True)]
