@@ -17,7 +17,7 @@ from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.cli.signals import first_signal_stops
 from fastser.cli.steps import MODEL_TIMES, steps
 from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import MEASUREMENTS, CostModel, format_duration
+from fastser.experiment.estimate import MEASUREMENTS, CostModel
 from fastser.experiment.executors import Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first, makespan
@@ -34,6 +34,7 @@ from fastser.models import MODELS
 from fastser.report.collect import report_context
 from fastser.report.sensitivity_page import write_sensitivity
 from fastser.runtime.counted import counted
+from fastser.runtime.duration import format_duration
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.settings import Settings
 from fastser.training.precision import describe, with_chosen_precision

@@ -54,7 +54,7 @@ class Move:
         return self.answered - self.baseline
 
 
-def finished_runs(variant: Variant, context: ReportContext) -> list[Run]:
+def runs_of(variant: Variant, context: ReportContext) -> list[Run]:
     """Return the finished runs of a variant."""
     keys = {run_id.key for run_id in variant.runs}
     return [run for run in context.runs if run.id.key in keys]
@@ -68,7 +68,7 @@ def moves(variants: Sequence[Variant], context: ReportContext) -> list[Move]:
         context: All runs of the variants, and the settings of the baseline.
     """
     baseline, *answers = variants
-    before = finished_runs(baseline, context)
+    before = runs_of(baseline, context)
     of_question: dict[Question, list[Move]] = {}
     for variant in answers:
         assert variant.question is not None
@@ -80,7 +80,7 @@ def _moves_of(variant: Variant, before: Sequence[Run], baseline: Variant, contex
     assert variant.question is not None
     assert variant.answer is not None
     question, augmentation = variant.question, variant.question.augmentation
-    after = finished_runs(variant, context)
+    after = runs_of(variant, context)
     cells = dict.fromkeys((run_id.point.task, run_id.point.model) for run_id in variant.runs)
     for task, model in cells:
         of_cell = task, model, augmentation

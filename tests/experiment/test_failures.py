@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fastser.experiment import experiment as experiment_module
 from fastser.experiment.executors import runner as run_one
-from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, is_out_of_memory
+from fastser.experiment.executors.failures import device_is_lost, in_one_sentence
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
@@ -23,6 +23,7 @@ from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
 from fastser.models import build_model
 from fastser.runtime.device import DeviceError
+from fastser.runtime.full_memory import is_out_of_memory
 from fastser.training.batch_size import advice, fitting_batch_size
 from fastser.training.checkpoint import TrainingStopped
 from fastser.training.schedule import Epoch

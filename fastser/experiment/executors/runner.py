@@ -6,12 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from fastser.experiment.descriptions import description_of_run
-from fastser.experiment.executors.failures import (
-    device_is_lost,
-    in_one_sentence,
-    is_out_of_memory,
-    out_of_gpu_memory,
-)
+from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, out_of_gpu_memory
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import GridPoint, RunId
@@ -20,7 +15,8 @@ from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns
 from fastser.recognition.card import write_card
 from fastser.recognition.model_file import write_model_file
 from fastser.runtime.device import DeviceError
-from fastser.training.batch_size import free_memory, is_out_of_gpu_memory
+from fastser.runtime.full_memory import is_out_of_gpu_memory, is_out_of_memory
+from fastser.training.batch_size import free_memory
 from fastser.training.checkpoint import Checkpoint, CheckpointError, TrainingStopped
 
 
