@@ -16,14 +16,15 @@ from scipy import stats
 
 from fastser.cli.signals import first_signal_stops
 from fastser.data import prepare, read_corpus
-from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, RunId, plan
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.models import MODELS
 from fastser.runtime.device import named_device
+from fastser.runtime.duration import format_duration
 from fastser.runtime.files import atomic_write
 from fastser.runtime.precision import Precision
 from fastser.settings import SCALES

@@ -16,11 +16,11 @@ from filelock import FileLock, Timeout
 from fastser.cli.signals import first_signal_stops
 from fastser.data import CorpusError, prepare, read_corpus
 from fastser.data.corpora.named_path import named_path
-from fastser.experiment.estimate import format_duration
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, plan
 from fastser.models import MODELS
 from fastser.runtime.device import DeviceError, named_device
+from fastser.runtime.duration import format_duration
 from fastser.runtime.files import remove_stale_parts
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import SCALES, Settings, SettingsError

@@ -5,7 +5,7 @@ from fastser.cli.console import make_console, say
 from fastser.cli.options import UsageError
 from fastser.cli.writable import writable_folder
 from fastser.experiment.finished_runs import finished_runs
-from fastser.experiment.store import ResultsError
+from fastser.experiment.stored_runs import ResultsError
 from fastser.report.comparison import ComparisonError, Folder, compared, settings_that_differ
 from fastser.report.comparison_page import comparison_lines, write_comparison
 from fastser.runtime.files import expanded, printable

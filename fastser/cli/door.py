@@ -76,11 +76,11 @@ def status_of(
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        from fastser.experiment.executors.failures import in_one_sentence, is_out_of_memory  # imports torch
+        from fastser.runtime.full_memory import full_memory_sentence, is_out_of_memory
 
         if not is_out_of_memory(error):
             raise
-        print(f"error: {in_one_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)
+        print(f"error: {full_memory_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)

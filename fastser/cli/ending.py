@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastser.experiment.estimate import format_duration
 from fastser.experiment.grid import RunId
+from fastser.runtime.duration import format_duration
 
 
 def interrupted_line(done: int, planned: int, out: Path) -> str:

@@ -28,18 +28,20 @@ from fastser.experiment.estimate import MEASUREMENTS, CostModel
 from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
-from fastser.experiment.executors.runner import Runner
+from fastser.experiment.executors.runner import Runner, settled
 from fastser.experiment.grid import RunId, plan
 from fastser.experiment.options import RunOptions
 from fastser.experiment.own_models import OwnModelError, check_own_models, name_of, register_own_models
 from fastser.experiment.roles import RoleError
-from fastser.experiment.store import ResultsError, ResultStore
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import ResultsError, StoredRuns
 from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
 from fastser.report import write_report
 from fastser.report.audio import listen
 from fastser.report.collect import report_context
+from fastser.runtime.counted import counted
 from fastser.runtime.device import DeviceError
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.runtime.registry import Registry, UnknownNameError
@@ -89,8 +91,7 @@ def run(options: CliOptions, command: str) -> int:
     device = executor.device(options)
     say(console, *kernel_hint(device, kernel_mode == "reference"))
     data_device = device if executor.in_this_process else torch.device("cpu")
-    looks_only = options.dry_run and not (options.out / "runs").is_dir()
-    store = None if looks_only else ResultStore(options.out)
+    store = StoredRuns(options.out) if options.dry_run else ResultStore(options.out)
 
     roles = announced_roles(options, console)
     present = roles.present()
@@ -115,15 +116,12 @@ def run(options: CliOptions, command: str) -> int:
         for point in points:
             on_run()
             runs.append(experiment.identify(point))
-    reused = set() if store is None else {run_id for run_id in runs if store.finished(run_id.key)}
-    if store is not None and options.keep_models:
-        without = {run_id for run_id in reused if not store.weights(run_id.key).exists()}
-        if without:
-            say(console, f"{len(without)} finished runs have no kept weights; these runs are made again")
-        reused -= without
-    failed_keys = set() if store is None or options.retry_failed else {f.id.key for f in store.failures(runs)}
-    given_up = {run_id for run_id in runs if run_id.key in failed_keys} - reused
-    todo = [run_id for run_id in runs if run_id not in reused | given_up]
+    again = {"keep_models": options.keep_models, "retry_failed": options.retry_failed}
+    outcomes = {run_id: outcome for run_id in runs if (outcome := settled(store, run_id, **again)) is not None}
+    todo = [run_id for run_id in runs if run_id not in outcomes]
+    if options.keep_models and (without := sum(store.finished(run_id.key) for run_id in todo)):
+        say(console, f"finished but without kept weights: {counted(without, 'run')}, made again")
+    reused = sum(outcome.failure is None for outcome in outcomes.values())
     placement = executor.placement(options, experiment, todo)
     models_to_do = sorted({run_id.point.model for run_id in todo})
     number = MEASUREMENTS * sum(model not in YARDSTICKS for model in models_to_do)
@@ -134,8 +132,8 @@ def run(options: CliOptions, command: str) -> int:
     half_filled = [name for name in missing if name in possible]
     say(console, *plan_lines(experiment, points, missing, half_filled))
     in_order = {run_id: seconds[run_id] for run_id in runs_in_order if run_id in seconds}
-    say(console, *remaining_lines(experiment, len(reused), len(given_up), in_order, cost.device, placement))
-    if store is None or options.dry_run:
+    say(console, *remaining_lines(experiment, reused, len(outcomes) - reused, in_order, cost.device, placement))
+    if not isinstance(store, ResultStore):
         say(console, *cost_lines(experiment, tables, in_order, cost, placement.at_a_time))
         return 0
 
@@ -171,7 +169,7 @@ def run(options: CliOptions, command: str) -> int:
         done = sum(store.finished(run_id.key) for run_id in runs)
         say(console, interrupted_line(done, len(runs), options.out), *report("report so far"))
         return 130
-    ending = finished_lines(len(runs), failures, len(reused), time.perf_counter() - began)
+    ending = finished_lines(len(runs), failures, reused, time.perf_counter() - began)
     say(console, *ending)
     say(console, *report("report"))
     return 1 if failures else 0

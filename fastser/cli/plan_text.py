@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fastser.experiment.estimate import CostModel, epochs, format_duration, segment_counts
+from fastser.experiment.estimate import CostModel, epochs, segment_counts
 from fastser.experiment.executors import Placement
 from fastser.experiment.executors.order import makespan
 from fastser.experiment.experiment import Experiment
@@ -12,6 +12,7 @@ from fastser.experiment.predicted_hours import predicted_paces
 from fastser.experiment.tables import TABLES, tables_of
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.counted import counted
+from fastser.runtime.duration import format_duration
 from fastser.training.precision import describe
 from fastser.training.yardsticks import YARDSTICKS
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from fastser.experiment.estimate import format_duration
 from fastser.experiment.executors import Outcome
 from fastser.experiment.grid import RunId
+from fastser.runtime.duration import format_duration
 from fastser.training.schedule import Epoch
 
 

@@ -17,22 +17,24 @@ from fastser.cli.sensitivity_options import SensitivityOptions
 from fastser.cli.signals import first_signal_stops
 from fastser.cli.steps import MODEL_TIMES, steps
 from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import MEASUREMENTS, CostModel, format_duration
+from fastser.experiment.estimate import MEASUREMENTS, CostModel
 from fastser.experiment.executors import Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first, makespan
-from fastser.experiment.executors.runner import Runner
+from fastser.experiment.executors.runner import Runner, settled
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId
 from fastser.experiment.own_models import check_own_models, name_of, register_own_models
 from fastser.experiment.questions import Question
 from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import StoredRuns
 from fastser.experiment.tasks import TASKS
 from fastser.experiment.variants import Variant, plan_variants
 from fastser.models import MODELS
 from fastser.report.collect import report_context
 from fastser.report.sensitivity_page import write_sensitivity
 from fastser.runtime.counted import counted
+from fastser.runtime.duration import format_duration
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.settings import Settings
 from fastser.training.precision import describe, with_chosen_precision
@@ -67,8 +69,7 @@ def run(options: SensitivityOptions, command: str) -> int:
     settings = with_chosen_precision(options.settings(), device)
     kernel_mode = options.kernel_mode()
     say(console, *kernel_hint(device, kernel_mode == "reference"))
-    looks_only = options.dry_run and not (options.out / "runs").is_dir()
-    store = None if looks_only else ResultStore(options.out)
+    store = StoredRuns(options.out) if options.dry_run else ResultStore(options.out)
     roles = announced_roles(options, console)
     if roles.source is None:
         raise UsageError("the models are trained on the source corpus: give --source NAME=PATH too")
@@ -83,14 +84,14 @@ def run(options: SensitivityOptions, command: str) -> int:
     if len(variants) == 1:
         raise UsageError(f"nothing to compare: {_acts_on(options)}")
 
-    runners = {} if store is None else {v: _runner(e, store, options) for v, e in variants.items()}
-    settled = {
+    again = {"keep_models": options.keep_models, "retry_failed": options.retry_failed}
+    outcomes = {
         run_id: outcome
-        for variant, runner in runners.items()
+        for variant in variants
         for run_id in variant.runs
-        if (outcome := runner.settled(run_id)) is not None
+        if (outcome := settled(store, run_id, **again)) is not None
     }
-    todo = _to_do(variants, settled)
+    todo = _to_do(variants, outcomes)
     unsettled = [run_id for runs in todo.values() for run_id in runs]
     placement = executor.placement(options, baseline, unsettled)
     models_to_do = sorted({run_id.point.model for run_id in unsettled})
@@ -101,15 +102,15 @@ def run(options: SensitivityOptions, command: str) -> int:
     }
     expected = list(dict.fromkeys(run_id for variant in variants for run_id in variant.runs))
     say(console, *_plan_lines(baseline, variants))
-    reused = sum(outcome.failure is None for outcome in settled.values())
+    reused = sum(outcome.failure is None for outcome in outcomes.values())
     total = sum(makespan([seconds[run_id] for run_id in runs], placement.at_a_time) for runs in todo.values())
     say(
         console,
-        f"{reused} reused{_left_alone(len(settled) - reused)}, {len(seconds)} to do, about {format_duration(total)} on "
-        f"this machine's {cost.device}, if every answer takes as long as the baseline",
+        f"{reused} reused{_left_alone(len(outcomes) - reused)}, {len(seconds)} to do, about {format_duration(total)} "
+        f"on this machine's {cost.device}, if every answer takes as long as the baseline",
         *placement.notes,
     )
-    if store is None or options.dry_run:
+    if not isinstance(store, ResultStore):
         return 0
 
     def report() -> list[str]:
@@ -123,13 +124,20 @@ def run(options: SensitivityOptions, command: str) -> int:
     began = time.perf_counter()
     costs = {run_id.key: duration for run_id, duration in seconds.items()}
     display = Display(len(expected), costs, settings.training.max_epochs, headline_names(settings), console)
-    failures = [(run_id, outcome.failure) for run_id, outcome in settled.items() if outcome.failure is not None]
+    failures = [(run_id, outcome.failure) for run_id, outcome in outcomes.items() if outcome.failure is not None]
     with first_signal_stops(lambda: say(console, executor.stop_message)) as stop, display.shown():
         for variant, runs in todo.items():
             if stop.is_set() or not runs:
                 continue
             say(console, variant.label)
-            runner = replace(runners[variant], stop=stop)
+            runner = Runner(
+                variants[variant],
+                store,
+                keep_models=options.keep_models,
+                stop=stop,
+                checkpoint_seconds=60 * options.checkpoint_minutes,
+                retry_failed=options.retry_failed,
+            )
             work = Work(runner, longest_first(runs, seconds), options, display.lane, placement.at_a_time)
             for outcome in executor.run(work):
                 display.finished(outcome)
@@ -151,16 +159,6 @@ def _to_do(variants: Iterable[Variant], settled: Collection[RunId]) -> dict[Vari
         todo[variant] = [run_id for run_id in variant.runs if run_id not in assigned]
         assigned.update(todo[variant])
     return todo
-
-
-def _runner(experiment: Experiment, store: ResultStore, options: SensitivityOptions) -> Runner:
-    return Runner(
-        experiment,
-        store,
-        keep_models=options.keep_models,
-        checkpoint_seconds=60 * options.checkpoint_minutes,
-        retry_failed=options.retry_failed,
-    )
 
 
 def _acts_on(options: SensitivityOptions) -> str:

@@ -15,16 +15,18 @@ from fastser.cli.steps import steps
 from fastser.cli.train_options import TrainOptions
 from fastser.cli.writable import writable_folder
 from fastser.data.corpora import Corpus
-from fastser.experiment.descriptions import corpus_record, today
+from fastser.experiment.descriptions import corpus_record
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.final_model import FinalModel, median_epochs, tested_runs, train_final
 from fastser.experiment.roles import read_roles
-from fastser.experiment.store import Run, writing
+from fastser.experiment.store import writing
+from fastser.experiment.stored_runs import Run
 from fastser.models import MODELS, Architecture
 from fastser.recognition.card import write_card
 from fastser.recognition.model_file import ModelDescription, write_model_file
 from fastser.report.cross_validation import cross_validated_scores, cross_validation_sentence
 from fastser.runtime.counted import counted
+from fastser.runtime.date import today
 from fastser.runtime.device import named_device
 from fastser.runtime.files import expanded
 from fastser.runtime.registry import Registry

@@ -36,6 +36,11 @@ class Condition(ABC):
         return None
 
     @property
+    def level_name(self) -> str:
+        """Name of the level on the axis of a chart, "SNR"."""
+        return "level"
+
+    @property
     def is_computed(self) -> bool:
         """Whether the condition has batches of its own. False if it combines the results of other conditions."""
         return True

@@ -4,8 +4,9 @@ To add one, derive a frozen dataclass from `Condition` and register a `Condition
 tests, the tables and the report read this list.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -53,6 +54,11 @@ class SceneNoise(Condition):
         """SNR in dB."""
         return self.snr_db
 
+    @property
+    def level_name(self) -> str:
+        """Name of the level."""
+        return "SNR"
+
     def posteriors(self, trial: Trial) -> Tensor:
         """Return the posteriors with the scene's noise."""
         return trial.noisy(self.scene, self.snr_db)
@@ -79,6 +85,11 @@ class DrawnNoise(Condition):
     def level(self) -> float:
         """SNR in dB."""
         return self.snr_db
+
+    @property
+    def level_name(self) -> str:
+        """Name of the level."""
+        return "SNR"
 
     @property
     def is_computed(self) -> bool:
@@ -149,6 +160,16 @@ def _drawn_noise(settings: Settings) -> list[DrawnNoise]:
 
 def _scene_noise(settings: Settings) -> list[SceneNoise]:
     return [SceneNoise(scene, snr) for scene in settings.noise.scenes for snr in settings.noise.snr_db]
+
+
+def scene_noise_names(scenes: Iterable[str], snr_db: Iterable[float]) -> frozenset[str]:
+    """Return the names of the conditions of noise of a single scene.
+
+    Args:
+        scenes: Names of the scenes.
+        snr_db: SNRs in decibels.
+    """
+    return frozenset(SceneNoise(scene, snr).name for scene, snr in product(scenes, snr_db))
 
 
 CONDITIONS = Registry(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from fastser.data.corpora import Corpus, Utterance
@@ -14,6 +13,7 @@ from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import RunId
 from fastser.recognition.model_file import ModelDescription
 from fastser.runtime.counted import counted
+from fastser.runtime.date import today
 from fastser.settings import Settings
 from fastser.training.yardsticks import YARDSTICKS
 
@@ -60,11 +60,6 @@ def corpus_record(corpus: Corpus, utterances: Iterable[Utterance]) -> dict[str, 
         "citation": known and known.citation,
         "licence": known and known.licence,
     }
-
-
-def today() -> str:
-    """Return the date, UTC, ISO 8601."""
-    return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
 def _utterances(subset: Subset) -> Sequence[Utterance]:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from fastser.experiment.store import ResultsError, ResultStore, Run
+from fastser.experiment.stored_runs import ResultsError, Run, StoredRuns
 from fastser.runtime.files import printable
 
 
 def finished_runs(out: Path) -> list[Run]:
-    """Load all finished runs of a results folder, sorted by key. Damaged ones are left out with a warning.
+    """Read all finished runs of a results folder, sorted by key. Damaged ones are left out with a warning.
+
+    Nothing is written into the folder.
 
     Args:
         out: Folder, the --out of a command.
@@ -19,6 +21,6 @@ def finished_runs(out: Path) -> list[Run]:
         raise ResultsError(
             f"{printable(out)}: this is no results folder of fastser.reproduce, it has no folder runs; give its --out"
         )
-    store = ResultStore(out)
+    stored = StoredRuns(out)
     keys = sorted(path.stem for path in (out / "runs").glob("*.npz"))
-    return [store.load(key) for key in keys if store.finished(key)]
+    return [run for key in keys if (run := stored.find(key)) is not None]

@@ -28,8 +28,9 @@ def fold_warnings(corpus: Corpus, folds: Sequence[Fold], settings: Settings) -> 
     warnings = []
     if found := [text for text in lacking if text]:
         lack, their = ("lacks", "its fold") if len(found) == 1 else ("lack", "their folds")
+        tested = "test set" if has_own_split(corpus) else "test speaker"
         warnings.append(
-            f"{len(found)} of {counted(len(folds), 'test speaker')} {lack} a class: {first_few(found)}; the UAR of "
+            f"{len(found)} of {counted(len(folds), tested)} {lack} a class: {first_few(found)}; the UAR of "
             f"{their} is the mean recall of the other classes"
         )
     if found := [text for text in unvalidated if text]:

@@ -135,7 +135,7 @@ def require_classes_in_training(corpus: Corpus, made: Iterable[Fold]) -> None:
 
 def has_own_split(corpus: Corpus) -> bool:
     """Return whether the corpus fixes its own training, validation and test set."""
-    return all(u.split is not None for u in corpus.utterances)
+    return bool(corpus.utterances) and all(u.split is not None for u in corpus.utterances)
 
 
 def _speaker_fold(corpus: Corpus, test: str, validation: Collection[str]) -> Fold:

@@ -19,7 +19,7 @@ class OwnModelError(ValueError):
     """A model that cannot be imported or used. The message is one sentence."""
 
 
-def imported(target: str, folder: Path, option: str = "--model") -> Callable[..., Any]:
+def imported(target: str, folder: Path) -> Callable[..., Any]:
     """Import the function that `package.module:function` names.
 
     The folder stays in `sys.path`, since a package may import parts of itself later.
@@ -27,27 +27,26 @@ def imported(target: str, folder: Path, option: str = "--model") -> Callable[...
     Args:
         target: Module and function.
         folder: Folder in which modules are looked for first.
-        option: Option for messages.
 
     Raises:
         OwnModelError: If there is no such module or function.
     """
     module_name, _, name = target.partition(":")
     if not module_name or not name:
-        raise OwnModelError(f"{option} {target}: expected MODULE:NAME, such as my_package.models:make_model")
+        raise OwnModelError(f"--model {target}: expected MODULE:NAME, such as my_package.models:make_model")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise OwnModelError(f"{option} {target}: there is no module '{error.name}'") from None
+        raise OwnModelError(f"--model {target}: there is no module '{error.name}'") from None
     except Exception as error:  # other people's code can fail in any way
-        raise OwnModelError(f"{option} {target}: the module fails: {type(error).__name__}: {error}") from error
+        raise OwnModelError(f"--model {target}: the module fails: {type(error).__name__}: {error}") from error
     make = getattr(module, name, None)
     if make is None:
-        raise OwnModelError(f"{option} {target}: the module has no '{name}'")
+        raise OwnModelError(f"--model {target}: the module has no '{name}'")
     if not callable(make):
-        raise OwnModelError(f"{option} {target}: '{name}' cannot be called; give a function that returns the model")
+        raise OwnModelError(f"--model {target}: '{name}' cannot be called; give a function that returns the model")
     return make  # type: ignore[no-any-return]
 
 

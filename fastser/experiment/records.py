@@ -45,7 +45,7 @@ def known_format(record: Any) -> dict[str, Any]:
     return found
 
 
-def counts(matrix: Any) -> NDArray[np.int64]:
+def confusion_of(matrix: Any) -> NDArray[np.int64]:
     """Return a confusion matrix, int64 [classes, classes].
 
     Raises:

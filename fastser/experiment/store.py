@@ -8,33 +8,24 @@ and have their checksums. A failed run has `runs/<key>.failed.json`, an unfinish
 
 import io
 import json
-import logging
-import math
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
-from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
+from fastser.evaluation.metrics import METRICS, ConditionResult
 from fastser.experiment import events
 from fastser.experiment.grid import RunId
-from fastser.experiment.records import RECORD_FORMAT, content_of, counts, known_format, text_of
-from fastser.runtime.code_digest import code_digest
+from fastser.experiment.records import RECORD_FORMAT, text_of
+from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns, value_of
 from fastser.runtime.files import atomic_write, remove_stale_parts
-
-log = logging.getLogger(__name__)
-
-
-class ResultsError(OSError):
-    """A results folder or file that cannot be written or read. The message names it."""
 
 
 @contextmanager
@@ -46,52 +37,7 @@ def writing(path: Path) -> Iterator[None]:
         raise ResultsError(f"{path} cannot be written: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run without its posteriors.
-
-    Attributes:
-        id: Its identity.
-        confusions: Confusion matrix by condition, int64 [classes, classes].
-        by_speaker: Confusion matrices by condition and speaker.
-        metrics: Values of all registered metrics, fractions, by condition and metric.
-        metadata: Settings, versions, seeds, times and epochs.
-    """
-
-    id: RunId
-    confusions: Mapping[str, NDArray[np.int64]]
-    by_speaker: Mapping[str, Mapping[str, NDArray[np.int64]]]
-    metrics: Mapping[str, Mapping[str, float]]
-    metadata: Mapping[str, Any]
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names in the order of the confusion matrices."""
-        return list(self.metadata["classes"])
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failed run.
-
-    Attributes:
-        id: Its identity.
-        reason: The reason in one sentence.
-        traceback: Python's traceback.
-        environment: Machine and versions.
-        date: Date of the last failure, UTC, ISO 8601.
-        attempts: Number of failures.
-    """
-
-    id: RunId
-    reason: str
-    traceback: str
-    environment: Mapping[str, str]
-    date: str
-    attempts: int
-
-
-class ResultStore:
+class ResultStore(StoredRuns):
     """The runs in one results folder, which several processes may share and which survives a kill at any moment.
 
     Raises:
@@ -99,51 +45,20 @@ class ResultStore:
     """
 
     def __init__(self, out: Path) -> None:
-        self._out = out
-        self._runs = out / "runs"
         self._checkpoints = out / "checkpoints"
-        self._warned: set[str] = set()
+        runs = out / "runs"
         try:
-            self._runs.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._runs):
+            runs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=runs):
                 pass
         except OSError as error:
             raise ResultsError(f"--out {out} cannot be written: {error.strerror}") from None
-        self._check_format()
-        for folder in (out, self._runs, self._checkpoints, out / "models"):
+        super().__init__(out)
+        if self._format is None:
+            with writing(runs / "format"), atomic_write(runs / "format") as part:
+                part.write_text(f"{RECORD_FORMAT}\n", encoding="utf-8")
+        for folder in (out, runs, self._checkpoints, out / "models"):
             remove_stale_parts(folder)
-
-    def finished(self, key: str) -> bool:
-        """Return whether both files of a run are there and undamaged. Damaged ones are reported with one warning."""
-        return self._read(key) is not None
-
-    def load(self, key: str) -> Run:
-        """Read a finished run.
-
-        Raises:
-            ResultsError: If the run is not finished.
-        """
-        run = self._read(key)
-        if run is None:
-            raise ResultsError(f"{self._json(key)}: there is no finished run with this key")
-        return run
-
-    def posteriors(self, key: str) -> dict[str, ConditionResult]:
-        """Read the predictions of a finished run, by condition."""
-        with np.load(self._npz(key)) as archive:
-            return {
-                condition: ConditionResult(
-                    archive[f"{condition}/posteriors"],
-                    archive[f"{condition}/labels"],
-                    archive[f"{condition}/utterance_ids"].tolist(),
-                    archive[f"{condition}/speakers"].tolist(),
-                )
-                for condition in _conditions_in(archive)
-            }
-
-    def collect(self, ids: Iterable[RunId]) -> list[Run]:
-        """Read those of the given runs that are finished, in the order given."""
-        return [run for run_id in ids if (run := self._read(run_id.key)) is not None]
 
     def save(self, run_id: RunId, conditions: Mapping[str, ConditionResult], metadata: Mapping[str, Any]) -> None:
         """Write a finished run, completely or not at all, and remove its checkpoint and failure.
@@ -181,8 +96,23 @@ class ResultStore:
                 part.write_text(text, encoding="utf-8")
         self._remove_attempts(run_id.key)
 
-    def fail(self, run_id: RunId, reason: str, traceback: str, environment: Mapping[str, str]) -> Failure:
+    def fail(
+        self,
+        run_id: RunId,
+        reason: str,
+        traceback: str,
+        environment: Mapping[str, str],
+        *,
+        keep_checkpoint: bool = False,
+    ) -> Failure:
         """Record that a run failed, and remove its checkpoint, from which it would fail again.
+
+        Args:
+            run_id: Its identity.
+            reason: The reason in one sentence.
+            traceback: Python's traceback.
+            environment: Machine and versions.
+            keep_checkpoint: Keep the checkpoint, because the reason may be gone when the run is tried again.
 
         Raises:
             ResultsError: If the record cannot be written.
@@ -195,48 +125,14 @@ class ResultStore:
         path = self._failed(run_id.key)
         with writing(path), atomic_write(path) as part:
             part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        with suppress(OSError):
-            self.checkpoint(run_id.key).unlink()
+        if not keep_checkpoint:
+            with suppress(OSError):
+                self.checkpoint(run_id.key).unlink()
         return failure
-
-    def failure(self, key: str, *, again: bool = False) -> Failure | None:
-        """Read the failure of a run. Return None if it did not fail, or has finished since.
-
-        Args:
-            key: Key of the run.
-            again: Read the failure of a finished run that was to be made again, too.
-        """
-        path = self._failed(key)
-        if not path.exists() or (self.finished(key) and not again):
-            return None
-        try:
-            record = known_format(json.loads(path.read_text(encoding="utf-8")))
-            failure = Failure(
-                id=RunId.from_json(record["id"]),
-                reason=str(record["reason"]),
-                traceback=str(record["traceback"]),
-                environment=dict(record["environment"]),
-                date=str(record["date"]),
-                attempts=int(record["attempts"]),
-            )
-            if failure.id.key != key:
-                raise ValueError("it belongs to another run")
-        except Exception as error:  # a foreign file can be wrong in any way
-            self._warn(path, error, "this run is tried again")
-            return None
-        return failure
-
-    def failures(self, ids: Iterable[RunId]) -> list[Failure]:
-        """Read the failures of those of the given runs that failed, in the order given."""
-        return [failure for run_id in ids if (failure := self.failure(run_id.key)) is not None]
 
     def checkpoint(self, key: str) -> Path:
         """Return the path of an unfinished run's checkpoint (`fastser.training.checkpoint`)."""
         return self._checkpoints / f"{key}.safetensors"
-
-    def weights(self, key: str) -> Path:
-        """Return the path of a run's trained weights, which exist if they were kept."""
-        return self._out / "models" / f"{key}.safetensors"
 
     def note(self, event: events.Event, key: str) -> None:
         """Add a line to `log.jsonl`.
@@ -284,111 +180,16 @@ class ResultStore:
                 with suppress(OSError):
                     path.unlink()
 
-    def _check_format(self) -> None:
-        """Mark the folder with the format of its records, or refuse a folder with other records."""
-        marker = self._runs / "format"
-        try:
-            # in this order: another process writes the marker before its first record
-            has_records = any(self._runs.glob("*.json"))
-            found = marker.read_text(encoding="utf-8").strip() if marker.exists() else None
-            if found is None and not has_records:
-                with atomic_write(marker) as part:
-                    part.write_text(f"{RECORD_FORMAT}\n", encoding="utf-8")
-                return
-        except (OSError, UnicodeDecodeError) as error:
-            raise ResultsError(f"{marker} cannot be read or written: {error}") from None
-        if found != str(RECORD_FORMAT):
-            raise ResultsError(
-                f"--out {self._out} holds results of another version of fastser (format {found or 1}, this version "
-                f"writes format {RECORD_FORMAT}), which cannot be continued; give another folder"
-            )
-
-    def _metrics(self, key: str, conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-        """Return the recorded metrics, and compute those that are not recorded or whose code may have changed."""
-        fresh = {
-            metric.name
-            for metric in METRICS.values()
-            if code_digest(metric.of) is not None or any(metric.name not in record for record in conditions.values())
-        }
-        results = self.posteriors(key) if fresh else {}
-        return {
-            name: {
-                metric.name: _value(metric, results[name], key) if metric.name in fresh else float(record[metric.name])
-                for metric in METRICS.values()
-            }
-            for name, record in conditions.items()
-        }
-
-    def _json(self, key: str) -> Path:
-        return self._runs / f"{key}.json"
-
-    def _npz(self, key: str) -> Path:
-        return self._runs / f"{key}.npz"
-
-    def _failed(self, key: str) -> Path:
-        return self._runs / f"{key}.failed.json"
-
     def _remove_attempts(self, key: str) -> None:
         for path in (self._failed(key), self.checkpoint(key)):
             with suppress(OSError):
                 path.unlink()
 
-    def _read(self, key: str) -> Run | None:
-        if not self._json(key).exists():
-            return None
-        try:
-            content, posteriors = content_of(self._json(key).read_text(encoding="utf-8")), self._npz(key).read_bytes()
-            conditions = content["conditions"]
-            with np.load(io.BytesIO(posteriors)) as archive:
-                if content["key"] != key or _conditions_in(archive) != list(conditions):
-                    raise ValueError("the two files do not belong together")
-            if zlib.crc32(posteriors) != content["posteriors_crc32"]:
-                raise ValueError("the checksum of the .npz is wrong")
-            run_id, metadata = RunId.from_json(content["identity"]), dict(content["metadata"])
-            by_speaker = {
-                name: {speaker: counts(matrix) for speaker, matrix in values["by_speaker"].items()}
-                for name, values in conditions.items()
-            }
-            confusions = {name: counts(values["confusion"]) for name, values in conditions.items()}
-            sums = {name: np.sum([*of_speakers.values()], axis=0) for name, of_speakers in by_speaker.items()}
-            if any((sums[name] != confusion).any() for name, confusion in confusions.items()):
-                raise ValueError("the confusion matrices of its speakers do not add up")
-            if run_id.key != key:
-                raise ValueError("it belongs to another run")
-        except Exception as error:  # a foreign file can be wrong in any way
-            self._warn(self._json(key), error, "this run is done again", " or its .npz")
-            return None
-        return Run(run_id, confusions, by_speaker, self._metrics(key, conditions), metadata)
-
-    def _warn(self, path: Path, error: Exception, consequence: str, or_another: str = "") -> None:
-        if path.name not in self._warned:
-            self._warned.add(path.name)
-            log.warning("%s%s is unusable (%s); %s.", path, or_another, error or type(error).__name__, consequence)
-
-
-def _value(metric: Metric, result: ConditionResult, key: str) -> float:
-    """Compute a metric.
-
-    Raises:
-        ResultsError: If a registered metric fails or is not a number.
-    """
-    try:
-        value = float(metric.of(result))
-    except Exception as error:  # a registered metric can be wrong in any way
-        raise ResultsError(f"metric '{metric.name}' fails on run {key}: {type(error).__name__}: {error}") from error
-    if not math.isfinite(value):
-        raise ResultsError(f"metric '{metric.name}' is {value} for run {key}; it must be a finite number")
-    return value
-
 
 def _condition_record(result: ConditionResult, key: str) -> dict[str, Any]:
     return {
-        **{metric.name: _value(metric, result, key) for metric in METRICS.values()},
+        **{metric.name: value_of(metric, result, key) for metric in METRICS.values()},
         "utterances": len(result.labels),
         "confusion": result.confusion.tolist(),
         "by_speaker": {speaker: counts.tolist() for speaker, counts in result.by_speaker.items()},
     }
-
-
-def _conditions_in(archive: Any) -> list[str]:
-    return [name.removesuffix("/posteriors") for name in archive.files if name.endswith("/posteriors")]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastser.evaluation.metrics import METRICS, accuracy_of, uar_of
 from fastser.evaluation.statistics import Difference, Interval
 from fastser.experiment.grid import RunId
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.evidence import difference_of_cells, interval_of_cell, units_of
 
 

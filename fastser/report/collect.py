@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from fastser.experiment.executors import Executor
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId
 from fastser.experiment.roles import CorpusRoles
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.report.context import ReportContext
 from fastser.runtime.counted import counted
+from fastser.runtime.date import today
 from fastser.runtime.provenance import environment
 from fastser.settings import PAPER_CLASSES
 
@@ -57,7 +58,7 @@ def report_context(
         noise_title=roles.noise.title if roles.noise else None,
         settings=experiment.settings,
         command=command,
-        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        date=today(),
         environment=here | _other_environments(runs, here),
         corpora_lines=lines,
         classes=datasets[0].corpus.classes if datasets else PAPER_CLASSES,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fastser.evaluation.conditions import scene_noise_names
 from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Difference, holm
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report.evidence import difference_of_cells, units_of
@@ -63,7 +64,8 @@ class ComparedCell:
         runs: Number of pairs.
         difference: Second minus first with interval and p-value, or None for a single speaker, a repeat without all
             folds, or the yardstick whose answer is constant.
-        p_holm: p-value, corrected for the number of compared cells.
+        p_holm: p-value, corrected for the number of tested cells. 1 without a difference.
+        of_one_scene: Whether the condition is noise of a single scene.
     """
 
     task: str
@@ -76,6 +78,7 @@ class ComparedCell:
     runs: int
     difference: Difference | None
     p_holm: float = 1.0
+    of_one_scene: bool = False
 
     @property
     def value(self) -> float:
@@ -112,7 +115,7 @@ def compared(first: Folder, second: Folder) -> list[ComparedCell]:
             f"{first.name} and {second.name} share no tested utterances: their runs have other classes or conditions, "
             "or other test sets"
         )
-    corrected = holm([cell.difference.p if cell.difference else 1.0 for cell in cells])
+    corrected = holm([cell.difference.p if cell.difference else None for cell in cells])
     return [replace(cell, p_holm=p) for cell, p in zip(cells, corrected, strict=True)]
 
 
@@ -133,7 +136,16 @@ def _cells(system: tuple[str, str, str, str], pairs: Sequence[tuple[Run, Run]]) 
         low, high = [a for a, _ in same], [b for _, b in same]
         first, second = (float(np.mean([uar_of(run.confusions[condition]) for run in runs])) for runs in (low, high))
         difference = _difference(low, high, condition)
-        yield ComparedCell(task, corpus, model, augmentation, condition, first, second, len(same), difference)
+        yield ComparedCell(
+            *(task, corpus, model, augmentation, condition, first, second, len(same), difference),
+            of_one_scene=condition in _scene_conditions(low[0]),
+        )
+
+
+def _scene_conditions(run: Run) -> frozenset[str]:
+    """Return the names of the conditions of a run that are noise of a single scene."""
+    noise = run.metadata.get("settings", {}).get("noise", {})
+    return scene_noise_names(noise.get("scenes", ()), noise.get("snr_db", ()))
 
 
 def _same_test(a: Run, b: Run, condition: str) -> bool:

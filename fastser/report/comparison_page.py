@@ -1,6 +1,5 @@
 """Files and lines of a comparison of two results folders."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,26 +61,22 @@ def write_comparison(
 
 def comparison_lines(first: Folder, second: Folder, found: Sequence[ComparedCell]) -> list[str]:
     """Return the lines for the terminal: the numbers of runs, and the cells without those of single noise scenes."""
-    significant = [cell for cell in found if cell.difference and cell.p_holm <= SIGNIFICANCE]
-    scenes = [cell for cell in found if _is_scene(cell)]
+    tested = [cell for cell in found if cell.difference]
+    significant = [cell for cell in tested if cell.p_holm <= SIGNIFICANCE]
+    scenes = [cell for cell in found if cell.of_one_scene]
     lines = [
         *_counts(first, second),
         *(
             f"{cell.corpus}, {cell.condition}: {cell.model}, {cell.augmentation}: {100 * cell.first:.1f} -> "
             f"{100 * cell.second:.1f}, {_text(cell)}"
             for cell in found
-            if not _is_scene(cell)
+            if not cell.of_one_scene
         ),
-        f"significant (Holm): {len(significant)} of {counted(len(found), 'difference')}",
+        f"significant (Holm): {len(significant)} of {counted(len(tested), 'difference')}",
     ]
     return (
         [*lines, f"only in comparison.csv: {counted(len(scenes), 'cell')} of single noise scenes"] if scenes else lines
     )
-
-
-def _is_scene(cell: ComparedCell) -> bool:
-    """Return whether the condition is noise of one scene, "noise-park-10db" and not "noise-10db"."""
-    return cell.condition.startswith("noise-") and not re.fullmatch(r"noise-[-+.e\d]+db", cell.condition)
 
 
 def _counts(first: Folder, second: Folder) -> list[str]:
@@ -123,8 +118,8 @@ def _page(
         "Numbers are the UAR in percent, mean over the n paired runs. Runs are paired by task, corpus, model, "
         "augmentation, fold and repeat, where both tested as many utterances of each class. The interval is about new "
         "speakers and, with several repeats, new trainings. p is that of a permutation test over speakers, Holm's "
-        "correction is over all lines. Bold: significant at 5 % after the correction. A line without an interval has a "
-        "single speaker, a repeat without all folds, or Majority, whose answer is constant.",
+        "correction is over all lines that have one. Bold: significant at 5 % after the correction. A line without an "
+        "interval has a single speaker, a repeat without all folds, or Majority, whose answer is constant.",
         markdown_table(header, lines, left=4),
         "## Settings, seeds and versions that differ",
         markdown_table(("name", "A", "B"), settings, left=3) if settings else "None.",

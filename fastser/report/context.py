@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastser.experiment.grid import RunId
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tables import TABLES, requestable
 from fastser.experiment.tasks import TASKS
 from fastser.report.audio import Listening

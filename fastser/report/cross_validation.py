@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.aggregation import Scores
+from fastser.runtime.counted import counted
 
 
 def cross_validated_scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -31,8 +32,16 @@ def cross_validation_sentence(runs: Sequence[Run], speakers: int) -> str:
     repeats = {run.id.point.repeat for run in runs}
     tested = {speaker for run in runs for of_one in run.by_speaker.values() for speaker in of_one}
     times = "once" if len(repeats) == 1 else f"in {len(repeats)} repeats"
+    by_split = folds == {"split"}
+    how = (
+        "tested on the test set of the corpus' own split" if by_split else "trained without the speaker that tested it"
+    )
+    of_folds = "" if by_split else f"{counted(len(folds), 'fold')}, "
+    if len(runs) == 1:
+        models = f"They are those of another model of the same kind, which was {how}"
+    else:
+        models = f"They are the means of {len(runs)} models of the same kind, each of which was {how}"
     return (
-        f"The scores are not those of this model. They are the means of {len(runs)} models of the same kind, each of "
-        f"which was trained without the speaker that tested it: {len(tested)} of {speakers} speakers of "
-        f"{runs[0].id.corpus}, {len(folds)} folds, {times}. The intervals are for new speakers and new trainings."
+        f"The scores are not those of this model. {models}: {len(tested)} of {counted(speakers, 'speaker')} of "
+        f"{runs[0].id.corpus}, {of_folds}{times}. The intervals are for new speakers and new trainings."
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fastser.report.figure_text import figure_text
 from fastser.runtime.files import atomic_write
 
 _COLOURS = ("#2b6ca3", "#c2571a", "#5b8f3a")
@@ -48,16 +49,13 @@ def _draw(path: Path, panels: Sequence[tuple[str, list[str], list[Sequence[float
             medianprops={"color": "black"},
             flierprops={"markersize": 2},
         )
-        axes.set_xticks(range(1, len(names) + 1), [_plain(name) for name in names], rotation=90 if widest > 12 else 0)
+        axes.set_xticks(
+            range(1, len(names) + 1), [figure_text(name) for name in names], rotation=90 if widest > 12 else 0
+        )
         axes.set_ylabel(label)
-        axes.set_title(f"{of} {_plain(corpus)}", fontsize=11)
+        axes.set_title(f"{of} {figure_text(corpus)}", fontsize=11)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as part:
         FigureCanvasAgg(figure).print_png(part)
-
-
-def _plain(text: str) -> str:
-    """Return a text without the signs of matplotlib's formulas."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")

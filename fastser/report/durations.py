@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from fastser.experiment.store import Run
-from fastser.report.runs_csv import seconds_of
+from fastser.experiment.stored_runs import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,14 @@ def durations(runs: Sequence[Run]) -> list[Duration]:
     """Sum up the times of finished runs. Runs without recorded times are left out."""
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        if seconds_of(run) is not None:
+        if run.seconds is not None:
             point = run.id.point
             groups.setdefault((run.id.corpus, point.model, point.augmentation), []).append(run)
     return [
         Duration(
             *system,
             len(group),
-            sum(seconds_of(run) or 0.0 for run in group),
+            sum(run.seconds or 0.0 for run in group),
             float(median(len(run.metadata["epochs"]) for run in group)),
             float(median(run.metadata["kept_epoch"] for run in group)),
         )

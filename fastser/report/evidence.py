@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Counts, Difference, Interval, difference_of, interval_of
 from fastser.evaluation.statistics.recall import independent_variance
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.training.yardsticks import CONSTANT_ANSWER
 
 Array = NDArray[np.float64]

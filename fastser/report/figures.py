@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.models import MODELS
+from fastser.report.figure_text import figure_text
 from fastser.report.tables import Row
 from fastser.runtime.files import atomic_write
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
@@ -55,7 +56,7 @@ def draw_bars(path: Path, rows: Sequence[Row], title: str, chance: float) -> Non
     axes.set_xticks(range(len(models)), [model.title for model in models])
     repeated = any(score.std is not None for score in measured.values())
     axes.set_ylabel("UAR (%), ± std over repeats" if repeated else "UAR (%)")
-    axes.set_title(title.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$"), fontsize=11)
+    axes.set_title(figure_text(title), fontsize=11)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

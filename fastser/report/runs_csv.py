@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.runtime.csv_file import csv_file
 
 RUN_COLUMNS = (
@@ -22,12 +22,6 @@ RUN_COLUMNS = (
 )
 
 
-def seconds_of(run: Run) -> float | None:
-    """Return the seconds of training and tests, or None where they are not recorded."""
-    parts = [run.metadata.get(name) for name in ("training_seconds", "test_seconds")]
-    return None if None in parts else float(sum(part for part in parts if part is not None))
-
-
 def write_runs(path: Path, runs: Iterable[Run]) -> None:
     """Write one line for each run and condition: UAR and accuracy in percent with two decimals, seconds with one.
 
@@ -35,7 +29,7 @@ def write_runs(path: Path, runs: Iterable[Run]) -> None:
     """
     with csv_file(path, RUN_COLUMNS) as write_row:
         for run in runs:
-            point, seconds = run.id.point, seconds_of(run)
+            point, seconds = run.id.point, run.seconds
             before = (point.task, run.id.corpus, point.model, point.augmentation, point.fold, point.repeat)
             after = ("" if seconds is None else f"{seconds:.1f}", run.id.key, run.metadata.get("kept_epoch") or "")
             for condition, values in run.metrics.items():

@@ -7,7 +7,7 @@ from fastser.evaluation.condition import Condition
 from fastser.evaluation.statistics import Difference, holm
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.questions import Question
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.variants import Variant
 from fastser.report.aggregation import Scores, difference_of_scores
 from fastser.report.context import ReportContext
@@ -31,7 +31,7 @@ class Move:
         baseline_std: Standard deviation of the baseline over these repeats, or None for a single repeat.
         folds: Number of folds.
         repeats: Number of repeats.
-        p_holm: p-value, corrected for the number of moves of the question (Holm).
+        p_holm: p-value, corrected for the number of tested moves of the question (Holm). 1 without a difference.
     """
 
     question: Question
@@ -54,7 +54,7 @@ class Move:
         return self.answered - self.baseline
 
 
-def finished_runs(variant: Variant, context: ReportContext) -> list[Run]:
+def runs_of(variant: Variant, context: ReportContext) -> list[Run]:
     """Return the finished runs of a variant."""
     keys = {run_id.key for run_id in variant.runs}
     return [run for run in context.runs if run.id.key in keys]
@@ -68,7 +68,7 @@ def moves(variants: Sequence[Variant], context: ReportContext) -> list[Move]:
         context: All runs of the variants, and the settings of the baseline.
     """
     baseline, *answers = variants
-    before = finished_runs(baseline, context)
+    before = runs_of(baseline, context)
     of_question: dict[Question, list[Move]] = {}
     for variant in answers:
         assert variant.question is not None
@@ -80,7 +80,7 @@ def _moves_of(variant: Variant, before: Sequence[Run], baseline: Variant, contex
     assert variant.question is not None
     assert variant.answer is not None
     question, augmentation = variant.question, variant.question.augmentation
-    after = finished_runs(variant, context)
+    after = runs_of(variant, context)
     cells = dict.fromkeys((run_id.point.task, run_id.point.model) for run_id in variant.runs)
     for task, model in cells:
         of_cell = task, model, augmentation
@@ -126,6 +126,6 @@ def _whole_repeats(runs: Sequence[Run], cell: tuple[str, str, str], folds: set[s
 
 
 def _corrected(found: Sequence[Move]) -> list[Move]:
-    """Return moves with p-values that are corrected for the number of moves."""
-    corrected = holm([move.difference.p if move.difference else 1.0 for move in found])
+    """Return moves with p-values that are corrected for the number of tested moves."""
+    corrected = holm([move.difference.p if move.difference else None for move in found])
     return [replace(move, p_holm=p) for move, p in zip(found, corrected, strict=True)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import fill
 
 from fastser.models import MODELS
+from fastser.report.figure_text import figure_text
 from fastser.report.sensitivity import Move
 from fastser.report.sensitivity_sentences import SUBJECT, published_differences
 from fastser.runtime.files import atomic_write
@@ -67,7 +68,7 @@ def draw_forest(path: Path, found: Sequence[Move], title: str) -> None:
     axes.set_yticks(range(len(answers)), labels, fontsize=8)
     axes.set_ylim(len(answers) - 0.4, -0.6)
     axes.set_xlabel("UAR minus UAR of the baseline (points), 95 % interval")
-    axes.set_title(title.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$"), fontsize=11)
+    axes.set_title(figure_text(title), fontsize=11)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

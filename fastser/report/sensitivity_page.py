@@ -13,7 +13,7 @@ from fastser.report.context import ReportContext
 from fastser.report.markdown import markdown_table
 from fastser.report.page import changed_settings
 from fastser.report.published import published
-from fastser.report.sensitivity import Move, finished_runs, moves
+from fastser.report.sensitivity import Move, moves, runs_of
 from fastser.report.sensitivity_csv import write_sensitivity_csv
 from fastser.report.sensitivity_figure import draw_forest
 from fastser.report.sensitivity_sentences import sentences
@@ -48,7 +48,7 @@ def write_sensitivity(out: Path, variants: Sequence[Variant], context: ReportCon
         citation=published().citation,
         qualifiers=title_qualifiers(context),
         cautions=caution_sentences(context),
-        finished=len({run.id for variant in variants for run in finished_runs(variant, context)}),
+        finished=len({run.id for variant in variants for run in runs_of(variant, context)}),
         planned=len({run_id for variant in variants for run_id in variant.runs}),
         sentences=summary,
         picture=picture.name if clean else "",
@@ -119,7 +119,7 @@ def _unfinished(variants: Sequence[Variant], context: ReportContext) -> list[str
     failed = {run_id.key for run_id, _ in context.failures}
     lines = []
     for variant in variants:
-        done = len(finished_runs(variant, context))
+        done = len(runs_of(variant, context))
         if done < len(variant.runs):
             failures = sum(run_id.key in failed for run_id in variant.runs)
             planned = counted(len(variant.runs), "run")

@@ -84,10 +84,9 @@ def _between_repeats(move: Move) -> str:
 
 def _chance(chosen: Move, among: Sequence[Move]) -> str:
     """Return a caution, unless the chosen move is significant with Holm's correction for the choice among all."""
-    tested = [move for move in among if move.difference is not None]
-    corrected = holm([move.difference.p for move in tested if move.difference is not None])
-    p = dict(zip(map(id, tested), corrected, strict=True)).get(id(chosen), 1.0)
-    return "" if p <= SIGNIFICANCE else " Chance alone may explain a move of this size here."
+    corrected = holm([move.difference.p if move.difference else None for move in among])
+    p = {id(move): p for move, p in zip(among, corrected, strict=True)}
+    return "" if p[id(chosen)] <= SIGNIFICANCE else " Chance alone may explain a move of this size here."
 
 
 def published_differences(other: str) -> dict[str, float]:

@@ -45,6 +45,7 @@ class Row:
         condition: Name of the condition, such as "noise-0db".
         title: Title of the condition in column headers.
         level: Level of the condition, such as an SNR in dB, or None.
+        level_name: Name of the level, such as "SNR".
         task: Name of the task.
         corpus: Title of its corpora.
         ours: Our score, fractions. None for a quoted study, and where the plan has no run.
@@ -57,6 +58,7 @@ class Row:
     condition: str
     title: str
     level: float | None
+    level_name: str
     task: str
     corpus: str
     ours: Score | None
@@ -147,7 +149,7 @@ def _measured_rows(context: ReportContext, scores: Scores, table: Table) -> list
             paper = published().find(task, model, augmentation, name)
             if ours or paper:
                 uar, std = (paper.uar, paper.std) if paper else (None, None)
-                of = (name, condition.title, condition.level)
+                of = (name, condition.title, condition.level, condition.level_name)
                 rows.append(Row(model, augmentation, *of, task, corpus, ours, uar, std))
     return rows
 
@@ -169,7 +171,7 @@ def _study_rows(context: ReportContext, table: Table) -> list[Row]:
     """Return the studies that the paper quotes in a table, beside the corpora that they are about."""
     titles = published().corpora
     return [
-        Row(study.name, "", study.condition, "", None, study.task, titles[study.task], None, study.uar, None)
+        Row(study.name, "", study.condition, "", None, "", study.task, titles[study.task], None, study.uar, None)
         for study in published().study
         if study.table == table.name and (table.quotes_studies or context.on_paper_corpora(study.task))
     ]

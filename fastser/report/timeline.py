@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastser.recognition.recogniser import Record
+from fastser.report.figure_text import figure_text
 from fastser.runtime.files import atomic_write, printable
 
 _WINDOW_SECONDS = 0.025
@@ -39,13 +40,13 @@ def draw_timeline(
     image.set_clim(loudest - _RANGE_DB, loudest)
     above.set_ylabel("frequency (Hz)")
     above.set_ylim(0, sample_rate / 2)
-    above.set_title(printable(Path(str(records[0]["file"])).name).replace("$", r"\$"), fontsize=11)
+    above.set_title(figure_text(printable(Path(str(records[0]["file"])).name)), fontsize=11)
     middles = [(record["start"] + record["end"]) / 2 for record in records]
     places = np.array([0.0, *middles, seconds])
     for name in classes:
         values = [record[f"p_{name}"] for record in records]
         percent = 100 * np.array([values[0], *values, values[-1]])
-        below.plot(places, percent, marker=".", markevery=[*range(1, len(places) - 1)], label=name.replace("$", r"\$"))
+        below.plot(places, percent, marker=".", markevery=[*range(1, len(places) - 1)], label=figure_text(name))
     below.set_xlim(0, seconds)
     below.set_ylim(0, 100)
     below.set_xlabel("time (s), a dot for each segment at its middle")

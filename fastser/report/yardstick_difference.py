@@ -42,7 +42,7 @@ class ComparedNetwork:
         ours: Score of the network.
         yardstick: Score of the yardstick.
         difference: Network minus yardstick, or None for a single speaker or an incomplete repeat.
-        p_holm: p-value, corrected for all networks of the task.
+        p_holm: p-value, corrected for the number of tested networks of the task. 1 without a difference.
     """
 
     task: str
@@ -83,7 +83,7 @@ def compared_with_yardstick(context: ReportContext) -> list[ComparedNetwork]:
             ours = scores.score(*cell, task.undisturbed)
             if ours is not None and ours.repeats:
                 of_task.append(ComparedNetwork(*cell, ours, yardstick, difference_of_scores(yardstick, ours)))
-        corrected = holm([network.difference.p if network.difference else 1.0 for network in of_task])
+        corrected = holm([network.difference.p if network.difference else None for network in of_task])
         found += [replace(network, p_holm=p) for network, p in zip(of_task, corrected, strict=True)]
     return found
 

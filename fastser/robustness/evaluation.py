@@ -24,7 +24,6 @@ from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
-from fastser.experiment.executors.failures import is_out_of_memory
 from fastser.experiment.keys import RESULT_FORMAT
 from fastser.robustness import leakage
 from fastser.robustness.attack_checks import RandomSigns, check_model, check_results
@@ -34,6 +33,7 @@ from fastser.robustness.selection import select
 from fastser.robustness.subject import Inputs, Subject, subject_of
 from fastser.runtime.counted import counted
 from fastser.runtime.digests import digest
+from fastser.runtime.full_memory import is_out_of_memory
 from fastser.settings import PAPER, Settings
 
 WAVEFORMS_IN_A_BATCH = 8

@@ -6,17 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from fastser.runtime.full_memory import is_out_of_gpu_memory
 from fastser.runtime.precision import Precision
 from fastser.training.loss import loss_function
 
 SMALLEST_BATCH = 2
 """Smallest valid `training.batch_size`."""
-
-
-def is_out_of_gpu_memory(error: Exception) -> bool:
-    """Return whether PyTorch or the CUDA driver raised an error because the memory of a GPU is full."""
-    by_driver = isinstance(error, RuntimeError) and "CUDA" in str(error) and "out of memory" in str(error)
-    return isinstance(error, torch.OutOfMemoryError) or by_driver
 
 
 def fitting_batch_size(

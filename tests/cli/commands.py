@@ -17,7 +17,8 @@ import soundfile
 from fastser.cli.options import CliOptions
 from fastser.cli.run_display import Display
 from fastser.cli.sensitivity_options import SensitivityOptions
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.reproduce import reproduce
 from fastser.sensitivity import sensitivity
 from fastser.training.yardsticks import YARDSTICKS
@@ -72,6 +73,11 @@ def _ended(run: Callable[[], int]) -> Ended:
     with redirect_stdout(out), redirect_stderr(err):
         status = run()
     return Ended(status, out.getvalue(), err.getvalue())
+
+
+def snapshot(out: Path) -> dict[str, tuple[int, int]]:
+    """Return time of the last change and size of every file and folder of a results folder, itself included."""
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in (out, *out.rglob("*"))}
 
 
 def read_runs(out: Path) -> list[Run]:

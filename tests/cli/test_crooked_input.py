@@ -1,13 +1,15 @@
 """Odd input and contradicting arguments: nothing is lost, and nothing happens silently."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
-from commands import ONE_RUN, RUNS, network_runs, read_csv, read_runs, run_command, write_manifest
+from commands import ONE_RUN, RUNS, network_runs, read_csv, read_runs, run_command, snapshot, write_manifest
 
 from fastser.cli.command import RepeatedOptionError, refuse_repeated
 from fastser.cli.options import CliOptions
+from fastser.experiment.store import ResultStore
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 
@@ -97,17 +99,27 @@ def test_finished_runs_without_kept_weights_are_made_again(manifest: Path, tmp_p
     posteriors = (tmp_path / "runs" / f"{before.id.key}.npz").read_bytes()
     again = run_command(**options, keep_models=True)
     assert (again.status, again.err) == (0, "")
-    assert f"{RUNS} finished runs have no kept weights; these runs are made again" in again.out
+    assert f"finished but without kept weights: {RUNS} runs, made again" in again.out
     for suffix in (".safetensors", ".md"):
         assert (tmp_path / "models" / f"{before.id.key}{suffix}").is_file()
     assert (tmp_path / "runs" / f"{before.id.key}.npz").read_bytes() == posteriors
     assert f"{RUNS} reused, 0 to do" in run_command(**options, keep_models=True).out
 
 
-def test_a_dry_run_counts_finished_runs(manifest: Path, tmp_path: Path) -> None:
+def test_a_dry_run_counts_finished_and_failed_runs_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
     options = {**ONE_RUN, "source": f"manifest={manifest}", "out": tmp_path}
     assert run_command(**options).status == 0
+    store = ResultStore(tmp_path)
+    (network,) = network_runs(tmp_path)
+    store.fail(network.id, "no luck", "Traceback ...", {})  # as after it was to be made again with --keep-models
+    (part := tmp_path / "runs" / ".left.npz.part").write_bytes(b"")
+    os.utime(part, (0, 0))
+    before = snapshot(tmp_path)
     assert f"{RUNS} reused, 0 to do" in run_command(**options, dry_run=True).out
+    again = run_command(**options, dry_run=True, keep_models=True).out
+    assert f"0 reused, 1 failed before (--retry-failed tries again), {RUNS - 1} to do" in again
+    assert f"finished but without kept weights: {RUNS - 1} runs, made again" in again
+    assert snapshot(tmp_path) == before
 
 
 def test_a_tilde_in_the_results_folder_is_the_home_folder(

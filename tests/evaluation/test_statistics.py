@@ -158,6 +158,12 @@ def test_holm_never_lets_a_larger_p_pass_a_smaller_one(seed: int) -> None:
     assert corrected[raw.argmin()] == pytest.approx(min(1, 7 * raw.min()))
 
 
+def test_holm_counts_tested_comparisons_only() -> None:
+    raw = [0.2, 0.01, 0.03]
+    assert holm([None, 0.2, None, 0.01, 0.03]) == [1.0, holm(raw)[0], 1.0, *holm(raw)[1:]]
+    assert holm([None]) == [1.0]
+
+
 @pytest.mark.parametrize(
     ("labels", "predicted", "speakers", "part"),
     [

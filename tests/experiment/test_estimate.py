@@ -15,6 +15,7 @@ from fastser.experiment import estimate, predicted_hours
 from fastser.experiment.estimate import CostModel, Pace
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
+from fastser.runtime.duration import format_duration
 from fastser.settings import PAPER, QUICK, Settings
 
 SETTINGS = SMALL.override(["training.max_epochs=5", "attack.bim_steps=7", "noise.snr_db=0,10"])
@@ -107,7 +108,7 @@ def test_hours_on_gpus_are_predicted_for_the_sizes_of_a_scale(
     point = GridPoint("source", "cnn", "none", "Ses01F", 1)
     alike = replace(experiment, settings=settings)
     costly = CostModel({"cnn": Pace(1000.0, 100.0, 10.0)}, 8, "cpu").seconds(alike, point)
-    cells = [estimate.format_duration(costly), estimate.format_duration(costly / 10)]
+    cells = [format_duration(costly), format_duration(costly / 10)]
     assert [" ".join(row.split()) for row in rows] == [f"{name} {' '.join(cells)}" for name in ("table1", "all")]
     assert _only(experiment, settings, device="cuda") == []
     assert _only(experiment, settings.override(["training.batch_size=8"])) == []

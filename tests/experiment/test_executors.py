@@ -1,6 +1,8 @@
 """The parts that all executors share: order of the runs, configuration of workers, missing extras, display."""
 
 import io
+import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -8,14 +10,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from small_runs import SMALL, stand_in_experiment
 
 from fastser.cli.run_display import Display
 from fastser.experiment.executors import EXECUTORS, Outcome, RunOptions
+from fastser.experiment.executors import worker as worker_module
 from fastser.experiment.executors.order import longest_first, makespan
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker import Worker
@@ -116,6 +121,16 @@ def test_a_worker_maps_the_data_that_the_driver_has_decoded(
     assert np.array_equal(other.noise.waveforms.samples, here.noise.waveforms.samples)
 
 
+def test_a_worker_names_a_file_of_another_version(runner: Runner, stand_ins: Path, tmp_path: Path) -> None:
+    path = written_config(runner, stand_ins / "cache", tmp_path)
+    values = json.loads(path.read_bytes())
+    values["settings"]["training"]["setting_of_tomorrow"] = 1
+    path.write_text(json.dumps(values))
+    sentence = rf"^{path} cannot be read on {socket.gethostname()}, which has another version of fastser than the"
+    with pytest.raises(WorkerConfigError, match=sentence):
+        read_worker_config(path)
+
+
 def test_a_worker_names_the_storage_that_it_does_not_see(runner: Runner, stand_ins: Path, tmp_path: Path) -> None:
     path = written_config(runner, stand_ins / "cache", tmp_path)
     missing = r"nowhere\.json is not there on .*: --out and \$FASTSER_CACHE must lie on storage"
@@ -124,6 +139,17 @@ def test_a_worker_names_the_storage_that_it_does_not_see(runner: Runner, stand_i
     lost = pytest.raises(WorkerConfigError, match=r"waveforms-\w+\.f32 is not there on")
     with moved(stand_ins / "cache"), lost:
         read_worker_config(path).runner(threading.Event())
+
+
+@pytest.mark.fast
+def test_a_worker_without_memory_for_its_data_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand more")
+    monkeypatch.setattr(worker_module, "read_worker_config", Mock(side_effect=full))
+    answer, sentence = Worker("nowhere", lambda kind, value: None).open()
+    assert answer == "unusable"
+    assert sentence.startswith("a worker cannot open its data: out of GPU memory: CUDA out of memory.")
+    assert "--jobs" in sentence
+    assert "\n" not in sentence
 
 
 def test_a_worker_refuses_runs_of_objects_that_it_does_not_know(runner: Runner) -> None:

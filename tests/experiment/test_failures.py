@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fastser.experiment import experiment as experiment_module
 from fastser.experiment.executors import runner as run_one
-from fastser.experiment.executors.failures import device_is_lost, in_one_sentence, is_out_of_memory
+from fastser.experiment.executors.failures import device_is_lost, in_one_sentence
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
@@ -23,6 +23,7 @@ from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore
 from fastser.models import build_model
 from fastser.runtime.device import DeviceError
+from fastser.runtime.full_memory import is_out_of_memory
 from fastser.training.batch_size import advice, fitting_batch_size
 from fastser.training.checkpoint import TrainingStopped
 from fastser.training.schedule import Epoch
@@ -124,6 +125,39 @@ def test_every_exception_becomes_one_sentence(
         outcome = Runner(experiment, ResultStore(tmp_path)).run(CNN, SilentListener())
     assert outcome is not None
     assert outcome.failure == sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (MemoryError("Unable to allocate 9 GiB"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (OSError(errno.EIO, "Input/output error", "a.wav"), True),
+        (TrainingError("the training loss is nan after epoch 9"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_that_may_pass_leaves_the_checkpoint(
+    experiment: Experiment, tmp_path: Path, error: Exception, kept: bool
+) -> None:
+    store, key = ResultStore(tmp_path), experiment.identify(CNN).key
+    validated: list[int] = []
+
+    def second_epoch_fails(x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and validated:
+            raise error
+        validated.extend([len(x)] * (not torch.is_grad_enabled()))
+        return logits(x)
+
+    with broken(second_epoch_fails):
+        Runner(experiment, store, checkpoint_seconds=0.0).run(CNN, SilentListener())
+    assert store.failure(key) is not None
+    assert store.checkpoint(key).exists() == kept
+    again = Runner(experiment, store, retry_failed=True)
+    with broken(logits):
+        assert again.run(CNN, SilentListener()).failure is None  # type: ignore[union-attr]
+    assert event_names(tmp_path) == ["started", "failed", "continued" if kept else "started", "finished"]
+    assert not store.checkpoint(key).exists()
 
 
 def test_main_memory_that_is_full_is_named() -> None:

@@ -7,7 +7,14 @@ import pytest
 
 from fastser.data.corpora import Corpus, CorpusError, Utterance
 from fastser.experiment.fold_warnings import fold_warnings
-from fastser.experiment.folds import cross_corpus_split, folds, paired_speakers, spread, validation_speakers
+from fastser.experiment.folds import (
+    cross_corpus_split,
+    folds,
+    has_own_split,
+    paired_speakers,
+    spread,
+    validation_speakers,
+)
 from fastser.settings import PAPER, PAPER_CLASSES
 
 
@@ -163,6 +170,23 @@ def test_validation_sets_are_warned_of_only_where_they_choose_an_epoch() -> None
         "Made-up: 1 of 1 validation set has fewer than 7 utterances: fold split (6); it may choose a bad epoch",
     ]
     assert fold_warnings(made, folds(made), settings.override(["training.schedule=cosine"])) == []
+
+
+def test_an_own_split_has_a_test_set_and_no_test_speaker() -> None:
+    splits = {"a": "train", "b": "validation", "c": "test", "d": "test"}
+    made = lacking(lacking(corpus(dict.fromkeys(splits), splits=splits), "c", "sad"), "d", "sad")
+    assert fold_warnings(made, folds(made), PAPER.override(["protocol.min_validation_utterances=1"])) == [
+        "Made-up: 1 of 1 test set lacks a class: split (sad); the UAR of its fold is the mean recall of the other "
+        "classes",
+    ]
+
+
+@pytest.mark.fast
+def test_a_corpus_without_utterances_has_no_split_of_its_own() -> None:
+    empty = corpus({})
+    assert not has_own_split(empty)
+    with pytest.raises(CorpusError, match=r"needs at least 3 speakers .*, found 0"):
+        folds(empty)
 
 
 def test_one_fold_is_spoken_of_in_the_singular() -> None:

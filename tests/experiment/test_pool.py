@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,8 @@ def test_a_run_of_which_three_workers_die_has_failed(
     monkeypatch: pytest.MonkeyPatch, store: ResultStore, tmp_path: Path
 ) -> None:
     deaths = [RayError(f"death {number}\ndetails") for number in (1, 2, 3)]
+    store.checkpoint(RUNS[0].key).parent.mkdir()
+    store.checkpoint(RUNS[0].key).write_bytes(b"a state")
     outcomes = outcomes_of(monkeypatch, store, answers(store, RUNS[0].key, *deaths))
     failures = {outcome.run_id: outcome.failure for outcome in outcomes}
     reason = "3 workers died during this run, the last one with: death 3"
@@ -130,6 +133,7 @@ def test_a_run_of_which_three_workers_die_has_failed(
     failure = store.failure(RUNS[0].key)
     assert failure is not None
     assert failure.reason == reason
+    assert store.checkpoint(RUNS[0].key).exists()  # the system may have killed the workers for want of memory
     assert event_names(tmp_path) == ["failed"]
 
 
@@ -149,6 +153,30 @@ def test_a_worker_that_can_execute_nothing_ends_the_grid(
     answer = answers(store, RUNS[0].key, *[useless] * (where == "run"))
     with pytest.raises(ExecutorError, match=r"^the data are not there$"):
         list(outcomes_of(monkeypatch, store, answer, lambda: useless if where == "open" else ("ready", None)))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("unusable", [{1}, {0, 2}, {0, 1, 2}])
+def test_workers_that_cannot_open_their_data_leave_the_grid_to_the_others(
+    monkeypatch: pytest.MonkeyPatch, store: ResultStore, caplog: pytest.LogCaptureFixture, unusable: set[int]
+) -> None:
+    number, ray = count(), FakeRay([1.0, 1.0, 1.0])
+    outcomes = outcomes_of(
+        monkeypatch,
+        store,
+        answers(store, ""),
+        lambda: ("unusable", "out of GPU memory") if next(number) in unusable else ("ready", None),
+        ray,
+    )
+    if len(unusable) == 3:
+        with pytest.raises(ExecutorError, match=r"^out of GPU memory$"):
+            list(outcomes)
+    else:
+        assert {outcome.run_id: outcome.seconds for outcome in outcomes} == dict.fromkeys(RUNS, 1.5)
+        (warning,) = caplog.records
+        assert warning.getMessage() == "out of GPU memory. The grid continues with fewer workers."
+    assert len(ray.killed) == len(unusable)
+    assert next(number) == 3  # no other worker took their place
 
 
 def test_a_cluster_without_a_node_that_is_large_enough_is_refused(

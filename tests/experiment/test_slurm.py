@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from invented_results import identity, save
 from processes import (
     NETWORK_RUNS,
     SMALL_RUNS,
@@ -21,11 +24,15 @@ from processes import (
     suspend_within_a_run,
     tables,
 )
+from small_runs import SilentListener
 
 pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
 
-from fastser.experiment.executors import ExecutorError
+from fastser.experiment.executors import ExecutorError, RunOptions, Work, slurm_jobs
+from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.sbatch import minutes, sbatch_options, wants_gpu
+from fastser.experiment.grid import RunId
+from fastser.experiment.store import ResultStore
 
 SLURM = ["--executor=slurm", "--checkpoint-minutes=0"]
 LOCAL = """
@@ -167,6 +174,30 @@ def test_on_a_real_slurm_a_job_is_requeued_and_continues(
     counts = history(tmp_path)
     assert counts[victim["key"]] == {"started": 1, "stopped": 1, "continued": 1, "finished": 1}
     assert [of_key["finished"] for of_key in counts.values()] == [1] * SMALL_RUNS
+
+
+def test_the_remake_of_a_finished_run_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --keep-models a finished run without weights is made again, and its failure counts."""
+    store, run_id = ResultStore(tmp_path), identity()
+    save(store, run_id.key)
+
+    submitted: list[RunId] = []
+
+    def submit(*arguments: Any) -> dict[str, list[str]]:
+        submitted.extend(arguments[-1])
+        for run in arguments[-1]:
+            store.fail(run, "no luck", "Traceback ...", {})
+        return {"1": [run.key for run in arguments[-1]]}
+
+    replaced = {"WorkerConfig": Mock(), "submitter": Mock(), "_submit": submit, "queued": set[str]}
+    waits = dict.fromkeys(("_POLL_SECONDS", "_LOOK_AT_QUEUE_SECONDS", "_VISIBLE_AFTER_SECONDS"), 0.0)
+    for name, value in {**replaced, **waits}.items():
+        monkeypatch.setattr(slurm_jobs, name, value)
+    runner = Runner(None, store, keep_models=True)  # type: ignore[arg-type]
+    for _ in range(2):
+        work = Work(runner, [run_id], RunOptions(out=tmp_path, keep_models=True), SilentListener)
+        assert [outcome.failure for outcome in slurm_jobs.run_as_jobs(work)] == ["no luck"]
+    assert submitted == [run_id]
 
 
 def test_a_machine_without_sbatch_is_named_in_one_sentence(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
@@ -14,8 +15,11 @@ from invented_results import identity, result, save
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
-from fastser.experiment.records import content_of, text_of
-from fastser.experiment.store import RECORD_FORMAT, Failure, ResultsError, ResultStore
+from fastser.experiment import stored_runs
+from fastser.experiment.finished_runs import finished_runs
+from fastser.experiment.records import RECORD_FORMAT, content_of, text_of
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns
 
 
 def files_in(out: Path) -> list[str]:
@@ -62,6 +66,24 @@ def test_only_finished_runs_are_collected_in_the_order_asked(tmp_path: Path) -> 
         save(store, key)
     asked = [identity("c" * 16), identity("d" * 16), identity("a" * 16)]
     assert [run.id.key for run in store.collect(asked)] == ["c" * 16, "a" * 16]
+
+
+def test_reading_changes_nothing_and_reads_each_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, keys = ResultStore(tmp_path), ["a" * 16, "b" * 16]
+    for key in keys:
+        save(store, key)
+    (part := tmp_path / "runs" / ".left.npz.part").write_bytes(b"")
+    os.utime(part, (0, 0))  # old enough for a store that writes to remove it
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
+    read: list[str] = []
+    monkeypatch.setattr(stored_runs, "content_of", lambda text: read.append(text) or content_of(text))
+    assert [run.id.key for run in finished_runs(tmp_path)] == keys
+    assert len(read) == 2
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))} == before
+    (empty := tmp_path / "empty" / "runs").mkdir(parents=True)
+    assert finished_runs(empty.parent) == []
+    assert list(empty.iterdir()) == []
+    assert StoredRuns(tmp_path / "missing").find(keys[0]) is None
 
 
 def test_loading_an_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -260,8 +282,10 @@ def test_a_folder_of_an_earlier_format_is_refused_in_one_sentence(tmp_path: Path
     (tmp_path / "runs" / f"{identity().key}.json").write_text(json.dumps(record))
     with pytest.raises(ResultsError) as caught:
         ResultStore(tmp_path)
-    assert str(caught.value).startswith(f"--out {tmp_path} holds results of another version of fastser (format 1, ")
+    assert str(caught.value).startswith(f"{tmp_path} holds results of another version of fastser (format 1, ")
     assert f"writes format {RECORD_FORMAT}" in str(caught.value)
+    with pytest.raises(ResultsError, match=r"another version of fastser \(format 1, "):
+        finished_runs(tmp_path)
     assert str(caught.value).count("\n") == 0
     assert files_in(tmp_path) == [f"{identity().key}.json"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastser.augmentation import AUGMENTATIONS
 from fastser.evaluation.metrics import accuracy_of, uar_of
 from fastser.experiment.grid import GridPoint, RunId
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.models import MODELS
 from fastser.report import ReportContext
 from fastser.settings import QUICK

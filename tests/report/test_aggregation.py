@@ -5,7 +5,7 @@ import pytest
 from made_up import confusion, finished, run_id
 
 from fastser.evaluation.metrics import METRICS, Metric
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.aggregation import Score, Scores
 
 

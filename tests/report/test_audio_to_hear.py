@@ -14,7 +14,8 @@ from fastser.data.features import FeatureExtractor
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.report.audio import listen
 from fastser.report.audio.inverse import with_gains
 from fastser.settings import SpectrogramSettings

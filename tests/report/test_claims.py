@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report.claims import Judgement, judge

@@ -10,9 +10,9 @@ from made_up import cells, confusion, finished, read_csv, run_id
 
 from fastser.cli.compare_options import CompareOptions
 from fastser.compare import compare
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.comparison import ComparisonError, Folder, compared, settings_that_differ
-from fastser.report.comparison_page import COMPARISON_COLUMNS, write_comparison
+from fastser.report.comparison_page import COMPARISON_COLUMNS, comparison_lines, write_comparison
 
 FOLDS = [f"f{n}" for n in range(1, 9)]
 METADATA = {"classes": list("abcd"), "settings": {"training": {"batch_size": 16}}, "seeds": {"run": 0}}
@@ -70,6 +70,32 @@ def test_a_constant_answer_has_no_interval() -> None:
     constant = [replace(finished(place, {"clean": confusion(25)}), metadata=METADATA) for place in point]
     (cell,) = compared(Folder.of("a", constant), Folder.of("b", constant))
     assert (cell.value, cell.difference, cell.p_holm) == (0, None, 1)
+
+
+@pytest.mark.fast
+def test_lines_count_tested_differences_and_leave_out_noise_of_single_scenes() -> None:
+    settings = {"noise": {"scenes": ["1", "2"], "snr_db": [0.0]}}
+    folders = []
+    for name, percent in (("a", 40), ("b", 60)):
+        found = []
+        for number, fold in enumerate(FOLDS):
+            uars = {"cnn": percent + number % 3, "majority": 25}
+            for model, uar in uars.items():
+                conditions = dict.fromkeys(("clean", "noise-0db", "noise-1-0db", "noise-mine"), confusion(uar))
+                run = finished(run_id("source", model, "none", fold, 1), conditions)
+                found.append(replace(run, metadata=METADATA | {"settings": settings}))
+        folders.append(Folder.of(name, found))
+    compared_cells = compared(*folders)
+    tested = [cell for cell in compared_cells if cell.difference]
+    assert [cell.p_holm for cell in tested] == pytest.approx([4 * cell.difference.p for cell in tested])
+    lines = comparison_lines(*folders, compared_cells)
+    assert [line.partition(":")[0] for line in lines[2:5]] == [
+        f"EMO-DB, {condition}" for condition in ("clean", "noise-0db", "noise-mine")
+    ]
+    assert lines[-2:] == [
+        "significant (Holm): 4 of 4 differences",
+        "only in comparison.csv: 2 cells of single noise scenes",
+    ]
 
 
 @pytest.mark.fast

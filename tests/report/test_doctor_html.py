@@ -8,6 +8,7 @@ from parsed_page import Page
 
 from fastser.data.examination.finding import Finding
 from fastser.report.doctor_page import Section, Table
+from fastser.report.html import doctor
 from fastser.report.html.doctor import write_doctor_html
 
 pytestmark = pytest.mark.fast
@@ -16,7 +17,8 @@ PNG = b"\x89PNG picture"
 
 
 @pytest.fixture
-def text(tmp_path: Path) -> str:
+def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(doctor, "today", lambda: "2026-01-31")  # the date in UTC, as in all other files
     (tmp_path / "levels.png").write_bytes(PNG)
     sections = [
         Section("This machine", (Finding("ok", "a device"),), (Table("Versions", ("", ""), (("torch", "2"),)),)),
@@ -47,6 +49,10 @@ def test_what_is_urgent_comes_first_and_what_is_in_order_is_folded_away(text: st
     assert body.startswith("error Corpus: <b>: a & b warning Corpus: <b>: clipped This machine In order (1) a device")
     assert "Corpus: <b> error a & b warning clipped note quiet In order (1) read Levels Speakers" in body
     assert re.findall("<details( open)?>", text) == [" open", ""]
+
+
+def test_the_date_is_that_of_other_reports(text: str) -> None:
+    assert "2026-01-31" in text
 
 
 def test_texts_are_escaped(text: str) -> None:

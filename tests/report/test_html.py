@@ -16,7 +16,7 @@ from parsed_page import Page
 from fastser.report import ReportContext
 from fastser.report.audio import Clip, Listening
 from fastser.report.claims import judge
-from fastser.report.html import write_html
+from fastser.report.html import confusions, write_html
 from fastser.report.html.charts import MOST_DOTS, dot_chart
 from fastser.report.html.confusions import confusion_groups
 from fastser.report.html.curves import curve_chart, curve_of
@@ -204,7 +204,7 @@ def test_curves_end_where_half_of_the_runs_have_stopped() -> None:
     assert curve_of([replace(run, metadata={}) for run in runs], "loss") is None
 
 
-def test_matrices_beyond_the_limit_are_counted() -> None:
+def test_matrices_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = of_models(context(1), ["cnn"])
     tables = build_tables(whole)
     everything, none = confusion_groups(tables, whole)
@@ -212,7 +212,8 @@ def test_matrices_beyond_the_limit_are_counted() -> None:
     total = sum(len(group.matrices) for group in everything)
     assert everything[0].title == "EMO-DB, clean speech"
     assert everything[0].matrices[0].rows[0].cells == [(62, 31), (138, 69), (0, 0), (0, 0)]
-    few, left_out = confusion_groups(tables, whole, most_cells=3 * 16)
+    monkeypatch.setattr(confusions, "MOST_CELLS", 3 * 16)
+    few, left_out = confusion_groups(tables, whole)
     assert sum(len(group.matrices) for group in few) == 3
     assert left_out == total - 3
 

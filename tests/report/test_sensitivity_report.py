@@ -10,7 +10,7 @@ from made_up import cells, confusion, context, finished, read_csv, run_id, secti
 from fastser.experiment.grid import RunId
 from fastser.experiment.own_answers import own_question
 from fastser.experiment.questions import QUESTIONS
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.variants import Variant
 from fastser.report import ReportContext
 from fastser.report.sensitivity import moves
@@ -80,6 +80,19 @@ def test_p_values_are_corrected_within_each_question() -> None:
     for move in found:
         assert move.difference is not None
         assert move.p_holm == pytest.approx(12 * move.difference.p)
+
+
+def test_moves_that_were_not_tested_do_not_count_for_the_correction() -> None:
+    def of_one_speaker(whole: Variant) -> Variant:
+        """Return a variant that has a single fold of one of its models."""
+        kept = [run for run in whole.runs if run.point.model == "cnn" or run.point.fold == "f0"]
+        return replace(whole, runs=tuple(kept))
+
+    variants = {of_one_speaker(variant(None)): baseline_uar, of_one_speaker(variant("bins")): shifted(20)}
+    found = moves([*variants], made(variants))
+    tested = [move for move in found if move.difference]
+    assert [(move.model, move.p_holm) for move in found if not move.difference] == [("proposed", 1.0)] * 6
+    assert [move.p_holm for move in tested] == pytest.approx([6 * move.difference.p for move in tested])
 
 
 def test_repeats_that_lack_a_fold_are_left_out_on_both_sides() -> None:

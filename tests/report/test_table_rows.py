@@ -20,7 +20,7 @@ from made_up import (
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.evaluation.metrics import METRICS, Metric
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report import write_report

@@ -18,6 +18,7 @@ from made_up import (
     with_yardsticks,
 )
 
+from fastser.evaluation.statistics import holm
 from fastser.report import write_report
 from fastser.report.aggregation import difference_of_scores
 from fastser.report.cells import best_and_below
@@ -25,7 +26,7 @@ from fastser.report.claims import judge
 from fastser.report.context import ReportContext
 from fastser.report.figures import draw_bars
 from fastser.report.tables import build_tables
-from fastser.report.yardstick_difference import against_yardstick
+from fastser.report.yardstick_difference import against_yardstick, compared_with_yardstick
 
 UARS = {"linear": 56, "majority": 25}
 
@@ -94,6 +95,18 @@ def test_a_network_is_not_compared_with_a_part_of_a_repeat(tmp_path: Path) -> No
     by_name = {line[0]: line for line in lines(page, "Table 1")}
     assert by_name["CNN"][2] == "31.0"
     assert by_name["CNN"][5] == "31.0 ↓"
+
+
+@pytest.mark.fast
+def test_networks_that_were_not_tested_do_not_count_for_the_correction() -> None:
+    whole = of_models(with_yardsticks(context(2, folds=6), {"linear": 56}), ["cnn", "proposed", "linear"])
+    left_out = {("linear", 2), ("cnn", 1)}  # so that CNN and Linear have no repeat in common
+    runs = [run for run in whole.runs if (run.id.point.model, run.id.point.repeat) not in left_out]
+    found = [network for network in compared_with_yardstick(replace(whole, runs=runs)) if network.task == "source"]
+    assert {(network.model, network.p_holm) for network in found if not network.difference} == {("cnn", 1.0)}
+    tested = [network.difference.p for network in found if network.difference]
+    assert [network.p_holm for network in found if network.difference] == holm(tested)
+    assert holm(tested) != holm([*tested, *[1.0] * (len(found) - len(tested))])[: len(tested)]
 
 
 def test_equal_printed_numbers_are_not_marked(tmp_path: Path) -> None:

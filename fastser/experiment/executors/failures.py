@@ -1,14 +1,13 @@
 """Failures of runs: the reason in one sentence, and whether the process can continue."""
 
-import re
-
 import torch
 
 from fastser.data.corpora import CorpusError
 from fastser.data.noise import NoiseError
 from fastser.evaluation.inference import BATCH_SIZE
 from fastser.experiment.experiment import Experiment
-from fastser.training.batch_size import advice, fitting_batch_size, is_out_of_gpu_memory
+from fastser.runtime.full_memory import full_memory_sentence, is_out_of_gpu_memory, is_out_of_memory
+from fastser.training.batch_size import advice, fitting_batch_size
 from fastser.training.state import TrainingError
 from fastser.training.yardsticks import YARDSTICKS
 
@@ -16,18 +15,11 @@ SELF_EXPLANATORY_ERRORS = (TrainingError, NoiseError, CorpusError, OSError)
 """Exceptions shown to the user without their type."""
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether Python, NumPy, PyTorch or the CUDA driver raised an error because a memory is full."""
-    by_torch = isinstance(error, RuntimeError) and re.search(r"not enough memory|can't allocate memory", str(error))
-    return isinstance(error, MemoryError) or bool(by_torch) or is_out_of_gpu_memory(error)
-
-
 def in_one_sentence(error: Exception) -> str:
     """Return the message of an exception without the parts that are for programmers."""
-    first = (str(error) or type(error).__name__).splitlines()[0]
     if is_out_of_memory(error):
-        memory = "GPU" if is_out_of_gpu_memory(error) else "main"
-        return f"out of {memory} memory: {first.rpartition('DefaultCPUAllocator: ')[2]}"
+        return full_memory_sentence(error)
+    first = (str(error) or type(error).__name__).splitlines()[0]
     return first if isinstance(error, SELF_EXPLANATORY_ERRORS) or not str(error) else f"{type(error).__name__}: {first}"
 
 

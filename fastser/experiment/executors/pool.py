@@ -1,5 +1,7 @@
 """Pool of workers: gives runs to idle workers, starts workers, collects outcomes, replaces workers that die."""
 
+import logging
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -11,6 +13,8 @@ from fastser.experiment.executors.outcomes import ExecutorError, Listener, Outco
 from fastser.experiment.grid import RunId
 from fastser.runtime.provenance import environment
 from fastser.training.schedule import Epoch
+
+log = logging.getLogger(__name__)
 
 MAX_DEATHS = 3
 """Number of workers that may die during one run before it counts as failed.
@@ -97,6 +101,9 @@ class Pool:
         self._waiting: deque[RunId] = deque()
         self._elsewhere: list[tuple[float, RunId]] = []
         self._deaths: Counter[str] = Counter()
+        self._most = math.inf  # each worker that cannot open its data lowers it to the number of the others
+        self._opened = False
+        self._reasons: dict[str, bool] = {}  # of workers that were given up, and whether a warning gave them
 
     def run(self) -> Iterator[Outcome]:
         """Yield an outcome for every run, until all runs are done or the pool is asked to stop.
@@ -139,7 +146,7 @@ class Pool:
         while self._waiting and idle:
             idle.pop().begin(self._waiting.popleft())
         starting = sum(slot.run_id is None and not slot.idle for slot in self._slots.values())
-        while starting < len(self._waiting) and len(self._slots) < self._workers.room():
+        while starting < len(self._waiting) and len(self._slots) < min(self._workers.room(), self._most):
             lane = self._free_lanes.pop() if self._free_lanes else self._work.lane()
             slot = _Slot(self._workers.start(), lane)
             self._slots[slot.worker] = slot
@@ -161,9 +168,14 @@ class Pool:
 
     def _end_run(self, slot: _Slot, answer: str, value: Any) -> Iterator[Outcome]:
         run_id, slot.run_id = slot.run_id, None
+        if run_id is None and answer != "ready":
+            self._give_up(slot, value)
+            return
         if answer == "ready":
             self._deaths["starting"] = 0
-        if answer == "unusable" or (answer == "failed" and run_id is None):
+            self._opened = True
+            self._warn()
+        if answer == "unusable":
             raise ExecutorError(value)
         if answer == "lost":
             self._retire(slot)
@@ -178,6 +190,26 @@ class Pool:
         elif answer == "elsewhere":
             self._elsewhere.append((time.monotonic() + _CLAIMED_ELSEWHERE_SECONDS, run_id))
 
+    def _give_up(self, slot: _Slot, reason: str) -> None:
+        """Continue with the other workers after one could not open its data.
+
+        Raises:
+            ExecutorError: If no worker is left.
+        """
+        self._retire(slot)
+        if not self._slots:
+            raise ExecutorError(reason)
+        self._most = len(self._slots)
+        self._reasons.setdefault(reason, False)
+        self._warn()
+
+    def _warn(self) -> None:
+        """Give the reasons of workers that were given up, once it is known that the grid continues without them."""
+        if self._opened:
+            for reason in (reason for reason, said in self._reasons.items() if not said):
+                log.warning("%s. The grid continues with fewer workers.", reason)
+            self._reasons = dict.fromkeys(self._reasons, True)
+
     def _bury(self, slot: _Slot, reason: str) -> Iterator[Outcome]:
         """Remove a worker that is lost, alone or with its node, and begin its run again on another one."""
         self._retire(slot)
@@ -190,7 +222,7 @@ class Pool:
             sentence = f"{MAX_DEATHS} workers died during this run, the last one with: {first_line}"
             with self._store.claim(run_id.key) as mine:
                 if mine:
-                    self._store.fail(run_id, sentence, reason, environment("cpu"))
+                    self._store.fail(run_id, sentence, reason, environment("cpu"), keep_checkpoint=True)
                     self._store.note("failed", run_id.key)
             yield Outcome(run_id, None, {}, sentence)
         elif run_id is not None:

@@ -10,12 +10,29 @@ from fastser.experiment.executors.failures import device_is_lost, in_one_sentenc
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import GridPoint, RunId
-from fastser.experiment.store import Failure, ResultsError, ResultStore, writing
+from fastser.experiment.store import ResultStore, writing
+from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns
 from fastser.recognition.card import write_card
 from fastser.recognition.model_file import write_model_file
 from fastser.runtime.device import DeviceError
-from fastser.training.batch_size import free_memory, is_out_of_gpu_memory
+from fastser.runtime.full_memory import is_out_of_gpu_memory, is_out_of_memory
+from fastser.training.batch_size import free_memory
 from fastser.training.checkpoint import Checkpoint, CheckpointError, TrainingStopped
+
+
+def settled(store: StoredRuns, run_id: RunId, *, keep_models: bool, retry_failed: bool) -> Outcome | None:
+    """Return the outcome of a run that is finished or has failed before, or None if the run is to be executed.
+
+    Args:
+        store: Results folder.
+        run_id: The run.
+        keep_models: As in `Runner`.
+        retry_failed: As in `Runner`.
+    """
+    if store.finished(run_id.key, with_weights=keep_models):
+        return Outcome(run_id, None, {})
+    failure = None if retry_failed else store.failure(run_id.key, again=keep_models)
+    return None if failure is None else Outcome(run_id, None, {}, failure.reason)
 
 
 @dataclass(frozen=True)
@@ -41,14 +58,11 @@ class Runner:
 
     def done(self, key: str) -> bool:
         """Return whether nothing is left to do for a run."""
-        return self.store.finished(key) and not (self.keep_models and not self.store.weights(key).exists())
+        return self.store.finished(key, with_weights=self.keep_models)
 
     def settled(self, run_id: RunId) -> Outcome | None:
         """Return the outcome of a run that is finished or has failed before, or None if the run is to be executed."""
-        if self.done(run_id.key):
-            return Outcome(run_id, None, {})
-        failure = None if self.retry_failed else self.store.failure(run_id.key, again=self.keep_models)
-        return None if failure is None else Outcome(run_id, None, {}, failure.reason)
+        return settled(self.store, run_id, keep_models=self.keep_models, retry_failed=self.retry_failed)
 
     def run(self, point: GridPoint, listener: Listener) -> Outcome | None:
         """Claim a run, continue it from its checkpoint, and save its results or its failure.
@@ -96,7 +110,8 @@ class Runner:
         except CheckpointError as error:
             raise ResultsError(str(error)) from error
         except Exception as error:
-            trace, reason, memory_is_full = traceback.format_exc(), in_one_sentence(error), is_out_of_gpu_memory(error)
+            trace, reason, gpu_is_full = traceback.format_exc(), in_one_sentence(error), is_out_of_gpu_memory(error)
+            passes = is_out_of_memory(error) or isinstance(error, OSError)
         else:
             seconds = time.perf_counter() - began
             if self.keep_models:
@@ -105,10 +120,10 @@ class Runner:
             self.store.note("finished", run_id.key)
             return Outcome(run_id, seconds, dict(trained.results))
         free_memory()  # here, after the except block, nothing refers to the tensors of the failed run any more
-        if memory_is_full:
+        if gpu_is_full:
             with self.experiment.kernels():
                 reason = out_of_gpu_memory(self.experiment, run_id.point.model, tested[-1] if tested else None)
-        self.store.fail(run_id, reason, trace, self.experiment.environment())
+        self.store.fail(run_id, reason, trace, self.experiment.environment(), keep_checkpoint=passes)
         self.store.note("failed", run_id.key)
         if device_is_lost(self.experiment.device):
             raise DeviceError(

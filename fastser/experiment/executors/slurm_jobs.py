@@ -18,7 +18,6 @@ from fastser.experiment.executors.slurm_worker import Chunk
 from fastser.experiment.executors.worker_config import WorkerConfig
 from fastser.experiment.grid import RunId
 from fastser.experiment.options import RunOptions
-from fastser.experiment.store import Run
 from fastser.runtime.files import atomic_write
 from fastser.runtime.openmp import waiting_of_commands
 
@@ -62,31 +61,29 @@ def run_as_jobs(work: Work) -> Iterator[Outcome]:
     Raises:
         ExecutorError: If nothing can be submitted.
     """
-    store, options = work.runner.store, work.options
-    config = WorkerConfig.of(work.runner, options.out, options.cpus_per_run, options.model).write()
+    runner, store, options = work.runner, work.runner.store, work.options
+    config = WorkerConfig.of(runner, options.out, options.cpus_per_run, options.model).write()
     folder = options.out.resolve() / "slurm"
     folder.mkdir(mode=0o700, exist_ok=True)  # submitit loads pickles from it
     executor = submitter(folder, options)
-    failed = {run_id.key: store.failure(run_id.key) for run_id in work.runs}
+    failed = {run_id.key: store.failure(run_id.key, again=runner.keep_models) for run_id in work.runs}
     waiting: dict[str, RunId] = {}
     for run_id in work.runs:
-        failure = failed[run_id.key]
-        if work.runner.done(run_id.key):
-            yield Outcome(run_id, None, {})
-        elif failure is not None and not options.retry_failed:
-            yield Outcome(run_id, None, {}, failure.reason)
-        else:
+        outcome = runner.settled(run_id)
+        if outcome is None:
             waiting[run_id.key] = run_id
+        else:
+            yield outcome
     jobs = _earlier_jobs(folder)
     in_a_job = {key for keys in jobs.values() for key in keys}
     to_submit = [run_id for key, run_id in waiting.items() if key not in in_a_job]
     jobs |= _submit(executor, config, folder, options.runs_per_job, to_submit)
     looked, ended = time.monotonic(), dict[str, float]()
     while waiting and not work.stop.wait(_POLL_SECONDS):
-        for key in [key for key in waiting if work.runner.done(key)]:
-            yield Outcome(waiting.pop(key), _seconds(store.load(key)), store.posteriors(key))
+        for key in [key for key in waiting if runner.done(key)]:
+            yield Outcome(waiting.pop(key), store.load(key).seconds, store.posteriors(key))
         for key in list(waiting):
-            failure = store.failure(key)
+            failure = store.failure(key, again=runner.keep_models)
             if failure is not None and failure != failed[key]:
                 yield Outcome(waiting.pop(key), None, {}, failure.reason)
         now = time.monotonic()
@@ -143,7 +140,3 @@ def _earlier_jobs(folder: Path) -> dict[str, list[str]]:
             file.unlink()
         earlier |= jobs
     return earlier
-
-
-def _seconds(run: Run) -> float:
-    return float(run.metadata["training_seconds"] + run.metadata["test_seconds"])

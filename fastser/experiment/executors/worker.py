@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fastser.experiment.executors.failures import in_one_sentence
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
-from fastser.experiment.store import ResultsError
+from fastser.experiment.stored_runs import ResultsError
 from fastser.runtime.device import DeviceError
 from fastser.runtime.registry import UnknownNameError
 from fastser.training.checkpoint import TrainingStopped
@@ -19,6 +20,8 @@ _WHERE_TO_REGISTER = (
     "a worker knows what fastser's own modules register and the models of --model; --executor serial knows all that "
     "this program registers"
 )
+
+_FEWER_WORKERS = "--jobs with a smaller number needs less memory, and --executor serial needs no worker"
 
 
 class Worker:
@@ -40,11 +43,13 @@ class Worker:
         self._stop = threading.Event()
 
     def open(self) -> tuple[str, Any]:
-        """Map the data."""
+        """Map the data, or copy them to the GPU."""
         try:
             self._runner = read_worker_config(self._config).runner(self._stop)
         except (WorkerConfigError, DeviceError, ResultsError) as error:
             return "unusable", str(error)
+        except Exception as error:  # the driver must not take it for the death of a node
+            return "unusable", f"a worker cannot open its data: {in_one_sentence(error)}; {_FEWER_WORKERS}"
         return "ready", None
 
     def run(self, point: GridPoint, key: str) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset
@@ -212,10 +212,16 @@ def read_worker_config(path: Path) -> WorkerConfig:
     """Read a file that `WorkerConfig.write` wrote.
 
     Raises:
-        WorkerConfigError: If it is not there.
+        WorkerConfigError: If it is not there, or if it was written by another version of fastser.
     """
     _must_exist(path)
-    return _JSON.validate_json(path.read_bytes())
+    try:
+        return _JSON.validate_json(path.read_bytes())
+    except ValidationError:
+        raise WorkerConfigError(
+            f"{path} cannot be read on {socket.gethostname()}, which has another version of fastser than the machine "
+            "that wrote it; install the same version on all machines"
+        ) from None
 
 
 def _check_bfloat16(settings: Settings, device: torch.device) -> None:

@@ -12,7 +12,8 @@ from fastser.attacks import NamedAttack
 from fastser.data.normalisation import Normalisation
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 
 
 @dataclass(frozen=True)

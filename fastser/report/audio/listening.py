@@ -16,7 +16,8 @@ from fastser.data.features import FeatureExtractor
 from fastser.data.noise import NoiseError, draw_noise
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.experiment import Experiment
-from fastser.experiment.store import ResultStore, Run
+from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import Run
 from fastser.report.audio.attacked import AttackedUtterance
 from fastser.report.audio.inverse import with_gains
 from fastser.training.yardsticks import YARDSTICKS

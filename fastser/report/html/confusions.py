@@ -46,15 +46,12 @@ class ConfusionGroup:
     supplement: bool
 
 
-def confusion_groups(
-    tables: dict[str, list[Row]], context: ReportContext, most_cells: int = MOST_CELLS
-) -> tuple[list[ConfusionGroup], int]:
-    """Return the matrices of every measured cell, those of supplements last.
+def confusion_groups(tables: dict[str, list[Row]], context: ReportContext) -> tuple[list[ConfusionGroup], int]:
+    """Return the matrices of every measured cell up to `MOST_CELLS` of their cells, those of supplements last.
 
     Args:
         tables: Rows of the tables.
         context: Names of the classes.
-        most_cells: Number of cells at which the list ends.
 
     Returns:
         Groups, and the number of matrices that are left out.
@@ -63,7 +60,7 @@ def confusion_groups(
     cells, left_out = 0, 0
     for title, supplement, system, score in _measured(tables):
         cells += score.confusion.size
-        if cells > most_cells:
+        if cells > MOST_CELLS:
             left_out += 1
         else:
             matrix = ConfusionMatrix(system, score, _rows(score, context.classes))

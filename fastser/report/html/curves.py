@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.report.html.svg import COLOURS, TEXT, new_axes, svg_of
 
 _MOST_EPOCHS = 40
@@ -32,7 +32,7 @@ class Curve:
 
 
 def curve_of(runs: Sequence[Run], value: str, scale: float = 1.0) -> Curve | None:
-    """Return the curve of a value of `fastser.training.state.Epoch`, or None if no run has epochs.
+    """Return the curve of a value of `fastser.training.schedule.Epoch`, or None if no run has epochs.
 
     It ends where fewer than half of the runs go on.
 

@@ -2,13 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 from fastser.data.examination.finding import Finding
 from fastser.report.doctor_page import SEVERITIES, Section, summary
 from fastser.report.templates import template
+from fastser.runtime.date import today
 from fastser.runtime.files import atomic_write, printable
 
 
@@ -37,7 +37,7 @@ def write_doctor_html(path: Path, sections: Sequence[Section], command: str) -> 
     ]
     page = template("html/doctor.html.jinja").render(
         summary=summary(sections),
-        date=date.today().isoformat(),
+        date=today(),
         command=printable(command),
         urgent=sorted(urgent, key=lambda line: SEVERITIES.index(line[2].severity)),
         parts=[_part(section, path.parent) for section in sections],

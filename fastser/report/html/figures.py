@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from fastser.evaluation.metrics import uar_of
-from fastser.experiment.store import Run
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tables import TABLES
 from fastser.experiment.tasks import TASKS
 from fastser.report.aggregation import Score, Scores
@@ -62,7 +62,8 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
         if any(row.level is None for row in measured):
             over, svg = "by condition", bar_chart(series, context.chance, text)
         else:
-            level = "SNR" if all(row.condition.startswith("noise-") for row in measured) else "level"
+            names = {row.level_name for row in measured}
+            level = names.pop() if len(names) == 1 else "level"
             over, svg = f"over {level}", line_chart(series, f"{level} of the test set", context.chance, text)
         pictures.append(Picture(f"Models {trained}: UAR {over}{_with_intervals(series)}.", svg))
     return pictures

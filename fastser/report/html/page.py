@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fastser.experiment.estimate import format_duration
 from fastser.experiment.tables import TABLES, Table
 from fastser.report.aggregation import Scores
 from fastser.report.cautions import caution_sentences, setting_lines, title_qualifiers
@@ -21,6 +20,7 @@ from fastser.report.tables import Row
 from fastser.report.templates import template
 from fastser.report.yardstick_difference import compared_with_yardstick, yardstick_sentences
 from fastser.runtime.counted import counted
+from fastser.runtime.duration import format_duration
 from fastser.runtime.files import atomic_write
 
 
