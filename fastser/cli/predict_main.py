@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def predict_and_write(options: PredictOptions) -> int:
     """
     kind, per = options.chosen_format(), _per(options)
     model, inputs = _model_and_inputs(options.inputs)
-    paths = files_of(inputs, sys.stdin)
+    paths = files_of(inputs, _standard_input())
     if not paths:
         raise UsageError("there is no file to label; give files, a folder, or - for a list on standard input")
     if options.plot is not None and len(paths) > 1:
@@ -144,6 +144,12 @@ def _draw(recogniser: Recogniser, path: Path, hop: float | None, out: Path) -> N
     waveform, rate = decode(path, recogniser.sample_rate), recogniser.sample_rate
     draw_timeline(out, waveform, rate, recogniser.predict(path, per="segment", hop=hop), recogniser.classes)
     print(f"timeline: {out}", file=sys.stderr)
+
+
+def _standard_input() -> Iterator[bytes]:
+    """Yield the lines of standard input. There are none if the program was started without it."""
+    if sys.stdin is not None:
+        yield from sys.stdin.buffer
 
 
 def _per(options: PredictOptions) -> Per:

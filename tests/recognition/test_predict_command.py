@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,11 @@ def test_durations_are_written_as_pandas_does() -> None:
     assert timedelta_text(59.9999999) == "0 days 00:01:00"
 
 
+def give_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Give the command a standard input."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
 def contents(path: Path) -> tuple[list[list[str]], list[list[float]]]:
     """Return the index and the labels of predictions, and their posteriors."""
     if path.suffix == ".csv":
@@ -89,7 +95,7 @@ def test_files_that_the_output_holds_are_skipped(
     kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "folder" / "predictions.csv"
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*files(kept, 2), ""])))
+    give_input(monkeypatch, "\n".join([*files(kept, 2), ""]).encode())
     assert run(kept, "-", out=out) == 0
     assert "2 files labelled" in capsys.readouterr().out
     assert run(kept, *files(kept), out=out) == 0
@@ -102,6 +108,28 @@ def test_files_that_the_output_holds_are_skipped(
     assert run(kept, *files(kept), out=out) == 2
     assert "predictions.csv.json does not tell which model" in capsys.readouterr().err
     assert out.read_bytes() == text
+
+
+@pytest.mark.fast
+def test_a_list_may_hold_file_names_that_are_not_utf8(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    Path(os.fsdecode(path)).write_bytes(Path(files(kept, 1)[0]).read_bytes())
+    give_input(monkeypatch, path + b"\n")
+    assert run(kept, "-") == 0
+    assert "caf\\xe9.wav,0 days" in capsys.readouterr().out
+
+
+@pytest.mark.fast
+def test_audio_on_standard_input_is_refused_in_one_sentence(
+    kept: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_input(monkeypatch, Path(files(kept, 1)[0]).read_bytes())
+    assert run(kept, "-") == 2
+    assert capsys.readouterr().err == (
+        "error: standard input is no list of files; save audio in a file and give its path\n"
+    )
 
 
 @pytest.mark.fast
