@@ -18,7 +18,7 @@ import fastser
 from fastser.cli.predict_options import PredictOptions
 from fastser.predict import predict
 from fastser.recognition import packaged_models
-from fastser.recognition.predictions import timedelta_text
+from fastser.recognition.predictions import PredictionFile, PredictionsError, timedelta_text
 
 
 @pytest.fixture
@@ -108,6 +108,49 @@ def test_files_that_the_output_holds_are_skipped(
     assert run(kept, *files(kept), out=out) == 2
     assert "predictions.csv.json does not tell which model" in capsys.readouterr().err
     assert out.read_bytes() == text
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_empty_lines_are_left_out_and_damaged_ones_are_named(
+    suffix: str, kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"p{suffix}"
+    assert run(kept, *files(kept, 2), out=out) == 0
+    text = out.read_bytes()
+    *lines, last = text.splitlines(keepends=True)
+    out.write_bytes(b"\n".join([*lines, last]) + b"\n")
+    assert run(kept, *files(kept, 2), out=out) == 0
+    assert "2 already in the file" in capsys.readouterr().out
+    assert out.read_bytes() == text
+    number = len(lines) + 1
+    for damaged in (last[:20] + b"\n", b"3\n", b"\xff" + last):
+        out.write_bytes(b"".join([*lines, damaged]))
+        assert run(kept, *files(kept, 2), out=out) == 2
+        assert f"error: {out}: line {number} is damaged; repair it" in capsys.readouterr().err
+        assert out.read_bytes().endswith(damaged)
+
+
+@pytest.mark.fast
+def test_predictions_without_their_first_line_are_not_continued(tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    PredictionFile(out, ("sad",), "csv", {}).close()
+    out.write_text("a.wav,0 days 00:00:00,0 days 00:00:01,sad,1.0\n")
+    with pytest.raises(PredictionsError, match="line 1 is damaged"):
+        PredictionFile(out, ("sad",), "csv", {})
+
+
+@pytest.mark.fast
+def test_two_commands_do_not_write_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "p.jsonl"
+    first = PredictionFile(out, ("sad",), "jsonl", {})
+    with pytest.raises(PredictionsError, match=r"p\.jsonl: another command writes this file"):
+        PredictionFile(out, ("sad",), "jsonl", {})
+    first.add([{"file": "a.wav", "start": 0.0, "end": 1.0, "label": "sad", "p_sad": 1.0}])
+    first.close()
+    second = PredictionFile(out, ("sad",), "jsonl", {})
+    second.close()
+    assert second.done == {"a.wav"}
 
 
 @pytest.mark.fast
