@@ -26,7 +26,7 @@ class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
         CorpusError: If the corpus cannot be used.
         DeviceError: If there is no such device.
         SettingsError: If a setting is unknown or invalid.
-        UnknownNameError: If there is no such model.
+        UsageError: If there is no such model.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:

@@ -12,13 +12,14 @@ import argparse
 from collections.abc import Iterable
 
 from benchmarks.clean_run import Scored
-from benchmarks.recorded_runs import USER_ERRORS, arguments, parsed, record_missing
+from benchmarks.recorded_runs import arguments, parsed, record_missing
 from benchmarks.speaker_page import draw, page
 from benchmarks.speaker_record import SpeakersTrial, score, speakers_of
 from benchmarks.speaker_study import SpeakerStudy
 from benchmarks.study_page import publish, write_runs
 from fastser.experiment.grid import GridPoint
 from fastser.runtime.digests import digest
+from fastser.runtime.errors import UserError
 
 
 class TrainingSpeakers(SpeakerStudy[SpeakersTrial]):
@@ -50,7 +51,7 @@ def main(given: list[str] | None = None) -> None:
     options = parsed(parser, given)
     try:
         study = TrainingSpeakers(options)
-    except USER_ERRORS as error:
+    except UserError as error:
         parser.error(str(error))
     if not study.paths:
         parser.error(f"--speakers {min(options.speakers)}: no fold has so many training speakers")

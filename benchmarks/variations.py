@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from statistics import mean
 
 from benchmarks.clean_run import Scored, Sets, train_and_test
-from benchmarks.recorded_runs import USER_ERRORS, arguments, parsed, record_missing
+from benchmarks.recorded_runs import arguments, parsed, record_missing
 from benchmarks.speaker_study import SpeakerStudy
 from benchmarks.study_page import publish, write_runs
 from benchmarks.variation_page import VariationTrial, page
@@ -28,6 +28,7 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.folds import has_own_split
 from fastser.experiment.grid import GridPoint
 from fastser.runtime.digests import digest
+from fastser.runtime.errors import UserError
 
 
 class VariationStudy(SpeakerStudy[VariationTrial]):
@@ -79,7 +80,7 @@ def main(given: list[str] | None = None) -> None:
     options = parsed(parser, given)
     try:
         study = VariationStudy(options)
-    except USER_ERRORS as error:
+    except UserError as error:
         parser.error(str(error))
     succeeded = record_missing(VariationStudy, options, study)
     scores, variation = study.scores(), study.variation

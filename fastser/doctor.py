@@ -16,9 +16,8 @@ def doctor(options: DoctorOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce()
     from fastser.cli.doctor_main import run  # imports torch, which --help does without
-    from fastser.cli.main import USER_ERRORS
 
-    return status_of(lambda: run(options), USER_ERRORS)
+    return status_of(lambda: run(options))
 
 
 def main() -> None:

@@ -42,9 +42,9 @@ def run(options: Any) -> int:
     from fastser.cli.door import announce, status_of
 
     announce()
-    from fastser.cli.evaluate_main import USER_ERRORS, evaluate_and_print
+    from fastser.cli.evaluate_main import evaluate_and_print
 
-    return status_of(lambda: evaluate_and_print(options), USER_ERRORS)
+    return status_of(lambda: evaluate_and_print(options))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ interrupted.
 def predict(options: PredictOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce(sys.stderr if options.out is None else sys.stdout)  # without --out, standard output has the predictions
-    from fastser.cli.predict_main import USER_ERRORS, predict_and_write  # imports torch, which --help does without
+    from fastser.cli.predict_main import predict_and_write  # imports torch, which --help does without
 
-    return status_of(lambda: predict_and_write(options), USER_ERRORS)
+    return status_of(lambda: predict_and_write(options))
 
 
 def main() -> None:

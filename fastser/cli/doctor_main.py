@@ -38,7 +38,7 @@ def run(options: DoctorOptions) -> int:
         Exit status: 0, or 1 if an error was found.
 
     Raises:
-        Exception: One of `fastser.cli.main.USER_ERRORS` for arguments that cannot be used.
+        UserError: If arguments cannot be used.
     """
     out = writable_folder(options.out, "--out")
     settings = PAPER.override(options.set)

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from fastser_kernels.native.library import NativeError
-from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import make_console, say
@@ -21,45 +19,25 @@ from fastser.cli.results_text import WIDTH, result_lines
 from fastser.cli.run_display import Display
 from fastser.cli.signals import first_signal_stops
 from fastser.cli.steps import MODEL_TIMES, steps
-from fastser.data.corpora import CorpusError
-from fastser.data.noise import NoiseError
 from fastser.evaluation.conditions import headline_names
 from fastser.experiment.estimate import MEASUREMENTS, CostModel
-from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
+from fastser.experiment.executors import EXECUTORS, Executor, Work
 from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import RunId, plan
 from fastser.experiment.options import RunOptions
-from fastser.experiment.own_models import OwnModelError, check_own_models, name_of, register_own_models
-from fastser.experiment.roles import RoleError
-from fastser.experiment.store import ResultsError, ResultStore
+from fastser.experiment.own_models import check_own_models, name_of, register_own_models
+from fastser.experiment.store import ResultStore
 from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
 from fastser.report import write_report
 from fastser.report.audio import listen
 from fastser.report.collect import report_context
-from fastser.runtime.device import DeviceError
 from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.runtime.registry import Registry, UnknownNameError
-from fastser.settings import SettingsError
 from fastser.training.yardsticks import YARDSTICKS, Yardstick
-
-USER_ERRORS = (
-    UsageError,
-    OwnModelError,
-    DeviceError,
-    NativeError,
-    LostDeviceError,
-    RoleError,
-    CorpusError,
-    NoiseError,
-    ResultsError,
-    SettingsError,
-    ExecutorError,
-)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 
 def run(options: CliOptions, command: str) -> int:
@@ -73,7 +51,7 @@ def run(options: CliOptions, command: str) -> int:
         Exit status: 0, 1 if some runs failed, 130 if interrupted.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
+        UserError: If arguments or data cannot be used.
     """
     options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
     options = with_named_executor(options)

@@ -14,19 +14,14 @@ from fastser.cli.output import Output
 from fastser.cli.predict_options import Format, PredictOptions
 from fastser.cli.steps import steps
 from fastser.cli.writable import writable_file
-from fastser.data.audio import AudioError, decode
-from fastser.data.corpora import CorpusError
-from fastser.evaluation.adapter import ModelError
-from fastser.recognition.inputs import InputError, files_of
+from fastser.data.audio import decode
+from fastser.recognition.inputs import files_of
 from fastser.recognition.packaged_models import default_model, model_path, names_model
-from fastser.recognition.predictions import PredictionFile, PredictionsError, header, text_of
+from fastser.recognition.predictions import PredictionFile, header, text_of
 from fastser.recognition.recogniser import FilePredictions, Per, Recogniser, Record, load_model
 from fastser.runtime.counted import counted
-from fastser.runtime.device import DeviceError, named_device
+from fastser.runtime.device import named_device
 from fastser.runtime.files import printable, storable
-
-USER_ERRORS = (UsageError, ModelError, InputError, PredictionsError, AudioError, CorpusError, DeviceError)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 _SHORT_FILES_NAMED = 3
 """Number of files shorter than a segment that are named. The others are counted."""
@@ -42,7 +37,7 @@ def predict_and_write(options: PredictOptions) -> int:
         Exit status: 0, 1 if some files are unusable, 2 if all are.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments that cannot be used.
+        UserError: If arguments cannot be used.
     """
     kind, per = options.chosen_format(), _per(options)
     model, inputs = _model_and_inputs(options.inputs)

@@ -52,7 +52,7 @@ def run(options: SensitivityOptions, command: str) -> int:
         Exit status: 0, 1 if some runs failed, 130 if interrupted.
 
     Raises:
-        Exception: One of `fastser.cli.main.USER_ERRORS` for arguments or data that cannot be used.
+        UserError: If arguments or data cannot be used.
     """
     options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
     options = with_named_executor(options)

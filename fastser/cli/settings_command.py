@@ -15,7 +15,7 @@ from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
 from fastser.cli.text_table import text_table
 from fastser.runtime.options import option
-from fastser.settings import HELP, PAPER, Settings, SettingsError
+from fastser.settings import HELP, PAPER, Settings
 
 COLUMNS = ("setting", "value", "paper scale", "open question", "source")
 FORMATS = ("table", "csv", "json")
@@ -82,7 +82,7 @@ def run(options: SettingsOptions) -> int:
         output.flush()
         return 0
 
-    return status_of(printed, (UsageError, SettingsError))
+    return status_of(printed)
 
 
 def main() -> None:

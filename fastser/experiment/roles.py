@@ -8,10 +8,11 @@ from fastser.data.corpora import Corpus, NoiseCorpus, distinct_titles, read_corp
 from fastser.data.corpora.readers import example_argument
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.tables import TABLES
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import cache_dir, expanded
 
 
-class RoleError(ValueError):
+class RoleError(UserError, ValueError):
     """A corpus argument that cannot be used. The message is one sentence."""
 
 

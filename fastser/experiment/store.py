@@ -28,12 +28,13 @@ from fastser.experiment import events
 from fastser.experiment.grid import RunId
 from fastser.experiment.records import RECORD_FORMAT, content_of, counts, known_format, text_of
 from fastser.runtime.code_digest import code_digest
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import atomic_write, remove_stale_parts
 
 log = logging.getLogger(__name__)
 
 
-class ResultsError(OSError):
+class ResultsError(UserError, OSError):
     """A results folder or file that cannot be written or read. The message names it."""
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fastser.data.corpora.files import ANY_AUDIO, audio_files
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import expanded, printable
 
 
-class InputError(ValueError):
+class InputError(UserError, ValueError):
     """An input that holds no audio file. The message is one sentence."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TextIO
 
 from fastser.recognition.recogniser import Record
 from fastser.runtime.digests import digest
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import atomic_write, lock_file, naming_full_disk, printable, storable
 
 _ADVICE = "give another --out, or remove it"
@@ -21,7 +22,7 @@ _DECIMALS = 6
 """Decimals of posteriors, and of seconds in JSON lines. Further ones depend on the other files of a batch."""
 
 
-class PredictionsError(ValueError):
+class PredictionsError(UserError, ValueError):
     """A file of predictions that cannot be continued. The message is one sentence."""
 
 

@@ -153,6 +153,15 @@ def test_two_commands_do_not_write_one_file(tmp_path: Path) -> None:
     assert second.done == {"a.wav"}
 
 
+def test_kernels_that_cannot_be_loaded_are_one_sentence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    command = [sys.executable, "-m", "fastser.predict", str(tmp_path / "a.wav")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"FASTSER_NATIVE": "v9"})
+    assert ended.returncode == 2
+    _, error = ended.stderr.splitlines()
+    assert error.startswith("error: FASTSER_NATIVE=v9: ")
+
+
 @pytest.mark.fast
 def test_a_list_may_hold_file_names_that_are_not_utf8(
     kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
