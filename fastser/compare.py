@@ -1,7 +1,7 @@
 """Door `python -m fastser.compare`: two results folders side by side."""
 
 from fastser.cli.compare_options import CompareOptions
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 
 HELP = """Compare the runs of two results folders, paired by task, model, augmentation, condition, fold and repeat.
 
@@ -17,7 +17,7 @@ def compare(options: CompareOptions) -> int:
     announce()
     from fastser.cli.compare_main import run  # imports torch, which --help does without
 
-    return status_of(lambda: run(options))
+    return status_of(lambda: run(options), BEGINS_ANEW)
 
 
 def main() -> None:

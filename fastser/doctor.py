@@ -1,7 +1,7 @@
 """Door `python -m fastser.doctor`: an examination of machine, corpora and folds before anything is trained."""
 
 from fastser.cli.doctor_options import DoctorOptions
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 
 HELP = """Examine this machine, corpora and folds before anything is trained.
 
@@ -17,7 +17,7 @@ def doctor(options: DoctorOptions) -> int:
     announce()
     from fastser.cli.doctor_main import run  # imports torch, which --help does without
 
-    return status_of(lambda: run(options))
+    return status_of(lambda: run(options), BEGINS_ANEW)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def manifest(options: ManifestOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     from fastser.cli.manifest_main import run
 
-    return status_of(lambda: run(options))
+    return status_of(lambda: run(options), "interrupted; nothing was written")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import sys
 
 from fastser.cli.config import command_text
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import CONTINUES, announce, run_command, status_of
 from fastser.cli.options import CliOptions
 
 HELP = """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
@@ -23,7 +23,7 @@ def reproduce(options: CliOptions) -> int:
     from fastser.cli.main import run  # imports torch, which --help does without
 
     command = command_text("fastser.reproduce", CliOptions, sys.argv[1:])
-    return status_of(lambda: run(options, command))
+    return status_of(lambda: run(options, command), CONTINUES)
 
 
 def main() -> None:

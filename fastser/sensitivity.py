@@ -3,7 +3,7 @@
 import sys
 
 from fastser.cli.config import command_text
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import CONTINUES, announce, run_command, status_of
 from fastser.cli.sensitivity_options import SensitivityOptions
 
 HELP = """Change the answer to one open question of Latif et al. 2020 at a time, and compare with the baseline.
@@ -23,7 +23,7 @@ def sensitivity(options: SensitivityOptions) -> int:
     from fastser.cli.sensitivity_main import run  # imports torch, which --help does without
 
     command = command_text("fastser.sensitivity", SensitivityOptions, sys.argv[1:])
-    return status_of(lambda: run(options, command))
+    return status_of(lambda: run(options, command), CONTINUES)
 
 
 def main() -> None:

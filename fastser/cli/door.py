@@ -56,7 +56,14 @@ def announce(stream: TextIO | None = None) -> None:
         output.flush()
 
 
-def status_of(run: Callable[[], int], interrupted: str = "interrupted; the same command continues where it was") -> int:
+CONTINUES = "interrupted; the same command continues where it was"
+"""Sentence of a command that keeps what it has done."""
+
+BEGINS_ANEW = "interrupted; the same command begins anew"
+"""Sentence of a command that keeps nothing."""
+
+
+def status_of(run: Callable[[], int], interrupted: str) -> int:
     """Run a command and turn errors into one sentence and an exit status.
 
     Args:

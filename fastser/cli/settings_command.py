@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastser.cli.door import run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, run_command, status_of
 from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
 from fastser.cli.text_table import text_table
@@ -82,7 +82,7 @@ def run(options: SettingsOptions) -> int:
         output.flush()
         return 0
 
-    return status_of(printed)
+    return status_of(printed, BEGINS_ANEW)
 
 
 def main() -> None:
