@@ -1,5 +1,8 @@
 """Door `python -m fastser.doctor`: an examination of machine, corpora and folds before anything is trained."""
 
+import sys
+
+from fastser.cli.config import command_text
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 
@@ -17,7 +20,8 @@ def doctor(options: DoctorOptions) -> int:
     announce()
     from fastser.cli.doctor_main import run  # imports torch, which --help does without
 
-    return status_of(lambda: run(options), BEGINS_ANEW)
+    command = command_text("fastser.doctor", DoctorOptions, sys.argv[1:])
+    return status_of(lambda: run(options, command), BEGINS_ANEW)
 
 
 def main() -> None:
