@@ -1,5 +1,6 @@
 """The way from the options of `python -m fastser.export` to an ONNX file."""
 
+from fastser.cli.console import make_console, say
 from fastser.cli.export_options import ExportOptions
 from fastser.cli.writable import writable_file
 from fastser.recognition.onnx_file import write_onnx
@@ -15,9 +16,10 @@ def export_and_check(options: ExportOptions) -> int:
     model, given = options.paths()
     out = writable_file(given)
     found = write_onnx(model_path(model), out)
-    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB, waveform [batch, samples] -> posteriors [batch, classes]")
-    print(
+    say(
+        make_console(),
+        f"{out}: {out.stat().st_size / 1e6:.2f} MB, waveform [batch, samples] -> posteriors [batch, classes]",
         f"posteriors in onnxruntime {found.runtime} and of the recogniser differ by at most {found.largest:.1e} "
-        f"({found.waveforms} synthetic waveforms)"
+        f"({found.waveforms} synthetic waveforms)",
     )
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fastser.cli.console import make_console, say
 from fastser.cli.options import UsageError
 from fastser.cli.output import Output
 from fastser.cli.predict_options import Format, PredictOptions
@@ -126,7 +127,8 @@ def _appended(
     reused, seconds = len(paths) - len(todo), time.perf_counter() - began
     speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
     unusable = f", {found.unusable} unusable" if found.unusable else ""
-    print(f"{out}: {counted(found.usable, 'file')} labelled ({speech}), {reused} already in the file{unusable}")
+    labelled = f"{counted(found.usable, 'file')} labelled ({speech}), {reused} already in the file{unusable}"
+    say(make_console(), f"{out}: {labelled}")
     found.usable += reused
     return found
 

@@ -185,6 +185,16 @@ def test_audio_on_standard_input_is_refused_in_one_sentence(
 
 
 @pytest.mark.fast
+def test_a_file_name_that_standard_output_cannot_encode_is_escaped(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(screen, encoding="ascii", write_through=True))
+    assert run(kept, *files(kept, 1), out=tmp_path / "café.csv") == 0
+    assert b"caf\\xe9.csv: 1 file labelled" in screen.getvalue()
+
+
+@pytest.mark.fast
 def test_unusable_files_are_named_and_skipped(kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.wav").write_text("no audio")
     soundfile.write(tmp_path / "b.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
