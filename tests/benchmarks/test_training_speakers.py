@@ -57,6 +57,8 @@ def test_a_second_call_gives_the_same_page(
     assert "differ from the scale: spectrogram.num_bins=32, spectrogram.segment_frames=64, " in page
     assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][2:] == ["1", "8"]
     with (out / "training_speakers.csv").open(newline="") as stream:
+        assert "\r" not in stream.read()
+        stream.seek(0)
         rows = list(csv.DictReader(stream))
     assert {(row["model"], row["training_speakers"]) for row in rows} == {
         (model, number) for model in ("cnn", "linear") for number in ("1", "8")
