@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clean_run import AnyTrial, Scored
+from benchmarks.clean_run import AnyRun, Scored
 from benchmarks.recorded_runs import TASK
 from fastser.experiment.experiment import Experiment
 from fastser.models import MODELS
@@ -55,9 +55,7 @@ def _changed_settings(settings: Settings) -> list[str]:
     return [f"Settings that differ from the scale: {', '.join(changed)}."] if changed else []
 
 
-def write_runs(
-    path: Path, column: str, value_of: Callable[[AnyTrial], Any], scores: Iterable[Scored[AnyTrial]]
-) -> None:
+def write_runs(path: Path, column: str, value_of: Callable[[AnyRun], Any], scores: Iterable[Scored[AnyRun]]) -> None:
     """Write a CSV file with one line per run. UAR is in percent.
 
     Args:
@@ -68,8 +66,8 @@ def write_runs(
     """
     with csv_file(path, ["model", "fold", "repeat", column, "training_utterances", "epochs", "uar"]) as write_row:
         for scored in scores:
-            run = [scored.trial.point.model, *scored.place, value_of(scored.trial)]
-            write_row([*run, scored.utterances, scored.epochs, f"{scored.uar:.2f}"])
+            found = [scored.utterances, scored.epochs, f"{scored.uar:.2f}"]
+            write_row([scored.run.point.model, *scored.place, value_of(scored.run), *found])
 
 
 def publish(path: Path, text: str, succeeded: bool) -> None:
