@@ -30,7 +30,7 @@ class Sets(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trial:
+class StudyRun:
     """A run of a study.
 
     Attributes:
@@ -40,21 +40,21 @@ class Trial:
     point: GridPoint
 
 
-AnyTrial = TypeVar("AnyTrial", bound=Trial)
+AnyRun = TypeVar("AnyRun", bound=StudyRun)
 
 
 @dataclass(frozen=True)
-class Scored(Generic[AnyTrial]):
+class Scored(Generic[AnyRun]):
     """A recorded run.
 
     Attributes:
-        trial: The run.
+        run: The run.
         utterances: Number of training utterances.
         epochs: Number of epochs, 0 for the yardstick.
         uar: UAR of the test speaker in percent.
     """
 
-    trial: AnyTrial
+    run: AnyRun
     utterances: int
     epochs: int
     uar: float
@@ -62,7 +62,7 @@ class Scored(Generic[AnyTrial]):
     @property
     def place(self) -> Place:
         """Fold and repeat."""
-        return self.trial.point.fold, self.trial.point.repeat
+        return self.run.point.fold, self.run.point.repeat
 
     def write(self, path: Path) -> None:
         """Write the record as JSON, completely or not at all."""
@@ -70,10 +70,10 @@ class Scored(Generic[AnyTrial]):
             part.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, path: Path, trial: AnyTrial) -> "Scored[AnyTrial]":
+    def read(cls, path: Path, run: AnyRun) -> "Scored[AnyRun]":
         """Read the record of a run that `write` has written."""
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**values, "trial": trial})
+        return cls(run, values["utterances"], values["epochs"], values["uar"])
 
 
 def train_and_test(

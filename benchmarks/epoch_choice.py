@@ -15,7 +15,6 @@ from benchmarks.epoch_page import Records, page, write_csv
 from benchmarks.epoch_record import RunRecord, record_run, without_early_end
 from benchmarks.recorded_runs import (
     TASK,
-    USER_ERRORS,
     Study,
     arguments,
     experiment_of,
@@ -27,6 +26,7 @@ from benchmarks.recorded_runs import (
 )
 from benchmarks.study_page import publish
 from fastser.experiment.grid import GridPoint
+from fastser.runtime.errors import UserError
 
 
 class EpochStudy(Study[GridPoint]):
@@ -43,7 +43,7 @@ class EpochStudy(Study[GridPoint]):
         CorpusError: If the corpus cannot be used.
         DeviceError: If there is no such device.
         SettingsError: If a setting is unknown or invalid.
-        UnknownNameError: If there is no such model.
+        UsageError: If there is no such model.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -76,7 +76,7 @@ def main(given: list[str] | None = None) -> None:
     options = parsed(parser, given)
     try:
         study = EpochStudy(options)
-    except USER_ERRORS as error:
+    except UserError as error:
         parser.error(str(error))
     succeeded = record_missing(EpochStudy, options, study)
     records = study.records()

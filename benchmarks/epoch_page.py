@@ -1,6 +1,5 @@
 """Page and CSV file of the comparison of rules that choose an epoch."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
@@ -19,7 +18,7 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report.markdown import markdown_table
-from fastser.runtime.files import atomic_write
+from fastser.runtime.csv_file import csv_file
 from fastser.settings import Settings, TrainingSettings
 
 Records = Mapping[str, Sequence[RunRecord]]
@@ -141,10 +140,8 @@ def write_csv(path: Path, training: TrainingSettings, records: Records) -> None:
         "oracle_uar": lambda choice: f"{choice.oracle:.2f}",
         "typical_uar": lambda choice: f"{choice.typical:.2f}",
     }
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
+    with csv_file(path, columns) as write_row:
         for record in (record for recorded in records.values() for record in recorded):
             for rule in RULES:
                 choice = Choice.of(record, rule, training)
-                writer.writerow([of(choice) for of in columns.values()])
+                write_row([of(choice) for of in columns.values()])

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from scipy import stats
-
+from benchmarks.speaker_means import mean_of
 from fastser.cli.signals import first_signal_stops
 from fastser.data import prepare, read_corpus
 from fastser.experiment.executors.runner import Runner
@@ -73,17 +72,13 @@ def difference(exact: Scores, rounded: Scores) -> Difference | None:
     for fold, repeat in pairs:
         by_fold[fold].append(rounded[fold, repeat] - exact[fold, repeat])
         by_repeat[repeat].append(exact[fold, repeat])
-    folds = [mean(values) for values in by_fold.values()]
-    interval = None
-    if len(folds) > 1:
-        margin = float(stats.t.ppf(0.975, len(folds) - 1)) * stdev(folds) / len(folds) ** 0.5
-        interval = mean(folds) - margin, mean(folds) + margin
+    of_folds = mean_of([mean(values) for values in by_fold.values()])
     repeats = [mean(values) for values in by_repeat.values()]
     return Difference(
         pairs=len(pairs),
         uar=(mean(exact[pair] for pair in pairs), mean(rounded[pair] for pair in pairs)),
-        mean=mean(folds),
-        interval=interval,
+        mean=of_folds.value,
+        interval=of_folds.interval,
         between_seeds=stdev(repeats) if len(repeats) > 1 else None,
     )
 

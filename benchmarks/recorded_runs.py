@@ -13,24 +13,22 @@ from typing import Generic, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
+from fastser.cli.options import UsageError
 from fastser.cli.signals import first_signal_stops
 from fastser.data import CorpusError, prepare, read_corpus
 from fastser.data.corpora.named_path import named_path
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint, plan
 from fastser.models import MODELS
-from fastser.runtime.device import DeviceError, named_device
+from fastser.runtime.device import named_device
 from fastser.runtime.duration import format_duration
 from fastser.runtime.files import remove_stale_parts
 from fastser.runtime.registry import UnknownNameError
-from fastser.settings import SCALES, Settings, SettingsError
+from fastser.settings import SCALES, Settings
 from fastser.training.state import TrainingError
 
 TASK = "source"
 """Task whose models are trained and tested speaker by speaker, as `fastser.reproduce --source` does."""
-
-USER_ERRORS = (CorpusError, DeviceError, SettingsError, UnknownNameError)
-"""Exceptions whose message is everything that a user needs to see."""
 
 _POLL_SECONDS = 0.2
 
@@ -119,8 +117,15 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def models_of(options: argparse.Namespace) -> list[str]:
-    """Return the names of the chosen networks."""
-    return [MODELS[name].name for name in options.models.split(",")]
+    """Return the names of the chosen networks.
+
+    Raises:
+        UsageError: If there is no such network.
+    """
+    try:
+        return [MODELS[name].name for name in options.models.split(",")]
+    except UnknownNameError as error:
+        raise UsageError(f"--models: {error}") from None
 
 
 def experiment_of(options: argparse.Namespace, settings: Settings) -> Experiment:

@@ -1,7 +1,7 @@
 """Mean over speakers with its 95 % interval."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -33,11 +33,16 @@ def mean_over_speakers(values: Iterable[tuple[str, float]]) -> Mean:
     by_speaker = defaultdict(list)
     for speaker, value in values:
         by_speaker[speaker].append(value)
-    means = [mean(of_speaker) for of_speaker in by_speaker.values()]
-    if len(means) == 1:
-        return Mean(means[0], None)
-    margin = float(stats.t.ppf(0.975, len(means) - 1)) * stdev(means) / len(means) ** 0.5
-    return Mean(mean(means), (mean(means) - margin, mean(means) + margin))
+    return mean_of([mean(of_speaker) for of_speaker in by_speaker.values()])
+
+
+def mean_of(samples: Sequence[float]) -> Mean:
+    """Return the mean of independent samples, at least one, with Student's interval."""
+    middle = mean(samples)
+    if len(samples) == 1:
+        return Mean(middle, None)
+    margin = float(stats.t.ppf(0.975, len(samples) - 1)) * stdev(samples) / len(samples) ** 0.5
+    return Mean(middle, (middle - margin, middle + margin))
 
 
 def mean_over_folds(values: Mapping[Place, float]) -> Mean | None:

@@ -7,14 +7,14 @@ import numpy as np
 
 from benchmarks.clean_run import Scored
 from benchmarks.speaker_means import mean_over_folds, mean_over_speakers, minus
-from benchmarks.speaker_record import SpeakersTrial
+from benchmarks.speaker_record import SpeakersRun
 from benchmarks.study_page import document, title_of
 from fastser.experiment.experiment import Experiment
 from fastser.report.markdown import markdown_table
 from fastser.runtime.files import atomic_write
 from fastser.training.yardsticks import LOWEST_USEFUL
 
-Scores = Sequence[Scored[SpeakersTrial]]
+Scores = Sequence[Scored[SpeakersRun]]
 
 
 def page(experiment: Experiment, models: Sequence[str], planned: int, scores: Scores) -> str:
@@ -30,7 +30,7 @@ def page(experiment: Experiment, models: Sequence[str], planned: int, scores: Sc
     for model in models:
         columns += [title_of(model), "95 % interval"]
         columns += [] if model == LOWEST_USEFUL else ["minus Linear", "95 % interval"]
-    rows = [_row(models, [s for s in scores if s.trial.speakers == number]) for number in _numbers(scores)]
+    rows = [_row(models, [s for s in scores if s.run.speakers == number]) for number in _numbers(scores)]
     paragraphs = [
         "UAR on clean speech in percent: mean over the test speakers, with a 95 % interval (Student's t) over them. "
         "The difference from Linear is paired by fold and repeat. Both have the same training utterances. The speakers "
@@ -43,13 +43,13 @@ def page(experiment: Experiment, models: Sequence[str], planned: int, scores: Sc
 
 
 def _numbers(scores: Scores) -> list[int]:
-    return sorted({scored.trial.speakers for scored in scores})
+    return sorted({scored.run.speakers for scored in scores})
 
 
 def _row(models: Sequence[str], scores: Scores) -> list[str]:
     """Return the row of one number of speakers."""
-    by_model = {model: {s.place: s.uar for s in scores if s.trial.point.model == model} for model in models}
-    cells = [str(scores[0].trial.speakers), f"{np.mean([scored.utterances for scored in scores]):.0f}"]
+    by_model = {model: {s.place: s.uar for s in scores if s.run.point.model == model} for model in models}
+    cells = [str(scores[0].run.speakers), f"{np.mean([scored.utterances for scored in scores]):.0f}"]
     for model, of_model in by_model.items():
         pairs = [of_model] if model == LOWEST_USEFUL else [of_model, minus(of_model, by_model[LOWEST_USEFUL])]
         for index, values in enumerate(pairs):
@@ -67,12 +67,10 @@ def draw(path: Path, models: Sequence[str], scores: Scores) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for model in models:
-        numbers = _numbers([scored for scored in scores if scored.trial.point.model == model])
+        numbers = _numbers([scored for scored in scores if scored.run.point.model == model])
         means = [
             mean_over_speakers(
-                (s.trial.point.fold, s.uar)
-                for s in scores
-                if s.trial.point.model == model and s.trial.speakers == number
+                (s.run.point.fold, s.uar) for s in scores if s.run.point.model == model and s.run.speakers == number
             )
             for number in numbers
         ]

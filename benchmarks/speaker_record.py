@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.clean_run import Scored, Sets, Trial, train_and_test
+from benchmarks.clean_run import Scored, Sets, StudyRun, train_and_test
 from fastser.data.dataset import Subset
 from fastser.experiment.experiment import Experiment
 from fastser.runtime.digests import digest
@@ -13,7 +13,7 @@ from fastser.training.state import TrainingError
 
 
 @dataclass(frozen=True)
-class SpeakersTrial(Trial):
+class SpeakersRun(StudyRun):
     """A run with some training speakers.
 
     Attributes:
@@ -51,15 +51,15 @@ def narrowed(training: Subset, number: int, seed: int) -> Subset:
     return training.dataset.subset(kept)
 
 
-def score(experiment: Experiment, trial: SpeakersTrial) -> Scored[SpeakersTrial]:
+def score(experiment: Experiment, run: SpeakersRun) -> Scored[SpeakersRun]:
     """Train a model with some of the training speakers, and test it on clean speech."""
-    point = trial.point
+    point = run.point
     everyone, validation, test = experiment.subsets(point)
     draw = int(digest("training speakers", point.fold, point.repeat)[:15], 16)
-    training = narrowed(everyone, trial.speakers, draw)
+    training = narrowed(everyone, run.speakers, draw)
     settings = _with_equal_updates(experiment.settings, len(everyone.segments) / len(training.segments))
     result, epochs = train_and_test(experiment, point, Sets(training, validation, test), settings)
-    return Scored(trial, len(training.utterances), epochs, 100 * result.uar)
+    return Scored(run, len(training.utterances), epochs, 100 * result.uar)
 
 
 def _with_equal_updates(settings: Settings, ratio: float) -> Settings:

@@ -5,13 +5,13 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Generic
 
-from benchmarks.clean_run import AnyTrial, Scored
+from benchmarks.clean_run import AnyRun, Scored
 from benchmarks.recorded_runs import Study, experiment_of, models_of, plan_of, settings_of
 from fastser.experiment.grid import GridPoint
 from fastser.training.yardsticks import LOWEST_USEFUL
 
 
-class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
+class SpeakerStudy(Study[AnyRun], Generic[AnyRun]):
     """Trainings without augmentation, tested on the clean speech of the test speaker of each fold.
 
     Args:
@@ -26,7 +26,7 @@ class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
         CorpusError: If the corpus cannot be used.
         DeviceError: If there is no such device.
         SettingsError: If a setting is unknown or invalid.
-        UnknownNameError: If there is no such model.
+        UsageError: If there is no such model.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -34,28 +34,28 @@ class SpeakerStudy(Study[AnyTrial], Generic[AnyTrial]):
         self.models = [*models_of(options), LOWEST_USEFUL]
         self.experiment = experiment_of(options, settings_of(options))
         runs, points = plan_of(options, self.experiment, self.models)
-        self.paths = {trial: runs / f"{self.key(trial)}.json" for point in points for trial in self.trials(point)}
+        self.paths = {run: runs / f"{self.key(run)}.json" for point in points for run in self.runs_at(point)}
 
     @abstractmethod
-    def trials(self, point: GridPoint) -> Iterable[AnyTrial]:
+    def runs_at(self, point: GridPoint) -> Iterable[AnyRun]:
         """Return the runs at a point of the grid."""
 
     @abstractmethod
-    def key(self, trial: AnyTrial) -> str:
+    def key(self, run: AnyRun) -> str:
         """Return the key of a run, which is the name of its record."""
 
     @abstractmethod
-    def score(self, trial: AnyTrial) -> Scored[AnyTrial]:
+    def score(self, run: AnyRun) -> Scored[AnyRun]:
         """Train and test the model of a run.
 
         Raises:
             TrainingError: If the loss is not finite, or the model cannot be trained or tested.
         """
 
-    def record(self, item: AnyTrial) -> None:
+    def record(self, item: AnyRun) -> None:
         """Implement `Study`."""
         self.score(item).write(self.paths[item])
 
-    def scores(self) -> list[Scored[AnyTrial]]:
+    def scores(self) -> list[Scored[AnyRun]]:
         """Return the recorded runs, in the order of the plan."""
-        return [Scored.read(path, trial) for trial, path in self.paths.items() if path.exists()]
+        return [Scored.read(path, run) for run, path in self.paths.items() if path.exists()]

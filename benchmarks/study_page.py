@@ -1,14 +1,14 @@
 """Pages and CSV files of studies."""
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clean_run import AnyTrial, Scored
+from benchmarks.clean_run import AnyRun, Scored
 from benchmarks.recorded_runs import TASK
 from fastser.experiment.experiment import Experiment
 from fastser.models import MODELS
+from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import atomic_write
 from fastser.settings import SCALES, Settings
 from fastser.training.yardsticks import YARDSTICKS
@@ -55,9 +55,7 @@ def _changed_settings(settings: Settings) -> list[str]:
     return [f"Settings that differ from the scale: {', '.join(changed)}."] if changed else []
 
 
-def write_runs(
-    path: Path, column: str, value_of: Callable[[AnyTrial], Any], scores: Iterable[Scored[AnyTrial]]
-) -> None:
+def write_runs(path: Path, column: str, value_of: Callable[[AnyRun], Any], scores: Iterable[Scored[AnyRun]]) -> None:
     """Write a CSV file with one line per run. UAR is in percent.
 
     Args:
@@ -66,12 +64,10 @@ def write_runs(
         value_of: Value of a run in this column.
         scores: The runs that are recorded.
     """
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["model", "fold", "repeat", column, "training_utterances", "epochs", "uar"])
+    with csv_file(path, ["model", "fold", "repeat", column, "training_utterances", "epochs", "uar"]) as write_row:
         for scored in scores:
-            run = [scored.trial.point.model, *scored.place, value_of(scored.trial)]
-            writer.writerow([*run, scored.utterances, scored.epochs, f"{scored.uar:.2f}"])
+            found = [scored.utterances, scored.epochs, f"{scored.uar:.2f}"]
+            write_row([scored.run.point.model, *scored.place, value_of(scored.run), *found])
 
 
 def publish(path: Path, text: str, succeeded: bool) -> None:

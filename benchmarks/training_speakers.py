@@ -12,32 +12,33 @@ import argparse
 from collections.abc import Iterable
 
 from benchmarks.clean_run import Scored
-from benchmarks.recorded_runs import USER_ERRORS, arguments, parsed, record_missing
+from benchmarks.recorded_runs import arguments, parsed, record_missing
 from benchmarks.speaker_page import draw, page
-from benchmarks.speaker_record import SpeakersTrial, score, speakers_of
+from benchmarks.speaker_record import SpeakersRun, score, speakers_of
 from benchmarks.speaker_study import SpeakerStudy
 from benchmarks.study_page import publish, write_runs
 from fastser.experiment.grid import GridPoint
 from fastser.runtime.digests import digest
+from fastser.runtime.errors import UserError
 
 
-class TrainingSpeakers(SpeakerStudy[SpeakersTrial]):
+class TrainingSpeakers(SpeakerStudy[SpeakersRun]):
     """Trainings with some of the training speakers of each fold."""
 
-    def trials(self, point: GridPoint) -> Iterable[SpeakersTrial]:
+    def runs_at(self, point: GridPoint) -> Iterable[SpeakersRun]:
         """Implement `SpeakerStudy`. Numbers that are larger than that of the training speakers are left out."""
         everyone = len(speakers_of(self.experiment.subsets(point)[0]))
-        return [SpeakersTrial(point, number) for number in self.options.speakers if number <= everyone]
+        return [SpeakersRun(point, number) for number in self.options.speakers if number <= everyone]
 
-    def key(self, trial: SpeakersTrial) -> str:
+    def key(self, run: SpeakersRun) -> str:
         """Implement `SpeakerStudy`."""
-        return digest(self.experiment.identify(trial.point).key, trial.speakers)
+        return digest(self.experiment.identify(run.point).key, run.speakers)
 
-    def score(self, trial: SpeakersTrial) -> Scored[SpeakersTrial]:
+    def score(self, run: SpeakersRun) -> Scored[SpeakersRun]:
         """Implement `SpeakerStudy`."""
-        return score(self.experiment, trial)
+        return score(self.experiment, run)
 
-    def label(self, item: SpeakersTrial) -> str:
+    def label(self, item: SpeakersRun) -> str:
         """Implement `Study`."""
         return f"{item.point.label}, {item.speakers} speakers"
 
@@ -50,13 +51,13 @@ def main(given: list[str] | None = None) -> None:
     options = parsed(parser, given)
     try:
         study = TrainingSpeakers(options)
-    except USER_ERRORS as error:
+    except UserError as error:
         parser.error(str(error))
     if not study.paths:
         parser.error(f"--speakers {min(options.speakers)}: no fold has so many training speakers")
     succeeded = record_missing(TrainingSpeakers, options, study)
     scores = study.scores()
-    write_runs(options.out / "training_speakers.csv", "training_speakers", lambda trial: trial.speakers, scores)
+    write_runs(options.out / "training_speakers.csv", "training_speakers", lambda run: run.speakers, scores)
     draw(options.out / "training_speakers.png", study.models, scores)
     text = page(study.experiment, study.models, len(study.paths), scores)
     publish(options.out / "training_speakers.md", text, succeeded)

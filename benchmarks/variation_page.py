@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.clean_run import Scored, Trial
+from benchmarks.clean_run import Scored, StudyRun
 from benchmarks.speaker_means import Place, mean_over_folds, minus
 from benchmarks.study_page import document, title_of
 from benchmarks.variation_sets import Variation
@@ -14,7 +14,7 @@ from fastser.training.yardsticks import LOWEST_USEFUL
 
 
 @dataclass(frozen=True)
-class VariationTrial(Trial):
+class VariationRun(StudyRun):
     """An ordinary or a varied run.
 
     Attributes:
@@ -24,7 +24,7 @@ class VariationTrial(Trial):
     varied: bool
 
 
-Scores = Sequence[Scored[VariationTrial]]
+Scores = Sequence[Scored[VariationRun]]
 
 
 def page(experiment: Experiment, variation: Variation, models: Sequence[str], planned: int, scores: Scores) -> str:
@@ -53,7 +53,7 @@ def page(experiment: Experiment, variation: Variation, models: Sequence[str], pl
 def _cases(model: str, scores: Scores) -> list[Mapping[Place, float]]:
     """Return the UAR of a model in ordinary and in varied runs, and the differences of pairs."""
     ordinary, varied = (
-        {s.place: s.uar for s in scores if s.trial.point.model == model and s.trial.varied is varied}
+        {s.place: s.uar for s in scores if s.run.point.model == model and s.run.varied is varied}
         for varied in (False, True)
     )
     return [ordinary, varied, minus(varied, ordinary)]
@@ -82,6 +82,6 @@ def _training_utterances(variation: Variation, scores: Scores) -> str:
     """Return a sentence with the size of the training sets."""
     sizes = []
     for varied in (False, True):
-        numbers = [scored.utterances for scored in scores if scored.trial.varied is varied]
+        numbers = [scored.utterances for scored in scores if scored.run.varied is varied]
         sizes += [f"{mean(numbers):.0f} ({variation.case(varied)})"] if numbers else []
     return f"Mean number of training utterances: {', '.join(sizes) or 'none'}."

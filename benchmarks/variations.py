@@ -17,10 +17,10 @@ from collections.abc import Iterable
 from statistics import mean
 
 from benchmarks.clean_run import Scored, Sets, train_and_test
-from benchmarks.recorded_runs import USER_ERRORS, arguments, parsed, record_missing
+from benchmarks.recorded_runs import arguments, parsed, record_missing
 from benchmarks.speaker_study import SpeakerStudy
 from benchmarks.study_page import publish, write_runs
-from benchmarks.variation_page import VariationTrial, page
+from benchmarks.variation_page import VariationRun, page
 from benchmarks.variation_sets import VARIATIONS, Variation
 from fastser.data import CorpusError
 from fastser.evaluation.metrics import ConditionResult
@@ -28,9 +28,10 @@ from fastser.experiment.experiment import Experiment
 from fastser.experiment.folds import has_own_split
 from fastser.experiment.grid import GridPoint
 from fastser.runtime.digests import digest
+from fastser.runtime.errors import UserError
 
 
-class VariationStudy(SpeakerStudy[VariationTrial]):
+class VariationStudy(SpeakerStudy[VariationRun]):
     """Ordinary and varied trainings of each fold and repeat."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -42,33 +43,33 @@ class VariationStudy(SpeakerStudy[VariationTrial]):
                 f"{corpus.title} has a split of its own; give a corpus whose speakers can be left out one by one"
             )
 
-    def trials(self, point: GridPoint) -> Iterable[VariationTrial]:
+    def runs_at(self, point: GridPoint) -> Iterable[VariationRun]:
         """Implement `SpeakerStudy`."""
-        return [VariationTrial(point, varied) for varied in (False, True)]
+        return [VariationRun(point, varied) for varied in (False, True)]
 
-    def key(self, trial: VariationTrial) -> str:
+    def key(self, run: VariationRun) -> str:
         """Implement `SpeakerStudy`."""
-        return digest(self.experiment.identify(trial.point).key, self.variation.name if trial.varied else "ordinary")
+        return digest(self.experiment.identify(run.point).key, self.variation.name if run.varied else "ordinary")
 
-    def score(self, trial: VariationTrial) -> Scored[VariationTrial]:
+    def score(self, run: VariationRun) -> Scored[VariationRun]:
         """Implement `SpeakerStudy`."""
-        return score(self.experiment, self.variation, trial)
+        return score(self.experiment, self.variation, run)
 
-    def label(self, item: VariationTrial) -> str:
+    def label(self, item: VariationRun) -> str:
         """Implement `Study`."""
         return f"{item.point.label}, {self.variation.case(item.varied)}"
 
 
-def score(experiment: Experiment, variation: Variation, trial: VariationTrial) -> Scored[VariationTrial]:
+def score(experiment: Experiment, variation: Variation, run: VariationRun) -> Scored[VariationRun]:
     """Train and test the models of a run, and return the UAR over all of its test utterances.
 
     Numbers of utterances and epochs are means over the trainings of the run.
     """
-    point = trial.point
-    trainings = variation.sets(experiment, point) if trial.varied else [Sets(*experiment.subsets(point))]
+    point = run.point
+    trainings = variation.sets(experiment, point) if run.varied else [Sets(*experiment.subsets(point))]
     results, epochs = zip(*(train_and_test(experiment, point, s, experiment.settings) for s in trainings), strict=True)
     utterances = mean(len(sets.training.utterances) for sets in trainings)
-    return Scored(trial, round(utterances), round(mean(epochs)), 100 * ConditionResult.joined(results).uar)
+    return Scored(run, round(utterances), round(mean(epochs)), 100 * ConditionResult.joined(results).uar)
 
 
 def main(given: list[str] | None = None) -> None:
@@ -79,11 +80,11 @@ def main(given: list[str] | None = None) -> None:
     options = parsed(parser, given)
     try:
         study = VariationStudy(options)
-    except USER_ERRORS as error:
+    except UserError as error:
         parser.error(str(error))
     succeeded = record_missing(VariationStudy, options, study)
     scores, variation = study.scores(), study.variation
-    write_runs(options.out / f"{variation.name}.csv", "case", lambda trial: variation.case(trial.varied), scores)
+    write_runs(options.out / f"{variation.name}.csv", "case", lambda run: variation.case(run.varied), scores)
     text = page(study.experiment, variation, study.models, len(study.paths), scores)
     publish(options.out / f"{variation.name}.md", text, succeeded)
 

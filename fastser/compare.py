@@ -1,7 +1,7 @@
 """Door `python -m fastser.compare`: two results folders side by side."""
 
 from fastser.cli.compare_options import CompareOptions
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 
 HELP = """Compare the runs of two results folders, paired by task, model, augmentation, condition, fold and repeat.
 
@@ -15,9 +15,9 @@ Exit status: 0 compared; 2 folders that cannot be compared.
 def compare(options: CompareOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce()
-    from fastser.cli.compare_main import USER_ERRORS, run  # imports torch, which --help does without
+    from fastser.cli.compare_main import run  # imports torch, which --help does without
 
-    return status_of(lambda: run(options), USER_ERRORS)
+    return status_of(lambda: run(options), BEGINS_ANEW)
 
 
 def main() -> None:

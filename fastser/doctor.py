@@ -1,7 +1,10 @@
 """Door `python -m fastser.doctor`: an examination of machine, corpora and folds before anything is trained."""
 
+import sys
+
+from fastser.cli.config import command_text
 from fastser.cli.doctor_options import DoctorOptions
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 
 HELP = """Examine this machine, corpora and folds before anything is trained.
 
@@ -16,9 +19,9 @@ def doctor(options: DoctorOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce()
     from fastser.cli.doctor_main import run  # imports torch, which --help does without
-    from fastser.cli.main import USER_ERRORS
 
-    return status_of(lambda: run(options), USER_ERRORS)
+    command = command_text("fastser.doctor", DoctorOptions, sys.argv[1:])
+    return status_of(lambda: run(options, command), BEGINS_ANEW)
 
 
 def main() -> None:

@@ -39,12 +39,12 @@ def main() -> None:
 
 def run(options: Any) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    from fastser.cli.door import announce, status_of
+    from fastser.cli.door import CONTINUES, announce, status_of
 
     announce()
-    from fastser.cli.evaluate_main import USER_ERRORS, evaluate_and_print
+    from fastser.cli.evaluate_main import evaluate_and_print
 
-    return status_of(lambda: evaluate_and_print(options), USER_ERRORS)
+    return status_of(lambda: evaluate_and_print(options), CONTINUES)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,8 @@ Exit status: 0 understood; 2 unusable arguments or no file that matches.
 def manifest(options: ManifestOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     from fastser.cli.manifest_main import run
-    from fastser.cli.options import UsageError
-    from fastser.data.corpora import CorpusError
 
-    return status_of(lambda: run(options), (UsageError, CorpusError))
+    return status_of(lambda: run(options), "interrupted; nothing was written")
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, CONTINUES, announce, run_command, status_of
 from fastser.cli.predict_options import PredictOptions
 
 HELP = """Label audio files with a trained model.
@@ -18,9 +18,9 @@ interrupted.
 def predict(options: PredictOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce(sys.stderr if options.out is None else sys.stdout)  # without --out, standard output has the predictions
-    from fastser.cli.predict_main import USER_ERRORS, predict_and_write  # imports torch, which --help does without
+    from fastser.cli.predict_main import predict_and_write  # imports torch, which --help does without
 
-    return status_of(lambda: predict_and_write(options), USER_ERRORS)
+    return status_of(lambda: predict_and_write(options), BEGINS_ANEW if options.out is None else CONTINUES)
 
 
 def main() -> None:

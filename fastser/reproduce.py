@@ -3,7 +3,7 @@
 import sys
 
 from fastser.cli.config import command_text
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import CONTINUES, announce, run_command, status_of
 from fastser.cli.options import CliOptions
 
 HELP = """Reproduce Latif et al. 2020: speech emotion recognition under noise, adversarial attack and corpus change.
@@ -20,10 +20,10 @@ Exit status: 0 all done; 1 some runs failed; 2 unusable arguments or data; 130 i
 def reproduce(options: CliOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce()
-    from fastser.cli.main import USER_ERRORS, run  # imports torch, which --help does without
+    from fastser.cli.main import run  # imports torch, which --help does without
 
     command = command_text("fastser.reproduce", CliOptions, sys.argv[1:])
-    return status_of(lambda: run(options, command), USER_ERRORS)
+    return status_of(lambda: run(options, command), CONTINUES)
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
+from fastser.runtime.errors import UserError
+
 PAPER_CLASSES = ("angry", "happy", "neutral", "sad")
 """The four emotions of the paper (section 4.1), in the order of label indices and posterior columns."""
 
@@ -38,7 +40,7 @@ the questions by number. Each setting can be changed with --set, here and in the
 """Text of `python -m fastser.settings --help`."""
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """An unknown setting or an invalid value. The message is one sentence."""
 
 

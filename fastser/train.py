@@ -1,6 +1,6 @@
 """Door `python -m fastser.train`: a model trained on all speakers of a corpus, for use on other recordings."""
 
-from fastser.cli.door import announce, run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 from fastser.cli.train_options import TrainOptions
 
 HELP = """Train a model on all utterances of a corpus, and write it with a model card.
@@ -18,9 +18,9 @@ Exit status: 0 all done; 2 unusable arguments or data; 130 interrupted, the same
 def train(options: TrainOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     announce()
-    from fastser.cli.train_main import USER_ERRORS, train_and_write  # imports torch, which --help does without
+    from fastser.cli.train_main import train_and_write  # imports torch, which --help does without
 
-    return status_of(lambda: train_and_write(options), USER_ERRORS, "interrupted; the same command begins anew")
+    return status_of(lambda: train_and_write(options), BEGINS_ANEW)
 
 
 def main() -> None:

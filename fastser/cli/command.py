@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from fastser import __version__
 from fastser.cli.config import FLAG
+from fastser.runtime.errors import UserError
 from fastser.runtime.options import Group, OptionInfo, flag_of, named_fields
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def command_of(options: type[T], run: Callable[[T], int], doc: str) -> Callable[
     return command
 
 
-class RepeatedOptionError(ValueError):
+class RepeatedOptionError(UserError, ValueError):
     """An option that is given twice although it takes one value."""
 
 

@@ -5,20 +5,16 @@ from fastser.cli.console import make_console, say
 from fastser.cli.options import UsageError
 from fastser.cli.writable import writable_folder
 from fastser.experiment.finished_runs import finished_runs
-from fastser.experiment.stored_runs import ResultsError
-from fastser.report.comparison import ComparisonError, Folder, compared, settings_that_differ
+from fastser.report.comparison import Folder, compared, settings_that_differ
 from fastser.report.comparison_page import comparison_lines, write_comparison
 from fastser.runtime.files import expanded, printable
-
-USER_ERRORS = (UsageError, ResultsError, ComparisonError)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 
 def run(options: CompareOptions) -> int:
     """Compare the folders, print the differences and write the files.
 
     Raises:
-        Exception: One of `USER_ERRORS` for folders that cannot be compared.
+        UserError: If the folders cannot be compared.
     """
     if options.first is None or options.second is None:
         raise UsageError("give two results folders: python -m fastser.compare OUT_A OUT_B")

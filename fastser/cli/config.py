@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from fastser.runtime.errors import UserError
 from fastser.runtime.options import OptionInfo, flag_of, named_fields
 
 FLAG = "--config"
@@ -18,7 +19,7 @@ _ASSIGNMENTS = "NAME=VALUE"
 """Metavar of repeated options whose values are assignments, which can be a table in the file."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A file of options that cannot be used. The message is one sentence."""
 
 

@@ -16,4 +16,4 @@ def make_console() -> Console:
 def say(console: Console, *lines: str) -> None:
     """Print lines as they are."""
     for line in lines:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, emoji=False)

@@ -1,8 +1,6 @@
 """The way from the options of `python -m fastser.doctor` to its page: machine, corpora, folds, noise."""
 
 import re
-import shlex
-import sys
 
 from rich.console import Console
 
@@ -31,14 +29,18 @@ from fastser.runtime.files import cache_dir, remove_stale_parts
 from fastser.settings import PAPER
 
 
-def run(options: DoctorOptions) -> int:
+def run(options: DoctorOptions, command: str) -> int:
     """Examine everything that the options name, print the findings, and write the page.
+
+    Args:
+        options: Options of the command line.
+        command: The command line as text, for the page.
 
     Returns:
         Exit status: 0, or 1 if an error was found.
 
     Raises:
-        Exception: One of `fastser.cli.main.USER_ERRORS` for arguments that cannot be used.
+        UserError: If arguments cannot be used.
     """
     out = writable_folder(options.out, "--out")
     settings = PAPER.override(options.set)
@@ -83,7 +85,6 @@ def run(options: DoctorOptions) -> int:
         with file_counter(noise.title, len(noise.recordings), console) as on_file:
             recordings = examine_noise(noise, on_file)
         show(noise_section(recordings, settings, examined))
-    command = shlex.join(["python", "-m", "fastser.doctor", *sys.argv[1:]])
     write_page(out / "doctor.md", sections, command)
     write_doctor_html(out / "doctor.html", sections, command)
     say(console, summary(sections), f"page: {out / 'doctor.md'}", f"in a browser: {out / 'doctor.html'}")

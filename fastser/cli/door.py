@@ -9,9 +9,10 @@ from typing import Any, TextIO, TypeVar
 import typer
 
 from fastser import __version__
-from fastser.cli.command import RepeatedOptionError, application, refuse_repeated
-from fastser.cli.config import ConfigError, config_arguments
+from fastser.cli.command import application, refuse_repeated
+from fastser.cli.config import config_arguments
 from fastser.cli.output import Output
+from fastser.runtime.errors import UserError
 from fastser.runtime.openmp import bound_spinning
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     except typer.TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
         status = 2
-    except (RepeatedOptionError, ConfigError) as error:
+    except UserError as error:  # of the options, or of a file of options
         print(f"error: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
@@ -55,29 +56,37 @@ def announce(stream: TextIO | None = None) -> None:
         output.flush()
 
 
-def status_of(
-    run: Callable[[], int],
-    user_errors: tuple[type[Exception], ...],
-    interrupted: str = "interrupted; the same command continues where it was",
-) -> int:
+CONTINUES = "interrupted; the same command continues where it was"
+"""Sentence of a command that keeps what it has done."""
+
+BEGINS_ANEW = "interrupted; the same command begins anew"
+"""Sentence of a command that keeps nothing."""
+
+
+def status_of(run: Callable[[], int], interrupted: str) -> int:
     """Run a command and turn errors into one sentence and an exit status.
 
     Args:
         run: The command. Returns the exit status.
-        user_errors: Exceptions whose message is everything that a user needs to see.
         interrupted: Sentence for a user who has interrupted the command.
     """
     try:
         return run()
-    except user_errors as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
+        from fastser_kernels.native.library import NativeError  # imports torch, as the next lines do
+        from fastser_kernels.trust.trusted import LostDeviceError
+
         from fastser.runtime.full_memory import full_memory_sentence, is_out_of_memory
 
+        if isinstance(error, NativeError | LostDeviceError):  # the kernels do not know UserError
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         if not is_out_of_memory(error):
             raise
         print(f"error: {full_memory_sentence(error)}; choose smaller settings or a smaller corpus", file=sys.stderr)

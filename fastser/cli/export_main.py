@@ -1,28 +1,25 @@
 """The way from the options of `python -m fastser.export` to an ONNX file."""
 
+from fastser.cli.console import make_console, say
 from fastser.cli.export_options import ExportOptions
-from fastser.cli.options import UsageError
 from fastser.cli.writable import writable_file
-from fastser.evaluation.adapter import ModelError
-from fastser.recognition.onnx_file import OnnxError, write_onnx
+from fastser.recognition.onnx_file import write_onnx
 from fastser.recognition.packaged_models import model_path
-
-USER_ERRORS = (UsageError, ModelError, OnnxError)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 
 def export_and_check(options: ExportOptions) -> int:
     """Write the ONNX file, and print its size and its largest difference from the recogniser.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments that cannot be used, or a file that does not agree.
+        UserError: If arguments cannot be used, or the file does not agree.
     """
     model, given = options.paths()
     out = writable_file(given)
     found = write_onnx(model_path(model), out)
-    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB, waveform [batch, samples] -> posteriors [batch, classes]")
-    print(
+    say(
+        make_console(),
+        f"{out}: {out.stat().st_size / 1e6:.2f} MB, waveform [batch, samples] -> posteriors [batch, classes]",
         f"posteriors in onnxruntime {found.runtime} and of the recogniser differ by at most {found.largest:.1e} "
-        f"({found.waveforms} synthetic waveforms)"
+        f"({found.waveforms} synthetic waveforms)",
     )
     return 0

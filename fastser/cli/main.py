@@ -1,40 +1,29 @@
 """The way from parsed options to tables: corpora, plan, runs, report."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from fastser_kernels.native.library import NativeError
-from fastser_kernels.trust.trusted import LostDeviceError
+from rich.console import Console
 
 from fastser.augmentation import AUGMENTATIONS
-from fastser.cli.console import make_console, say
-from fastser.cli.ending import finished_lines, interrupted_line
+from fastser.cli.console import say
+from fastser.cli.execution import Batch, Execution, Setup, begin
 from fastser.cli.kernel_hint import kernel_hint
 from fastser.cli.kernel_test import choose_kernels
 from fastser.cli.options import CliOptions, UsageError, chosen
 from fastser.cli.plan_text import cost_lines, plan_lines, remaining_lines
 from fastser.cli.prepare import announced_roles, prepared_experiment
 from fastser.cli.results_text import WIDTH, result_lines
-from fastser.cli.run_display import Display
-from fastser.cli.signals import first_signal_stops
-from fastser.cli.steps import MODEL_TIMES, steps
-from fastser.data.corpora import CorpusError
-from fastser.data.noise import NoiseError
-from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import MEASUREMENTS, CostModel
-from fastser.experiment.executors import EXECUTORS, Executor, ExecutorError, Work
-from fastser.experiment.executors.automatic import with_named_executor
+from fastser.cli.steps import steps
 from fastser.experiment.executors.order import longest_first
-from fastser.experiment.executors.runner import Runner, settled
+from fastser.experiment.executors.runner import settled
+from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId, plan
-from fastser.experiment.options import RunOptions
-from fastser.experiment.own_models import OwnModelError, check_own_models, name_of, register_own_models
-from fastser.experiment.roles import RoleError
+from fastser.experiment.own_models import check_own_models, name_of
+from fastser.experiment.roles import CorpusRoles
 from fastser.experiment.store import ResultStore
-from fastser.experiment.stored_runs import ResultsError, StoredRuns
+from fastser.experiment.stored_runs import StoredRuns
 from fastser.experiment.tables import TABLES, wanted_by
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS, Architecture
@@ -42,26 +31,33 @@ from fastser.report import write_report
 from fastser.report.audio import listen
 from fastser.report.collect import report_context
 from fastser.runtime.counted import counted
-from fastser.runtime.device import DeviceError
-from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
-from fastser.runtime.registry import Registry, UnknownNameError
-from fastser.settings import SettingsError
+from fastser.runtime.registry import Registry
 from fastser.training.yardsticks import YARDSTICKS, Yardstick
 
-USER_ERRORS = (
-    UsageError,
-    OwnModelError,
-    DeviceError,
-    NativeError,
-    LostDeviceError,
-    RoleError,
-    CorpusError,
-    NoiseError,
-    ResultsError,
-    SettingsError,
-    ExecutorError,
-)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
+
+@dataclass(frozen=True)
+class _Data:
+    """Corpora, models and experiment of the requested tables.
+
+    Attributes:
+        roles: Corpora by role.
+        experiment: Data and settings.
+        models: Names of the models.
+        augmentations: Names of the augmentations.
+        missing: Reason, by table, for tables that cannot be filled completely.
+        possible: Tables that can be filled at least in part.
+        store: Results folder, which a dry run only reads.
+        device: Device of the data in this process.
+    """
+
+    roles: CorpusRoles
+    experiment: Experiment
+    models: Sequence[str]
+    augmentations: Sequence[str]
+    missing: Mapping[str, str]
+    possible: Sequence[str]
+    store: StoredRuns
+    device: torch.device
 
 
 def run(options: CliOptions, command: str) -> int:
@@ -75,47 +71,14 @@ def run(options: CliOptions, command: str) -> int:
         Exit status: 0, 1 if some runs failed, 130 if interrupted.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
+        UserError: If arguments or data cannot be used.
     """
-    options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
-    options = with_named_executor(options)
-    console = make_console()
-    remove_stale_parts(cache_dir())
     tables = options.tables()
-    executor = checked_executor(options)
-    register_own_models(options.model, Path.cwd())
-    models = _models(options)
-    networks = [model for model in models if model in MODELS]
-    augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
-    settings, kernel_mode = options.settings(), options.kernel_mode()
-    device = executor.device(options)
-    say(console, *kernel_hint(device, kernel_mode == "reference"))
-    data_device = device if executor.in_this_process else torch.device("cpu")
-    store = StoredRuns(options.out) if options.dry_run else ResultStore(options.out)
-
-    roles = announced_roles(options, console)
-    present = roles.present()
-    corpora = [corpus for corpus in (roles.source, roles.target) if corpus is not None]
-    check_own_models(options.model, settings, len(corpora[0].classes))
-    missing = roles.missing(tables)
-    possible = [name for name in tables if TABLES[name].can_be_filled(present)]
-    kernels, lines = choose_kernels(kernel_mode, models, settings, device, console, here=executor.in_this_process)
-    say(console, *lines)
-    experiment = prepared_experiment(roles, settings, options, augmentations, kernels, device, data_device, console)
-    shown = {task for name in possible for task in TABLES[name].tasks}
-    tasks = [task for task in TASKS if task in shown and experiment.has_corpora_for(task)]
-    fold_names = {task: tuple(experiment.folds(task)) for task in tasks}
-    say(console, *(f"warning: {warning}" for warning in experiment.check(tasks)))
-    repeats = settings.protocol.repeats
-    points = plan(fold_names, models, augmentations, repeats, lambda point: wanted_by(possible, point))
-    if not any(point.model in (networks or models) for point in points):
-        raise UsageError("nothing to do: " + " ".join(missing.values() or [_nothing_shown(tables)]))
-
-    runs: list[RunId] = []
-    with steps("planning the runs", len(points), console) as on_run:
-        for point in points:
-            on_run()
-            runs.append(experiment.identify(point))
+    setup = begin(options)
+    options, console, executor = setup.options, setup.console, setup.executor
+    data = _data(setup, tables)
+    experiment, store = data.experiment, data.store
+    runs = _planned(data, tables, console)
     again = {"keep_models": options.keep_models, "retry_failed": options.retry_failed}
     outcomes = {run_id: outcome for run_id in runs if (outcome := settled(store, run_id, **again)) is not None}
     todo = [run_id for run_id in runs if run_id not in outcomes]
@@ -123,73 +86,88 @@ def run(options: CliOptions, command: str) -> int:
         say(console, f"finished but without kept weights: {counted(without, 'run')}, made again")
     reused = sum(outcome.failure is None for outcome in outcomes.values())
     placement = executor.placement(options, experiment, todo)
-    models_to_do = sorted({run_id.point.model for run_id in todo})
-    number = MEASUREMENTS * sum(model not in YARDSTICKS for model in models_to_do)
-    with steps(MODEL_TIMES, number, console) as on_step:
-        cost = CostModel.measure(models_to_do, experiment, data_device, placement.threads, on_step)
+    cost = setup.measured(experiment, todo, data.device, placement.threads)
     seconds = {run_id: cost.seconds(experiment, run_id.point) for run_id in todo}
     runs_in_order = longest_first(runs, seconds)
-    half_filled = [name for name in missing if name in possible]
-    say(console, *plan_lines(experiment, points, missing, half_filled))
     in_order = {run_id: seconds[run_id] for run_id in runs_in_order if run_id in seconds}
+    half_filled = [name for name in data.missing if name in data.possible]
+    say(console, *plan_lines(experiment, [run_id.point for run_id in runs], data.missing, half_filled))
     say(console, *remaining_lines(experiment, reused, len(outcomes) - reused, in_order, cost.device, placement))
     if not isinstance(store, ResultStore):
         say(console, *cost_lines(experiment, tables, in_order, cost, placement.at_a_time))
         return 0
-
-    def report(title: str) -> list[str]:
-        say(console, "computing intervals, writing the report ...")
-        recorded = {failure.id.key: failure.reason for failure in store.failures(runs)}
-        reasons = {run_id.key: reason for run_id, reason in failures} | recorded
-        failed = [(run_id, reasons[run_id.key]) for run_id in runs if run_id.key in reasons]
-        context = report_context(command, tables, roles, experiment, executor, runs, store, failed, missing)
-        listening = listen(experiment, context.runs, store, wanted=not options.no_audio)
-        path = write_report(options.out, replace(context, listening=listening))
-        lines = result_lines(context, console.width if console.is_terminal else WIDTH)
-        return [*lines, f"{title}: {path}", f"in a browser: {path.with_suffix('.html')}"]
-
-    began = time.perf_counter()
-    costs = {run_id.key: duration for run_id, duration in seconds.items()}
-    display = Display(len(runs), costs, settings.training.max_epochs, headline_names(settings), console)
-    failures: list[tuple[RunId, str]] = []
-    with first_signal_stops(lambda: say(console, executor.stop_message)) as stop, display.shown():
-        runner = Runner(
-            experiment,
-            store,
-            keep_models=options.keep_models,
-            stop=stop,
-            checkpoint_seconds=60 * options.checkpoint_minutes,
-            retry_failed=options.retry_failed,
-        )
-        for outcome in executor.run(Work(runner, runs_in_order, options, display.lane, placement.at_a_time)):
-            display.finished(outcome)
-            if outcome.failure is not None:
-                failures.append((outcome.run_id, outcome.failure))
-    if stop.is_set():
-        done = sum(store.finished(run_id.key) for run_id in runs)
-        say(console, interrupted_line(done, len(runs), options.out), *report("report so far"))
-        return 130
-    ending = finished_lines(len(runs), failures, reused, time.perf_counter() - began)
-    say(console, *ending)
-    say(console, *report("report"))
-    return 1 if failures else 0
+    batch = Batch("", setup.runner(experiment, store), runs_in_order)
+    execution = setup.execute(runs, store, [batch], seconds, experiment.settings, placement.at_a_time)
+    return setup.end(execution, reused, lambda: _report(setup, command, tables, data, execution))
 
 
-def checked_executor(options: RunOptions) -> Executor:
-    """Return the executor, after checking its options before anything is read.
+def _data(setup: Setup[CliOptions], tables: Sequence[str]) -> _Data:
+    """Check models and settings, open the results folder, and prepare the corpora."""
+    options, console, executor = setup.options, setup.console, setup.executor
+    models = _models(options)
+    augmentations = chosen("--augmentations", options.augmentations, AUGMENTATIONS)
+    settings, kernel_mode = options.settings(), options.kernel_mode()
+    device = executor.device(options)
+    say(console, *kernel_hint(device, kernel_mode == "reference"))
+    data_device, store = setup.data_device(device), setup.store()
+    roles = announced_roles(options, console)
+    present = roles.present()
+    corpora = [corpus for corpus in (roles.source, roles.target) if corpus is not None]
+    check_own_models(options.model, settings, len(corpora[0].classes))
+    possible = [name for name in tables if TABLES[name].can_be_filled(present)]
+    missing = roles.missing(tables)
+    kernels, lines = choose_kernels(kernel_mode, models, settings, device, console, here=executor.in_this_process)
+    say(console, *lines)
+    experiment = prepared_experiment(roles, settings, options, augmentations, kernels, device, data_device, console)
+    return _Data(roles, experiment, models, augmentations, missing, possible, store, data_device)
+
+
+def _planned(data: _Data, tables: Sequence[str], console: Console) -> list[RunId]:
+    """Return the runs of the plan, after printing warnings about the folds.
 
     Raises:
-        UsageError: If there is no such executor, or an option is for another one.
-        ExecutorError: If it cannot run anything here.
+        UsageError: If the tables need no run of a chosen network.
     """
-    try:
-        executor = EXECUTORS[options.executor]
-    except UnknownNameError as error:
-        raise UsageError(f"--executor: {error}") from None
-    for flag, owners in options.foreign_options():
-        raise UsageError(f"{flag} is for --executor {' or '.join(owners)}, this is --executor {executor.name}")
-    executor.check(options)
-    return executor
+    experiment, models = data.experiment, data.models
+    shown = {task for name in data.possible for task in TABLES[name].tasks}
+    tasks = [task for task in TASKS if task in shown and experiment.has_corpora_for(task)]
+    fold_names = {task: tuple(experiment.folds(task)) for task in tasks}
+    say(console, *(f"warning: {warning}" for warning in experiment.check(tasks)))
+    repeats = experiment.settings.protocol.repeats
+    points = plan(fold_names, models, data.augmentations, repeats, lambda point: wanted_by(data.possible, point))
+    networks = [model for model in models if model in MODELS]
+    if not any(point.model in (networks or models) for point in points):
+        raise UsageError("nothing to do: " + " ".join(data.missing.values() or [_nothing_shown(tables)]))
+    runs: list[RunId] = []
+    with steps("planning the runs", len(points), console) as on_run:
+        for point in points:
+            on_run()
+            runs.append(experiment.identify(point))
+    return runs
+
+
+def _report(
+    setup: Setup[CliOptions], command: str, tables: Sequence[str], data: _Data, execution: Execution
+) -> list[str]:
+    """Write the report, and return lines for the console."""
+    console, options, store = setup.console, setup.options, execution.store
+    say(console, "computing intervals, writing the report ...")
+    context = report_context(
+        command,
+        tables,
+        data.roles,
+        data.experiment,
+        setup.executor,
+        execution.planned,
+        store,
+        execution.failed(),
+        data.missing,
+    )
+    listening = listen(data.experiment, context.runs, store, wanted=not options.no_audio)
+    path = write_report(options.out, replace(context, listening=listening))
+    lines = result_lines(context, console.width if console.is_terminal else WIDTH)
+    title = "report so far" if execution.stopped else "report"
+    return [*lines, f"{title}: {path}", f"in a browser: {path.with_suffix('.html')}"]
 
 
 def _models(options: CliOptions) -> tuple[str, ...]:

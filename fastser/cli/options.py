@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fastser.experiment.options import RunOptions
+from fastser.runtime.errors import UserError
 from fastser.runtime.options import Group, option
 from fastser.runtime.registry import UnknownNameError
 from fastser.settings import PAPER_CLASSES, SCALES, Settings
@@ -18,7 +19,7 @@ KernelMode = Literal["auto", "fused", "reference"]
 KERNELS: tuple[KernelMode, ...] = get_args(KernelMode)
 
 
-class UsageError(ValueError):
+class UsageError(UserError, ValueError):
     """Arguments that cannot be used. The message is one sentence."""
 
 

@@ -3,30 +3,26 @@
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from fastser.cli.console import make_console, say
 from fastser.cli.options import UsageError
 from fastser.cli.output import Output
 from fastser.cli.predict_options import Format, PredictOptions
 from fastser.cli.steps import steps
 from fastser.cli.writable import writable_file
-from fastser.data.audio import AudioError, decode
-from fastser.data.corpora import CorpusError
-from fastser.evaluation.adapter import ModelError
-from fastser.recognition.inputs import InputError, files_of
+from fastser.data.audio import decode
+from fastser.recognition.inputs import files_of
 from fastser.recognition.packaged_models import default_model, model_path, names_model
-from fastser.recognition.predictions import PredictionFile, PredictionsError, header, text_of
+from fastser.recognition.predictions import PredictionFile, header, text_of
 from fastser.recognition.recogniser import FilePredictions, Per, Recogniser, Record, load_model
 from fastser.runtime.counted import counted
-from fastser.runtime.device import DeviceError, named_device
+from fastser.runtime.device import named_device
 from fastser.runtime.files import printable, storable
-
-USER_ERRORS = (UsageError, ModelError, InputError, PredictionsError, AudioError, CorpusError, DeviceError)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 _SHORT_FILES_NAMED = 3
 """Number of files shorter than a segment that are named. The others are counted."""
@@ -42,11 +38,11 @@ def predict_and_write(options: PredictOptions) -> int:
         Exit status: 0, 1 if some files are unusable, 2 if all are.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments that cannot be used.
+        UserError: If arguments cannot be used.
     """
     kind, per = options.chosen_format(), _per(options)
     model, inputs = _model_and_inputs(options.inputs)
-    paths = files_of(inputs, sys.stdin)
+    paths = files_of(inputs, _standard_input())
     if not paths:
         raise UsageError("there is no file to label; give files, a folder, or - for a list on standard input")
     if options.plot is not None and len(paths) > 1:
@@ -131,7 +127,8 @@ def _appended(
     reused, seconds = len(paths) - len(todo), time.perf_counter() - began
     speech = f"{found.seconds:.0f} s of audio in {seconds:.1f} s"
     unusable = f", {found.unusable} unusable" if found.unusable else ""
-    print(f"{out}: {counted(found.usable, 'file')} labelled ({speech}), {reused} already in the file{unusable}")
+    labelled = f"{counted(found.usable, 'file')} labelled ({speech}), {reused} already in the file{unusable}"
+    say(make_console(), f"{out}: {labelled}")
     found.usable += reused
     return found
 
@@ -144,6 +141,12 @@ def _draw(recogniser: Recogniser, path: Path, hop: float | None, out: Path) -> N
     waveform, rate = decode(path, recogniser.sample_rate), recogniser.sample_rate
     draw_timeline(out, waveform, rate, recogniser.predict(path, per="segment", hop=hop), recogniser.classes)
     print(f"timeline: {out}", file=sys.stderr)
+
+
+def _standard_input() -> Iterator[bytes]:
+    """Yield the lines of standard input. There are none if the program was started without it."""
+    if sys.stdin is not None:
+        yield from sys.stdin.buffer
 
 
 def _per(options: PredictOptions) -> Per:

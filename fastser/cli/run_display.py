@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
+from fastser.cli.console import say
 from fastser.experiment.executors import Outcome
 from fastser.experiment.grid import RunId
 from fastser.runtime.duration import format_duration
@@ -92,7 +93,7 @@ class Display:
             end = f"  ({format_duration(outcome.seconds)}); {left}"
             room = self._console.width - len(start) - len(end) - 2 if self._console.is_terminal else None
             line = f"{start}  {_first_of(uars, room)}{end}"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
+        say(self._console, line)
         if self._bars:
             self._bars.update(self._overall, completed=self._done, note=left)
 

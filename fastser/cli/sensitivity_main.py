@@ -1,33 +1,25 @@
 """The way from the options of `python -m fastser.sensitivity` to its report: baseline, answers, runs, differences."""
 
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass
+
+import torch
 
 from fastser.cli.answer_data import AnswerData
-from fastser.cli.console import make_console, say
-from fastser.cli.ending import finished_lines, interrupted_line
+from fastser.cli.console import say
+from fastser.cli.execution import Batch, Execution, Setup, begin
 from fastser.cli.kernel_hint import kernel_hint
-from fastser.cli.main import checked_executor
 from fastser.cli.options import UsageError, chosen
 from fastser.cli.prepare import announced_roles
-from fastser.cli.run_display import Display
 from fastser.cli.sensitivity_options import SensitivityOptions
-from fastser.cli.signals import first_signal_stops
-from fastser.cli.steps import MODEL_TIMES, steps
-from fastser.evaluation.conditions import headline_names
-from fastser.experiment.estimate import MEASUREMENTS, CostModel
-from fastser.experiment.executors import Work
-from fastser.experiment.executors.automatic import with_named_executor
 from fastser.experiment.executors.order import longest_first, makespan
-from fastser.experiment.executors.runner import Runner, settled
+from fastser.experiment.executors.runner import settled
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import RunId
-from fastser.experiment.own_models import check_own_models, name_of, register_own_models
+from fastser.experiment.own_models import check_own_models, name_of
 from fastser.experiment.questions import Question
+from fastser.experiment.roles import CorpusRoles
 from fastser.experiment.store import ResultStore
-from fastser.experiment.stored_runs import StoredRuns
 from fastser.experiment.tasks import TASKS
 from fastser.experiment.variants import Variant, plan_variants
 from fastser.models import MODELS
@@ -35,12 +27,30 @@ from fastser.report.collect import report_context
 from fastser.report.sensitivity_page import write_sensitivity
 from fastser.runtime.counted import counted
 from fastser.runtime.duration import format_duration
-from fastser.runtime.files import cache_dir, expanded_output, remove_stale_parts
 from fastser.settings import Settings
 from fastser.training.precision import describe, with_chosen_precision
 
 COMPARED_TASKS = ("source", "cross")
 """Tasks of the comparison. The target's own task would double the runs and has clean speech only."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Corpora and experiments of the comparison.
+
+    Attributes:
+        roles: Corpora by role.
+        baseline: Experiment of the baseline.
+        variants: Experiment of the baseline and of each other answer.
+        store: Results folder, or None for a dry run that finds no results.
+        device: Device of the data in this process.
+    """
+
+    roles: CorpusRoles
+    baseline: Experiment
+    variants: Mapping[Variant, Experiment]
+    store: StoredRuns
+    device: torch.device
 
 
 def run(options: SensitivityOptions, command: str) -> int:
@@ -54,35 +64,13 @@ def run(options: SensitivityOptions, command: str) -> int:
         Exit status: 0, 1 if some runs failed, 130 if interrupted.
 
     Raises:
-        Exception: One of `fastser.cli.main.USER_ERRORS` for arguments or data that cannot be used.
+        UserError: If arguments or data cannot be used.
     """
-    options = replace(options, out=expanded_output(options.out, "Give --out the path of a folder"))
-    options = with_named_executor(options)
-    console = make_console()
-    remove_stale_parts(cache_dir())
     questions = options.asked()
-    executor = checked_executor(options)
-    register_own_models(options.model, Path.cwd())
-    own = [name_of(target) for target in options.model]
-    models = chosen("--models", ",".join([*filter(None, [options.models]), *own]), MODELS)
-    device = executor.device(options)
-    settings = with_chosen_precision(options.settings(), device)
-    kernel_mode = options.kernel_mode()
-    say(console, *kernel_hint(device, kernel_mode == "reference"))
-    store = StoredRuns(options.out) if options.dry_run else ResultStore(options.out)
-    roles = announced_roles(options, console)
-    if roles.source is None:
-        raise UsageError("the models are trained on the source corpus: give --source NAME=PATH too")
-    check_own_models(options.model, settings, len(roles.source.classes))
-    augmentations = [question.augmentation for question in questions]
-    data = AnswerData(roles, options, augmentations, kernel_mode, device, executor.in_this_process, console)
-    baseline = data.experiment(settings, models)
-    tasks = [task for task in TASKS if task in COMPARED_TASKS and baseline.has_corpora_for(task)]
-    say(console, *(f"warning: {warning}" for warning in baseline.check(tasks)))
-    variants = plan_variants(baseline, questions, models, tasks, data.experiment)
-    _refuse_without_effect(questions, settings, [*variants])
-    if len(variants) == 1:
-        raise UsageError(f"nothing to compare: {_acts_on(options)}")
+    setup = begin(options)
+    options, console, executor = setup.options, setup.console, setup.executor
+    data = _data(setup, questions)
+    baseline, variants, store = data.baseline, data.variants, data.store
 
     again = {"keep_models": options.keep_models, "retry_failed": options.retry_failed}
     outcomes = {
@@ -94,9 +82,7 @@ def run(options: SensitivityOptions, command: str) -> int:
     todo = _to_do(variants, outcomes)
     unsettled = [run_id for runs in todo.values() for run_id in runs]
     placement = executor.placement(options, baseline, unsettled)
-    models_to_do = sorted({run_id.point.model for run_id in unsettled})
-    with steps(MODEL_TIMES, MEASUREMENTS * len(models_to_do), console) as on_step:
-        cost = CostModel.measure(models_to_do, baseline, data.device, placement.threads, on_step)
+    cost = setup.measured(baseline, unsettled, data.device, placement.threads)
     seconds = {
         run_id: cost.seconds(variants[variant], run_id.point) for variant, runs in todo.items() for run_id in runs
     }
@@ -112,43 +98,61 @@ def run(options: SensitivityOptions, command: str) -> int:
     )
     if not isinstance(store, ResultStore):
         return 0
-
-    def report() -> list[str]:
-        recorded = {failure.id.key: failure.reason for failure in store.failures(expected)}
-        reasons = {run_id.key: reason for run_id, reason in failures} | recorded
-        failed = [(run_id, reasons[run_id.key]) for run_id in expected if run_id.key in reasons]
-        context = report_context(command, (), roles, baseline, executor, expected, store, failed, {})
-        path, summary = write_sensitivity(options.out, list(variants), context)
-        return [*summary, f"report: {path}"]
-
-    began = time.perf_counter()
-    costs = {run_id.key: duration for run_id, duration in seconds.items()}
-    display = Display(len(expected), costs, settings.training.max_epochs, headline_names(settings), console)
+    batches = [
+        Batch(v.label, setup.runner(variants[v], store), longest_first(runs, seconds))
+        for v, runs in todo.items()
+        if runs
+    ]
     failures = [(run_id, outcome.failure) for run_id, outcome in outcomes.items() if outcome.failure is not None]
-    with first_signal_stops(lambda: say(console, executor.stop_message)) as stop, display.shown():
-        for variant, runs in todo.items():
-            if stop.is_set() or not runs:
-                continue
-            say(console, variant.label)
-            runner = Runner(
-                variants[variant],
-                store,
-                keep_models=options.keep_models,
-                stop=stop,
-                checkpoint_seconds=60 * options.checkpoint_minutes,
-                retry_failed=options.retry_failed,
-            )
-            work = Work(runner, longest_first(runs, seconds), options, display.lane, placement.at_a_time)
-            for outcome in executor.run(work):
-                display.finished(outcome)
-                if outcome.failure is not None:
-                    failures.append((outcome.run_id, outcome.failure))
-    if stop.is_set():
-        done = sum(store.finished(run_id.key) for run_id in expected)
-        say(console, interrupted_line(done, len(expected), options.out), *report())
-        return 130
-    say(console, *finished_lines(len(expected), failures, reused, time.perf_counter() - began), *report())
-    return 1 if failures else 0
+    execution = setup.execute(expected, store, batches, seconds, baseline.settings, placement.at_a_time, failures)
+    return setup.end(execution, reused, lambda: _report(setup, command, data, execution))
+
+
+def _data(setup: Setup[SensitivityOptions], questions: Sequence[Question]) -> _Data:
+    """Check models and settings, open the results folder, prepare the corpora, and plan the runs.
+
+    Raises:
+        UsageError: If there is no source corpus, or nothing to compare.
+    """
+    options, console, executor = setup.options, setup.console, setup.executor
+    own = [name_of(target) for target in options.model]
+    models = chosen("--models", ",".join([*filter(None, [options.models]), *own]), MODELS)
+    device = executor.device(options)
+    settings = with_chosen_precision(options.settings(), device)
+    kernel_mode = options.kernel_mode()
+    say(console, *kernel_hint(device, kernel_mode == "reference"))
+    store = setup.store()
+    roles = announced_roles(options, console)
+    if roles.source is None:
+        raise UsageError("the models are trained on the source corpus: give --source NAME=PATH too")
+    check_own_models(options.model, settings, len(roles.source.classes))
+    augmentations = [question.augmentation for question in questions]
+    data = AnswerData(roles, options, augmentations, kernel_mode, device, executor.in_this_process, console)
+    baseline = data.experiment(settings, models)
+    tasks = [task for task in TASKS if task in COMPARED_TASKS and baseline.has_corpora_for(task)]
+    say(console, *(f"warning: {warning}" for warning in baseline.check(tasks)))
+    variants = plan_variants(baseline, questions, models, tasks, data.experiment)
+    _refuse_without_effect(questions, settings, [*variants])
+    if len(variants) == 1:
+        raise UsageError(f"nothing to compare: {_acts_on(options)}")
+    return _Data(roles, baseline, variants, store, data.device)
+
+
+def _report(setup: Setup[SensitivityOptions], command: str, data: _Data, execution: Execution) -> list[str]:
+    """Write the report, and return lines for the console."""
+    context = report_context(
+        command,
+        (),
+        data.roles,
+        data.baseline,
+        setup.executor,
+        execution.planned,
+        execution.store,
+        execution.failed(),
+        {},
+    )
+    path, summary = write_sensitivity(setup.options.out, list(data.variants), context)
+    return [*summary, f"report: {path}"]
 
 
 def _to_do(variants: Iterable[Variant], settled: Collection[RunId]) -> dict[Variant, list[RunId]]:

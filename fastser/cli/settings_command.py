@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastser.cli.door import run_command, status_of
+from fastser.cli.door import BEGINS_ANEW, run_command, status_of
 from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
 from fastser.runtime.options import option
 from fastser.runtime.text_table import text_table
-from fastser.settings import HELP, PAPER, Settings, SettingsError
+from fastser.settings import HELP, PAPER, Settings
 
 COLUMNS = ("setting", "value", "paper scale", "open question", "source")
 FORMATS = ("table", "csv", "json")
@@ -82,7 +82,7 @@ def run(options: SettingsOptions) -> int:
         output.flush()
         return 0
 
-    return status_of(printed, (UsageError, SettingsError))
+    return status_of(printed, BEGINS_ANEW)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from rich.console import Console
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.console import make_console, say
 from fastser.cli.kernel_test import choose_kernels
-from fastser.cli.main import USER_ERRORS as GRID_ERRORS
 from fastser.cli.options import UsageError, chosen
 from fastser.cli.prepare import prepared_dataset
 from fastser.cli.steps import steps
@@ -33,18 +32,14 @@ from fastser.runtime.registry import Registry
 from fastser.settings import TrainingSettings
 from fastser.training.precision import with_chosen_precision
 from fastser.training.schedule import Epoch
-from fastser.training.state import TrainingError
 from fastser.training.yardsticks import YARDSTICK_AUGMENTATION, YARDSTICKS, Yardstick
-
-USER_ERRORS = (*GRID_ERRORS, TrainingError)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
 
 
 def train_and_write(options: TrainOptions) -> int:
     """Train the model on all speakers, and write its file and its card.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
+        UserError: If arguments or data cannot be used.
     """
     model = _model(options)
     augmentation = _augmentation(options, model)

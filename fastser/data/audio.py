@@ -16,6 +16,7 @@ from fastser.data.container import AudioStream, ContainerError
 from fastser.data.contents import Content, read_content
 from fastser.data.file_kind import non_audio
 from fastser.data.flac_stream import check_flac_end, flac_checksum, samples_checksum
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import printable
 
 Waveform = npt.NDArray[np.float32]
@@ -62,7 +63,7 @@ _INAUDIBLE = 1e-12
 """Share of the power of a channel that rounding leaves of channels that cancel completely."""
 
 
-class AudioError(ValueError):
+class AudioError(UserError, ValueError):
     """An unusable audio file. The message is one sentence that starts with the path of the file.
 
     Attributes:

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastser.data.packed_audio import PackedWaveforms
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import storable
 
 _SILENT_EXCERPT_DB = -20.0  # relative to the level of the recording
 _DRAWS = 50  # attempts to find an excerpt that is not silent
 
 
-class NoiseError(ValueError):
+class NoiseError(UserError, ValueError):
     """Noise that cannot be mixed with an utterance. The message is one sentence."""
 
 

@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastser.runtime.errors import UserError
+
 Padding = Literal["attention_mask", "lengths", "none", "one by one"]
 """Ways in which a model of waveforms learns how long each utterance of a batch is."""
 
 _SMALLEST = 1e-30
 
 
-class ModelError(ValueError):
+class ModelError(UserError, ValueError):
     """A model that cannot be used. The message is one sentence."""
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from fastser.models import MODELS, Architecture, InputShape
+from fastser.runtime.errors import UserError
 from fastser.settings import ModelSettings, Settings
 from fastser.training.yardsticks import YARDSTICKS
 
 
-class OwnModelError(ValueError):
+class OwnModelError(UserError, ValueError):
     """A model that cannot be imported or used. The message is one sentence."""
 
 

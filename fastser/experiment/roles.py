@@ -8,10 +8,11 @@ from fastser.data.corpora import Corpus, CorpusError, NoiseCorpus, distinct_titl
 from fastser.data.corpora.named_path import named_path
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.tables import TABLES
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import cache_dir
 
 
-class RoleError(ValueError):
+class RoleError(UserError, ValueError):
     """A corpus argument that cannot be used. The message is one sentence."""
 
 

@@ -20,6 +20,7 @@ from fastser.recognition.model_file import ENTRY, ModelDescription, read_model_f
 from fastser.recognition.onnx_check import INPUT, OUTPUT, Agreement, agreement
 from fastser.recognition.recogniser import Recogniser
 from fastser.recognition.waveform_classifier import WaveformClassifier
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import atomic_write, printable
 from fastser.settings import EvaluationSettings
 
@@ -36,7 +37,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages of the extra `onnx`."""
 
 
-class OnnxError(ValueError):
+class OnnxError(UserError, ValueError):
     """A model that cannot be exported. The message is one sentence."""
 
 

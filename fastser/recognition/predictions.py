@@ -5,12 +5,16 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from fastser.recognition.recogniser import Record
 from fastser.runtime.digests import digest
-from fastser.runtime.files import atomic_write, printable, storable
+from fastser.runtime.errors import UserError
+from fastser.runtime.files import atomic_write, lock_file, naming_full_disk, printable, storable
+
+_ADVICE = "give another --out, or remove it"
 
 _INDEX = ("file", "start", "end")
 
@@ -18,7 +22,7 @@ _DECIMALS = 6
 """Decimals of posteriors, and of seconds in JSON lines. Further ones depend on the other files of a batch."""
 
 
-class PredictionsError(ValueError):
+class PredictionsError(UserError, ValueError):
     """A file of predictions that cannot be continued. The message is one sentence."""
 
 
@@ -76,7 +80,8 @@ class PredictionFile:
     """A file of predictions that grows by the predictions of one audio file at a time.
 
     A file `NAME.json` beside it records the model and the options, so that predictions of different models are never
-    mixed. What an interrupted command has written incompletely is removed.
+    mixed. What an interrupted command has written incompletely is removed. That file is locked until `close`, so that
+    only one command writes.
 
     Args:
         path: The file.
@@ -88,7 +93,8 @@ class PredictionFile:
         done: Audio files that the file holds, as they are written there.
 
     Raises:
-        PredictionsError: If the file exists and holds predictions of another model or with other options.
+        PredictionsError: If the file holds predictions of another model or with other options, or a damaged line, or
+            if another process writes it.
         OSError: If the file cannot be written.
     """
 
@@ -97,30 +103,38 @@ class PredictionFile:
         record = {"classes": list(classes), "format": kind, **identity}
         beside = path.with_name(f"{path.name}.json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._check(path, beside, record)
-        else:
-            with atomic_write(beside) as part:
-                part.write_text(json.dumps(record | {"check": digest(record)}, indent=1) + "\n", encoding="utf-8")
-        whole, self.done = _complete_lines(path, kind)
-        start = whole or header(classes, kind)
-        with atomic_write(path) as part:
-            part.write_text(start, encoding="utf-8", newline="")
-        self._stream: TextIO = path.open("a", encoding="utf-8", newline="", buffering=1 << 20)
+        with ExitStack() as stack:
+            self._beside = stack.enter_context(_locked(path, beside))
+            if path.exists():
+                self._check(path, record)
+            else:
+                with naming_full_disk(beside):
+                    self._write_beside(record)
+            start, self.done = _complete_lines(path, header(classes, kind), kind)
+            with atomic_write(path) as part:
+                part.write_text(start, encoding="utf-8", newline="")
+            self._stream: TextIO = path.open("a", encoding="utf-8", newline="", buffering=1 << 20)
+            stack.pop_all()  # the lock is held until `close`
 
-    def _check(self, path: Path, beside: Path, record: Mapping[str, Any]) -> None:
-        advice = "give another --out, or remove it"
+    def _check(self, path: Path, record: Mapping[str, Any]) -> None:
+        self._beside.seek(0)
         try:
-            found = json.loads(beside.read_text(encoding="utf-8"))["check"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise PredictionsError(
-                f"{printable(path)}: exists, and {beside.name} does not tell which model wrote it; {advice}"
-            ) from None
+            found = json.loads(self._beside.read())["check"]
+        except (ValueError, KeyError, TypeError):
+            raise PredictionsError(_nameless(path)) from None
         if found != digest(record):
             raise PredictionsError(
                 f"{printable(path)}: holds predictions of another model or with other options, or was begun in another "
-                f"folder with relative paths; {advice}"
+                f"folder with relative paths; {_ADVICE}"
             )
+
+    def _write_beside(self, record: Mapping[str, Any]) -> None:
+        """Write the model and the options. As long as there are no predictions, nobody reads an incomplete record."""
+        text = json.dumps({**record, "check": digest(record)}, indent=1).encode() + b"\n"
+        self._beside.truncate(0)
+        while text:  # a disk that fills up takes a part and raises at the rest
+            text = text[self._beside.write(text) :]
+        os.fsync(self._beside.fileno())
 
     def add(self, records: Sequence[Record]) -> None:
         """Write the predictions of one audio file."""
@@ -128,30 +142,110 @@ class PredictionFile:
         self._stream.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
+        """Close the file, so that another command may write it."""
+        with self._beside:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
 
 
-def _complete_lines(path: Path, kind: str) -> tuple[str, set[str]]:
+def _locked(path: Path, beside: Path) -> BinaryIO:
+    """Open the record beside a file of predictions, and lock it. The predictions are replaced, so they have no lock.
+
+    Raises:
+        PredictionsError: If there are predictions without a record, or another process holds the lock.
+    """
+    try:
+        stream = beside.open("r+b" if path.exists() else "a+b", buffering=0)
+    except FileNotFoundError:
+        raise PredictionsError(_nameless(path)) from None
+    if not lock_file(stream):
+        stream.close()
+        raise PredictionsError(
+            f"{printable(path)}: another command writes this file, or its file system has no locks; wait for that "
+            "command, or give another --out"
+        )
+    return stream
+
+
+def _nameless(path: Path) -> str:
+    return f"{printable(path)}: exists, and {path.name}.json does not tell which model wrote it; {_ADVICE}"
+
+
+def _complete_lines(path: Path, first: str, kind: str) -> tuple[str, set[str]]:
     """Return the text of a file without an incomplete end, and the audio files whose predictions it holds.
 
-    Where the last line is incomplete, all lines of its audio file are left out.
+    Where the last line is incomplete, all lines of its audio file are left out. Empty lines are left out too.
+
+    Args:
+        path: The file, which may be missing.
+        first: First line of a complete file.
+        kind: "csv" or "jsonl".
+
+    Raises:
+        PredictionsError: If another line is not one that `text_of` writes.
     """
-    if not path.exists():
-        return "", set()
-    text = path.read_bytes().decode("utf-8", "replace")
-    whole = text[: text.rfind("\n") + 1]
-    if kind == "csv":
-        first, *rows = csv.reader(io.StringIO(whole, newline="")) if whole else [[]]
-        names = [row[0] for row in rows]
-        lines = [_csv_line(first), *map(_csv_line, rows)] if whole else []
-    else:
-        lines = io.StringIO(whole, newline="\n").readlines()  # splitlines would split at U+2028 too
-        names = [str(json.loads(line)["file"]) for line in lines]
-    if whole != text and names:
-        last = names[-1]
-        keep = len(lines) - names.count(last)
-        lines, names = lines[:keep], [name for name in names if name != last]
-    return "".join(lines), set(names)
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole:
+        return first, set()
+    read = _read_csv if kind == "csv" else _read_json_lines
+    try:
+        found = read(whole.decode("utf-8"), first)
+    except UnicodeDecodeError as error:
+        raise PredictionsError(_damaged(path, whole.count(b"\n", 0, error.start) + 1)) from None
+    except _LineError as error:
+        raise PredictionsError(_damaged(path, error.number)) from None
+    if whole != content and found:
+        last, _ = found[-1]
+        found = [(name, line) for name, line in found if name != last]
+    return first + "".join(line for _, line in found), {name for name, _ in found}
+
+
+class _LineError(Exception):
+    """A damaged line.
+
+    Attributes:
+        number: Number of the line, from 1.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _damaged(path: Path, number: int) -> str:
+    return (
+        f"{printable(path)}: line {number} is damaged; repair it, remove all lines of its audio file, which is then "
+        "labelled again, or give another --out"
+    )
+
+
+def _read_csv(text: str, first: str) -> list[tuple[str, str]]:
+    """Return the audio file and the text of each line after the first one."""
+    (columns,) = csv.reader([first])
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error:
+        raise _LineError(reader.line_num) from None
+    for index, (number, row) in enumerate(rows):
+        if len(row) != len(columns) or (index == 0 and row != columns):
+            raise _LineError(number)
+    return [(row[0], _csv_line(row)) for _, row in rows[1:]]
+
+
+def _read_json_lines(text: str, _first: str) -> list[tuple[str, str]]:
+    """Return the audio file and the text of each line."""
+    found = []
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):  # splitlines would split at U+2028 too
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            raise _LineError(number) from None
+        if not isinstance(record, dict) or not isinstance(record.get("file"), str):
+            raise _LineError(number)
+        found.append((record["file"], line))
+    return found

@@ -15,13 +15,14 @@ from fastser.experiment.stored_runs import Run
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 from fastser.report.evidence import difference_of_cells, units_of
+from fastser.runtime.errors import UserError
 from fastser.training.yardsticks import YARDSTICKS
 
 Place = tuple[str, str, str, str, str, int]
 """Task, corpora, model, augmentation, fold and repeat of a run."""
 
 
-class ComparisonError(ValueError):
+class ComparisonError(UserError, ValueError):
     """Folders that cannot be compared. The message is one sentence."""
 
 

@@ -4,10 +4,11 @@ import os
 
 import torch
 
+from fastser.runtime.errors import UserError
 from fastser.runtime.malloc import keep_freed_memory
 
 
-class DeviceError(ValueError):
+class DeviceError(UserError, ValueError):
     """A device that cannot be used. The message is one sentence."""
 
 

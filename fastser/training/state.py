@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastser.runtime.errors import UserError
 from fastser.runtime.nvtx_ranges import stage
 from fastser.runtime.precision import Precision
 from fastser.settings import TrainingSettings
 from fastser.training.schedule import SCHEDULES, Epoch, Schedule
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError, RuntimeError):
     """A training that cannot go on. The message is one sentence."""
 
 

@@ -166,6 +166,8 @@ def test_a_second_call_records_only_what_is_missing(
     table = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")]
     assert table[2:] == [rule.title for rule in RULES]
     with (tmp_path / "out" / "epoch_choice.csv").open(newline="") as stream:
+        assert "\r" not in stream.read()
+        stream.seek(0)
         rows = list(csv.DictReader(stream))
     assert [(row["fold"], row["rule"]) for row in rows] == [
         (fold, rule.name) for fold in ("Ses01F", "Ses03M") for rule in RULES

@@ -46,6 +46,17 @@ def test_a_stage_that_fails_leaves_the_kernels_as_they_were(part: str, monkeypat
     assert not reference_kernels_active()
 
 
+@pytest.mark.fast
+def test_kernels_that_cannot_be_chosen_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["stages", "--kernels", "auto"])
+    monkeypatch.setattr(stages, "report", lambda *_, **__: [])
+    with pytest.raises(SystemExit):
+        stages.main()
+    assert "invalid choice: 'auto'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("reference", "kernels"), [(False, "fused"), (True, "reference")])
 def test_the_report_times_the_chosen_kernels(reference: bool, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = []

@@ -8,7 +8,7 @@ import pytest
 from small_runs import stand_in_experiment
 
 from benchmarks import training_speakers
-from benchmarks.speaker_record import SpeakersTrial, narrowed, score, speakers_of
+from benchmarks.speaker_record import SpeakersRun, narrowed, score, speakers_of
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
@@ -35,9 +35,9 @@ def test_a_larger_set_of_speakers_contains_the_smaller_ones(experiment: Experime
 
 def test_all_speakers_give_the_model_of_the_grid(experiment: Experiment) -> None:
     point = GridPoint("source", "cnn", "none", "Ses01F", 1)
-    grid, ours = experiment.run(point), score(experiment, SpeakersTrial(point, 8))
+    grid, ours = experiment.run(point), score(experiment, SpeakersRun(point, 8))
     assert (ours.uar, ours.epochs) == (100 * grid.results["clean"].uar, 2)
-    assert score(experiment, SpeakersTrial(point, 2)).epochs == 8, (
+    assert score(experiment, SpeakersRun(point, 2)).epochs == 8, (
         "four times as many epochs with a quarter of the segments"
     )
 
@@ -57,6 +57,8 @@ def test_a_second_call_gives_the_same_page(
     assert "differ from the scale: spectrogram.num_bins=32, spectrogram.segment_frames=64, " in page
     assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][2:] == ["1", "8"]
     with (out / "training_speakers.csv").open(newline="") as stream:
+        assert "\r" not in stream.read()
+        stream.seek(0)
         rows = list(csv.DictReader(stream))
     assert {(row["model"], row["training_speakers"]) for row in rows} == {
         (model, number) for model in ("cnn", "linear") for number in ("1", "8")

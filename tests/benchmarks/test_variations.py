@@ -14,7 +14,7 @@ from small_runs import SMALL, stand_in_experiment
 
 from benchmarks import variations
 from benchmarks.clean_run import Sets, train_and_test
-from benchmarks.variation_page import VariationTrial
+from benchmarks.variation_page import VariationRun
 from benchmarks.variation_sets import VARIATIONS, halves, shuffled, with_known_speaker, with_shuffled_frames
 from benchmarks.variations import VariationStudy, score
 from fastser.data import read_corpus
@@ -67,7 +67,7 @@ def test_the_uar_with_a_known_speaker_is_that_of_both_halves_together(experiment
     results = [train_and_test(experiment, LINEAR, sets, experiment.settings)[0] for sets in trainings]
     truth = np.concatenate([result.labels for result in results])
     predicted = np.concatenate([result.posteriors.argmax(axis=1) for result in results])
-    scored = score(experiment, VARIATIONS["known-speaker"], VariationTrial(LINEAR, varied=True))
+    scored = score(experiment, VARIATIONS["known-speaker"], VariationRun(LINEAR, varied=True))
     assert scored.uar == pytest.approx(100 * recall_score(truth, predicted, average="macro"))
     assert scored.utterances == 34, "32 utterances of other speakers, and two of four of the test speaker"
 
@@ -110,7 +110,7 @@ def test_ordinary_runs_are_those_of_the_grid(
         return tested[-1]
 
     monkeypatch.setattr(variations, "train_and_test", train_and_keep)
-    scored = score(experiment, VARIATIONS["known-speaker"], VariationTrial(point, varied=False))
+    scored = score(experiment, VARIATIONS["known-speaker"], VariationRun(point, varied=False))
     grid = experiment.run(point)
     np.testing.assert_array_equal(tested[0][0].posteriors, grid.results["clean"].posteriors)
     assert (scored.uar, scored.epochs) == (100 * grid.results["clean"].uar, len(grid.metadata["epochs"]))
@@ -148,8 +148,8 @@ def test_variations_share_ordinary_runs_only(stand_ins: Path, tmp_path: Path, mo
         corpus=corpus, out=tmp_path, scale="quick", folds=1, repeats=1, set=SMALLEST, models="cnn", device="cpu"
     )
     known, other = (VariationStudy(Namespace(variation=name, **vars(options))) for name in VARIATIONS)
-    for trial, path in known.paths.items():
-        assert (path == other.paths[trial]) is not trial.varied
+    for run, path in known.paths.items():
+        assert (path == other.paths[run]) is not run.varied
     assert len({*known.paths.values(), *other.paths.values()}) == 6
 
 

@@ -60,6 +60,15 @@ def test_a_healthy_corpus_and_its_page(tmp_path: Path, capsys: pytest.CaptureFix
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_shows_what_a_file_of_options_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('device = "cpu"\n')
+    monkeypatch.setattr("sys.argv", ["doctor", "--config", str(file)])
+    assert doctor(DoctorOptions(out=tmp_path / "out", device="cpu")) == 0
+    page = (tmp_path / "out" / "doctor.md").read_text()
+    assert f"`python -m fastser.doctor --config {file}  # {file} gives --device=cpu`" in page
+
+
 def test_status_1_for_a_leak_between_speakers_and_between_corpora(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

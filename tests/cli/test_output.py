@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from fastser.cli.console import say
 from fastser.cli.output import Output
 
 
@@ -45,6 +47,13 @@ def test_characters_that_the_encoding_lacks_are_escaped(tmp_path: Path) -> None:
     Output(stream).write("José \udce9 \u2713\n")
     stream.close()
     assert (tmp_path / "out.txt").read_bytes() == rb"Jos\xe9 \udce9 \u2713" + b"\n"
+
+
+@pytest.mark.fast
+def test_lines_are_printed_as_they_are() -> None:
+    screen = io.StringIO()
+    say(Console(file=screen, force_terminal=True, width=80), "[red]a.wav :car: 1", "b")
+    assert screen.getvalue() == "[red]a.wav :car: 1\nb\n"
 
 
 @pytest.mark.fast

@@ -1,5 +1,6 @@
 """ONNX files give the posteriors of the recogniser, and the command keeps no file that does not."""
 
+import io
 import json
 from pathlib import Path
 
@@ -81,9 +82,12 @@ def test_posteriors_are_those_of_the_recogniser(name: str, settings: list[str], 
 def test_the_command_writes_a_file_that_describes_itself_and_keeps_none_that_does_not_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, out = model_file(tmp_path, "linear"), tmp_path / "model.onnx"
+    path, out = model_file(tmp_path, "linear"), tmp_path / "modèle.onnx"
+    screen = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(screen, encoding="ascii", write_through=True))
     assert export(ExportOptions(model=str(path), out=out)) == 0
-    assert "of the recogniser differ by at most" in capsys.readouterr().out
+    assert b"mod\\xe8le.onnx: 0." in screen.getvalue()
+    assert b"of the recogniser differ by at most" in screen.getvalue()
     graph = onnx.load(out)
     onnx.checker.check_model(graph, full_check=True)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import fastser
 from fastser.cli.predict_options import PredictOptions
 from fastser.predict import predict
 from fastser.recognition import packaged_models
-from fastser.recognition.predictions import timedelta_text
+from fastser.recognition.predictions import PredictionFile, PredictionsError, timedelta_text
 
 
 @pytest.fixture
@@ -56,6 +57,11 @@ def test_durations_are_written_as_pandas_does() -> None:
     assert timedelta_text(59.9999999) == "0 days 00:01:00"
 
 
+def give_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Give the command a standard input."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+
 def contents(path: Path) -> tuple[list[list[str]], list[list[float]]]:
     """Return the index and the labels of predictions, and their posteriors."""
     if path.suffix == ".csv":
@@ -89,7 +95,7 @@ def test_files_that_the_output_holds_are_skipped(
     kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "folder" / "predictions.csv"
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*files(kept, 2), ""])))
+    give_input(monkeypatch, "\n".join([*files(kept, 2), ""]).encode())
     assert run(kept, "-", out=out) == 0
     assert "2 files labelled" in capsys.readouterr().out
     assert run(kept, *files(kept), out=out) == 0
@@ -102,6 +108,90 @@ def test_files_that_the_output_holds_are_skipped(
     assert run(kept, *files(kept), out=out) == 2
     assert "predictions.csv.json does not tell which model" in capsys.readouterr().err
     assert out.read_bytes() == text
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_empty_lines_are_left_out_and_damaged_ones_are_named(
+    suffix: str, kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"p{suffix}"
+    assert run(kept, *files(kept, 2), out=out) == 0
+    text = out.read_bytes()
+    *lines, last = text.splitlines(keepends=True)
+    out.write_bytes(b"\n".join([*lines, last]) + b"\n")
+    assert run(kept, *files(kept, 2), out=out) == 0
+    assert "2 already in the file" in capsys.readouterr().out
+    assert out.read_bytes() == text
+    number = len(lines) + 1
+    for damaged in (last[:20] + b"\n", b"3\n", b"\xff" + last):
+        out.write_bytes(b"".join([*lines, damaged]))
+        assert run(kept, *files(kept, 2), out=out) == 2
+        assert f"error: {out}: line {number} is damaged; repair it" in capsys.readouterr().err
+        assert out.read_bytes().endswith(damaged)
+
+
+@pytest.mark.fast
+def test_predictions_without_their_first_line_are_not_continued(tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    PredictionFile(out, ("sad",), "csv", {}).close()
+    out.write_text("a.wav,0 days 00:00:00,0 days 00:00:01,sad,1.0\n")
+    with pytest.raises(PredictionsError, match="line 1 is damaged"):
+        PredictionFile(out, ("sad",), "csv", {})
+
+
+@pytest.mark.fast
+def test_two_commands_do_not_write_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "p.jsonl"
+    first = PredictionFile(out, ("sad",), "jsonl", {})
+    with pytest.raises(PredictionsError, match=r"p\.jsonl: another command writes this file"):
+        PredictionFile(out, ("sad",), "jsonl", {})
+    first.add([{"file": "a.wav", "start": 0.0, "end": 1.0, "label": "sad", "p_sad": 1.0}])
+    first.close()
+    second = PredictionFile(out, ("sad",), "jsonl", {})
+    second.close()
+    assert second.done == {"a.wav"}
+
+
+def test_kernels_that_cannot_be_loaded_are_one_sentence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    command = [sys.executable, "-m", "fastser.predict", str(tmp_path / "a.wav")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"FASTSER_NATIVE": "v9"})
+    assert ended.returncode == 2
+    _, error = ended.stderr.splitlines()
+    assert error.startswith("error: FASTSER_NATIVE=v9: ")
+
+
+@pytest.mark.fast
+def test_a_list_may_hold_file_names_that_are_not_utf8(
+    kept: Kept, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    Path(os.fsdecode(path)).write_bytes(Path(files(kept, 1)[0]).read_bytes())
+    give_input(monkeypatch, path + b"\n")
+    assert run(kept, "-") == 0
+    assert "caf\\xe9.wav,0 days" in capsys.readouterr().out
+
+
+@pytest.mark.fast
+def test_audio_on_standard_input_is_refused_in_one_sentence(
+    kept: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_input(monkeypatch, Path(files(kept, 1)[0]).read_bytes())
+    assert run(kept, "-") == 2
+    assert capsys.readouterr().err == (
+        "error: standard input is no list of files; save audio in a file and give its path\n"
+    )
+
+
+@pytest.mark.fast
+def test_a_file_name_that_standard_output_cannot_encode_is_escaped(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(screen, encoding="ascii", write_through=True))
+    assert run(kept, *files(kept, 1), out=tmp_path / "café.csv") == 0
+    assert b"caf\\xe9.csv: 1 file labelled" in screen.getvalue()
 
 
 @pytest.mark.fast

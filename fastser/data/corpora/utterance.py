@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastser.runtime.errors import UserError
 from fastser.runtime.files import storable
 
 from .names import plain_name
 
 
-class CorpusError(ValueError):
+class CorpusError(UserError, ValueError):
     """Unusable data. The message names the file, the folder or the line of the label file."""
 
     def __init__(self, message: str) -> None:

@@ -5,10 +5,11 @@ from typing import Protocol
 
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.grid import RunId
+from fastser.runtime.errors import UserError
 from fastser.training.schedule import Epoch
 
 
-class ExecutorError(RuntimeError):
+class ExecutorError(UserError, RuntimeError):
     """An executor that cannot run anything. The message is one sentence."""
 
 

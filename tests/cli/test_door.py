@@ -1,0 +1,74 @@
+"""The frame of a command: errors and interruptions as one sentence with an exit status."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastser_kernels.native.library import NativeError
+from fastser_kernels.trust.trusted import LostDeviceError
+
+from fastser.cli.compare_options import CompareOptions
+from fastser.cli.doctor_options import DoctorOptions
+from fastser.cli.door import status_of
+from fastser.cli.manifest_options import ManifestOptions
+from fastser.cli.options import CliOptions
+from fastser.cli.predict_options import PredictOptions
+from fastser.data.corpora import CorpusError
+from fastser.evaluation.adapter import ModelError
+from fastser.experiment.executors import ExecutorError
+from fastser.experiment.store import ResultsError
+from fastser.runtime.errors import UserError
+from fastser.training.state import TrainingError
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "kind",
+    [CorpusError, ExecutorError, LostDeviceError, ModelError, NativeError, ResultsError, TrainingError, UserError],
+)
+def test_an_error_of_the_user_is_one_sentence(kind: type[Exception], capsys: pytest.CaptureFixture[str]) -> None:
+    def run() -> int:
+        raise kind("give another folder")
+
+    assert status_of(run, "") == 2
+    assert capsys.readouterr().err == "error: give another folder\n"
+
+
+@pytest.mark.fast
+def test_an_error_of_the_program_keeps_its_traceback() -> None:
+    def run() -> int:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        status_of(run, "")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("door", "options", "done", "continues"),
+    [
+        ("doctor", DoctorOptions(), "doctor_main.run", False),
+        ("compare", CompareOptions(), "compare_main.run", False),
+        ("manifest", ManifestOptions(), "manifest_main.run", False),
+        ("predict", PredictOptions(), "predict_main.predict_and_write", False),
+        ("predict", PredictOptions(out=Path("p.csv")), "predict_main.predict_and_write", True),
+        ("reproduce", CliOptions(), "main.run", True),
+    ],
+)
+def test_a_command_says_after_an_interruption_whether_it_continues(
+    door: str,
+    options: Any,
+    done: str,
+    continues: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"fastser.cli.{done}", interrupted)
+    assert getattr(import_module(f"fastser.{door}"), door)(options) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("interrupted; ")
+    assert ("continues" in said) is continues
