@@ -7,23 +7,17 @@ from fastser.cli.console import make_console, say
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.options import UsageError
 from fastser.cli.writable import writable_folder
-from fastser.data.corpora import CorpusError
-from fastser.data.noise import NoiseError
-from fastser.evaluation.adapter import ModelError
 from fastser.experiment.own_models import OwnModelError, imported, name_of
 from fastser.robustness import evaluate
-from fastser.runtime.device import DeviceError, named_device
-from fastser.settings import PAPER, SettingsError
-
-USER_ERRORS = (UsageError, OwnModelError, ModelError, CorpusError, NoiseError, SettingsError, DeviceError)
-"""Exceptions whose message is everything that a user needs to see. The exit status is 2."""
+from fastser.runtime.device import named_device
+from fastser.settings import PAPER
 
 
 def evaluate_and_print(options: EvaluateOptions) -> int:
     """Test the model, write the files and print the table.
 
     Raises:
-        Exception: One of `USER_ERRORS` for arguments or data that cannot be used.
+        UserError: If arguments or data cannot be used.
     """
     if (options.model is None) == (options.weights is None):
         raise UsageError("give either --model MODULE:NAME or --weights FILE")

@@ -20,6 +20,7 @@ from fastser.experiment.own_models import check_own_models, name_of
 from fastser.experiment.questions import Question
 from fastser.experiment.roles import CorpusRoles
 from fastser.experiment.store import ResultStore
+from fastser.experiment.stored_runs import StoredRuns
 from fastser.experiment.tasks import TASKS
 from fastser.experiment.variants import Variant, plan_variants
 from fastser.models import MODELS
@@ -42,7 +43,7 @@ class _Data:
         roles: Corpora by role.
         baseline: Experiment of the baseline.
         variants: Experiment of the baseline and of each other answer.
-        store: Results folder, or None for a dry run that finds no results.
+        store: Results folder, which a dry run only reads.
         device: Device of the data in this process.
     """
 
