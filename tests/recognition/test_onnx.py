@@ -49,8 +49,14 @@ def model_file(folder: Path, name: str, *settings: str) -> Path:
     ("name", "settings"),
     [
         ("cnn", []),
-        ("cnn-lstm", ["spectrogram.last_segment=shifted", "spectrogram.segment_hop=24"]),
-        ("densenet", ["spectrogram.kind=log-mel", "spectrogram.normalisation=utterance", "audio.level=equal"]),
+        pytest.param(
+            "cnn-lstm", ["spectrogram.last_segment=shifted", "spectrogram.segment_hop=24"], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "densenet",
+            ["spectrogram.kind=log-mel", "spectrogram.normalisation=utterance", "audio.level=equal"],
+            marks=pytest.mark.slow,
+        ),
         ("densenet-lstm", ["spectrogram.last_segment=dropped", "spectrogram.segment_hop=40"]),
         ("proposed", ["spectrogram.segment_hop=24", "audio.level=equal", "evaluation.precision=bfloat16"]),
         ("linear", ["spectrogram.normalisation=utterance"]),

@@ -57,6 +57,7 @@ def test_weights_of_classes_are_factors_of_the_loss_of_each_segment(mixed: bool)
     torch.testing.assert_close(chosen(model, x, own, *mix), expected)
 
 
+@pytest.mark.slow
 def test_compiles_in_one_graph_that_serves_other_runs_and_batch_sizes() -> None:
     run = _compiled("aot_eager", "float32")
     torch._dynamo.reset()
