@@ -71,7 +71,7 @@ def train_and_write(options: TrainOptions) -> int:
     runs: list[Run] = []
     if options.results is not None:
         runs = tested_runs(expanded(options.results), dataset, settings, options.seed, model, augmentation)
-        say(console, f"{len(runs)} finished leave-one-speaker-out runs in {options.results}")
+        say(console, f"{counted(len(runs), 'finished run')} of this corpus in {options.results}")
     kernels, lines = choose_kernels(kernel_mode, [model], settings, device, console, here=True)
     say(console, *lines)
     epochs = _epochs(options.epochs, model, settings.training, runs)
