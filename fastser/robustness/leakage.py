@@ -7,7 +7,7 @@ from typing import Any
 from fastser.data.corpora import CorpusError, text_of
 from fastser.data.corpora.files import first_few
 from fastser.data.dataset import Dataset, Subset
-from fastser.data.leakage import leaks
+from fastser.data.leakage import Leak, leaks
 from fastser.data.splits import sides
 from fastser.runtime.counted import counted
 from fastser.runtime.files import printable
@@ -21,12 +21,11 @@ def of_split(dataset: Dataset, split: Path, parts: Mapping[str, Sequence[int]], 
     Raises:
         CorpusError: If a speaker or a recording is on both sides, unless that is allowed.
     """
-    seen, tested = sides(parts)
-    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
+    found = _leaks(dataset, *sides(parts))
     serious = [leak.sentence for leak in found if leak.severity == "error"]
     if serious and not allow:
         raise CorpusError(f"{printable(split)}: {serious[0]}; {_HOW_TO_GO_ON}")
-    return [f"leakage: {leak.sentence}" for leak in found]
+    return _notes(found)
 
 
 def of_own_split(dataset: Dataset, seen: Sequence[int], tested: Sequence[int]) -> list[str]:
@@ -37,8 +36,7 @@ def of_own_split(dataset: Dataset, seen: Sequence[int], tested: Sequence[int]) -
         seen: Utterances for training and validation.
         tested: Utterances for the test.
     """
-    found = leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
-    return [f"leakage: {leak.sentence}" for leak in found]
+    return _notes(_leaks(dataset, seen, tested))
 
 
 def of_training(training: Mapping[str, Any], test: Subset, allow: bool) -> list[str]:
@@ -65,3 +63,11 @@ def of_training(training: Mapping[str, Any], test: Subset, allow: bool) -> list[
     others = sorted({utterance.speaker for utterance in utterances} - known)
     remedy = f"test others with speakers (--speakers {','.join(others)})" if others else "test on another corpus"
     raise CorpusError(f"{title}: {said}; {remedy}, or {_HOW_TO_GO_ON}")
+
+
+def _leaks(dataset: Dataset, seen: Sequence[int], tested: Sequence[int]) -> list[Leak]:
+    return leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
+
+
+def _notes(found: Sequence[Leak]) -> list[str]:
+    return [f"leakage: {leak.sentence}" for leak in found]
