@@ -132,7 +132,7 @@ def read_model_file(path: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
             content = json.loads((file.metadata() or {}).get(ENTRY, "null"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{printable(path)}: no file of weights can be read ({error})") from None
+        raise ModelError(f"{printable(path)}: cannot be read as a file of weights ({error})") from None
     if content is None:
         raise ModelError(f"{printable(path)}: fastser did not write this file, so it lacks classes and settings")
     try:

@@ -78,7 +78,7 @@ def test_unusable_files_are_one_sentence(
 @pytest.mark.fast
 def test_damaged_and_missing_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match=r"damaged\.safetensors: no file of weights can be read"):
+    with pytest.raises(ModelError, match=r"damaged\.safetensors: cannot be read as a file of weights"):
         fastser.load_model(tmp_path / "damaged.safetensors")
     with pytest.raises(ModelError, match=r"missing\.safetensors: there is no such model"):
         fastser.load_model(tmp_path / "missing.safetensors")
