@@ -113,7 +113,7 @@ def _print_version(wanted: bool) -> None:
 
 _CONFIG = typer.Option(
     FLAG,
-    help="TOML file of options, by their long names: source = 'emodb=PATH'. The command line wins.",
+    help="TOML file of options, named as here but without the two hyphens. The command line wins.",
     metavar="FILE",
     show_default=False,
 )
