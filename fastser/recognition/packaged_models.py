@@ -11,6 +11,9 @@ FOLDER = Path(__file__).parent / "packaged"
 SUFFIX = ".safetensors"
 """Suffix of a file of weights."""
 
+FOREIGN_SUFFIXES = (".pt", ".pth", ".ckpt", ".onnx")
+"""Suffixes of models that other programs read. None of them is audio."""
+
 
 def packaged_models() -> dict[str, Path]:
     """Return the packaged models by name."""
@@ -32,22 +35,25 @@ def default_model() -> Path:
 
 
 def names_model(text: str) -> bool:
-    """Return whether a text is the name of a packaged model, or ends like the path of a file of weights.
+    """Return whether a text is the name of a packaged model, or ends like the path of a model of any format.
 
-    A file or folder of the same name is meant first: it is to be labelled.
+    A file or folder with the name of a packaged model is meant first: it is to be labelled.
     """
-    return text.endswith(SUFFIX) or (text in packaged_models() and not Path(text).exists())
+    return text.endswith((SUFFIX, *FOREIGN_SUFFIXES)) or (text in packaged_models() and not Path(text).exists())
 
 
 def model_path(model: str | Path) -> Path:
     """Return the path of a packaged model, or of a file of weights.
 
     Raises:
-        ModelError: If there is no such file.
+        ModelError: If there is no such file, or it is a model of another program.
     """
     known = packaged_models()
     path = known.get(str(model), expanded(Path(model)))
+    advice = "give the path of a .safetensors file"
+    advice += f", or one of the packaged models {', '.join(known)}" if known else ""
+    if path.suffix in FOREIGN_SUFFIXES:
+        raise ModelError(f"{printable(model)}: models of the form {path.suffix} cannot be read; {advice}")
     if not path.is_file():
-        names = f", or one of the packaged models {', '.join(known)}" if known else ""
-        raise ModelError(f"{printable(model)}: there is no such model; give the path of a .safetensors file{names}")
+        raise ModelError(f"{printable(model)}: there is no such model; {advice}")
     return path

@@ -227,6 +227,7 @@ def test_unusable_arguments_are_one_sentence(
     for model, inputs, options, message in (
         (None, one, {}, "no packaged model; give MODEL"),
         (None, ["gone.safetensors", *one], {}, "gone.safetensors: there is no such model"),
+        (None, ["mine.pt", *one], {}, "mine.pt: models of the form .pt cannot be read; give the path of"),
         (kept, [], {}, "there is no file to label"),
         (kept, ["gone.wav"], {}, "gone.wav: there is no such file or folder"),
         (kept, [str(tmp_path)], {}, "the folder holds no audio file"),
