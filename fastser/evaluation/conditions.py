@@ -131,6 +131,58 @@ class Attacked(Condition):
         return trial.attacked(lambda model: self.attack.build(model, trial.settings.attack, trial.attack_bounds))
 
 
+_BIM = Attacked(ATTACKS["bim"])
+
+
+@dataclass(frozen=True)
+class CurvePoint(Condition):
+    """BIM with one of several values of eps (not in the paper).
+
+    Attributes:
+        eps: The value.
+        in_tables: Whether it is the value of the paper's tables, whose result is taken.
+    """
+
+    eps: float
+    in_tables: bool
+
+    @property
+    def name(self) -> str:
+        """Name, "bim-0.02"."""
+        return f"bim-{self.eps:g}"
+
+    @property
+    def title(self) -> str:
+        """Title, "eps 0.02"."""
+        return f"eps {self.eps:g}"
+
+    @property
+    def level(self) -> float:
+        """Negative eps: a lower level is harder."""
+        return -self.eps
+
+    @property
+    def level_name(self) -> str:
+        """Name of the level."""
+        return "eps of BIM"
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether it has batches of its own."""
+        return not self.in_tables
+
+    def cost(self, settings: Settings) -> Cost:
+        """Return one forward pass and the steps of BIM, or no work."""
+        return Cost(forward_passes=0) if self.in_tables else _BIM.cost(settings)
+
+    def posteriors(self, trial: Trial) -> Tensor:
+        """Return the posteriors for adversarial inputs."""
+        if self.in_tables:
+            return trial.posteriors(_BIM)
+        attack = trial.settings.attack.model_copy(update={"eps": self.eps})
+        return trial.attacked(lambda model: _BIM.attack.build(model, attack, trial.attack_bounds))
+
+
 @dataclass(frozen=True)
 class ConditionFamily:
     """Conditions that belong together, such as one noise condition per SNR.
@@ -162,6 +214,11 @@ def _scene_noise(settings: Settings) -> list[SceneNoise]:
     return [SceneNoise(scene, snr) for scene in settings.noise.scenes for snr in settings.noise.snr_db]
 
 
+def _curve(settings: Settings) -> list[CurvePoint]:
+    further, in_tables = settings.attack.curve_eps, settings.attack.eps
+    return [CurvePoint(eps, eps == in_tables) for eps in sorted((*further, in_tables))] if further else []
+
+
 def scene_noise_names(scenes: Iterable[str], snr_db: Iterable[float]) -> frozenset[str]:
     """Return the names of the conditions of noise of a single scene.
 
@@ -186,6 +243,7 @@ CONDITIONS = Registry(
             needs_gradient=True,
             suites=("paper", "all"),
         ),
+        ConditionFamily("bim-curve", _curve, needs_gradient=True, headline=False),
         ConditionFamily("cross-corpus", lambda _: [Unperturbed("cross-corpus")], tasks=("cross",)),
     ],
 )

@@ -26,6 +26,9 @@ RESULT_FORMAT = 3
 SEGMENTATION = {"segment_frames", "segment_hop", "last_segment"}
 """Spectrogram settings that only models of segments use."""
 
+IN_CONDITIONS = {"curve_eps"}
+"""Attack settings that the names of the conditions tell."""
+
 
 def run_key(
     point: GridPoint,
@@ -78,7 +81,7 @@ def run_key(
     if augmentation.mixup:
         depends["mixup"] = [settings.augmentation.mixup_alpha, settings.augmentation.mixup_weights]
     if own_conditions is not None or any(isinstance(condition, Attacked) for condition in tested):
-        depends["attack"] = settings.attack
+        depends["attack"] = settings.attack.model_dump(mode="json", exclude=IN_CONDITIONS)
     if own_conditions is not None:  # an own condition may read any setting
         depends["noise settings"] = settings.noise
     if noise is not None and any(CONDITIONS[name].needs_noise for name in _families(point.task)):

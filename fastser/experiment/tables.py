@@ -128,6 +128,14 @@ TABLES = Registry(
             in_paper=True,
         ),
         Table(
+            name="table3-eps",
+            title="Table 3 by eps",
+            heading="UAR (%) on {source} under BIM with each eps",
+            tasks=("source",),
+            conditions=("bim-curve",),
+            part_of="table3",
+        ),
+        Table(
             name="table4",
             title="Table 4",
             heading="UAR (%) across corpora beside published studies, {cross}",

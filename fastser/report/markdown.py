@@ -16,7 +16,7 @@ from fastser.report.cells import (
     paper_text,
     runs_text,
 )
-from fastser.report.tables import Row
+from fastser.report.tables import Row, on_one_axis
 from fastser.report.yardstick_difference import against_yardstick
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICKS
 
@@ -134,13 +134,14 @@ def details_table(rows: Sequence[Row]) -> str:
 def side_by_side(rows: Sequence[Row]) -> str:
     """Return our numbers with a line per model and augmentation and a column per condition; empty if none is run.
 
-    Of conditions with a level, such as the SNR of noise, only those with the lowest one are shown.
+    Of several conditions with the same level, such as scenes at an SNR, only those with the lowest level are shown.
     """
     measured = [row for row in rows if row.measured]
     if not measured:
         return ""
-    lowest = min((row.level for row in measured if row.level is not None), default=None)
-    measured = [row for row in measured if row.level in (None, lowest)]
+    if not on_one_axis(measured):
+        lowest = min(row.level for row in measured if row.level is not None)
+        measured = [row for row in measured if row.level in (None, lowest)]
     titles = {row.condition: row.title for row in measured}
     cells = {(row.model, row.augmentation, row.condition): row for row in measured}
     systems = list(dict.fromkeys((model, augmentation) for model, augmentation, _ in cells))

@@ -23,7 +23,7 @@ from fastser.report.markdown import (
 )
 from fastser.report.published import published
 from fastser.report.runs_csv import write_runs
-from fastser.report.tables import Row, build_tables, write_csv, write_metrics
+from fastser.report.tables import Row, build_tables, on_one_axis, write_csv, write_metrics
 from fastser.report.templates import template
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write
@@ -95,9 +95,9 @@ def write_report(out: Path, context: ReportContext) -> Path:
             if table.part_of is None
         ],
         supplements=[
-            (table.name, context.heading(table.name), text)
+            (table.name, context.heading(table.name), text, on_one_axis(rows))
             for table in TABLES.values()
-            if table.part_of and (text := side_by_side(tables.get(table.name, [])))
+            if table.part_of and (text := side_by_side(rows := tables.get(table.name, [])))
         ],
         recalls=_recalls(context),
         claims=_claims(judgements),

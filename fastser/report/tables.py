@@ -96,6 +96,12 @@ def build_tables(context: ReportContext) -> dict[str, list[Row]]:
     }
 
 
+def on_one_axis(rows: Iterable[Row]) -> bool:
+    """Return whether no two conditions of the rows have the same level, as two scenes at the same SNR do."""
+    levels = {row.condition: row.level for row in rows if row.level is not None}
+    return len(set(levels.values())) == len(levels)
+
+
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write one table: UAR in percent with two decimals, empty where nothing is known.
 

@@ -41,6 +41,7 @@ def select(
     unknown = [name for name in names if name not in SUITES]
     families = [(family, family.expand(settings)) for family in CONDITIONS.values() if "source" in family.tasks]
     families += [(family, family.expand(levels)) for family in FURTHER.values()]
+    families = [(family, conditions) for family, conditions in families if conditions]
     for family, conditions in families:
         whole = family.name in names or any(suite in names for suite in family.suites)
         for condition in conditions:

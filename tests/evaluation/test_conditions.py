@@ -18,6 +18,7 @@ from fastser.evaluation.conditions import (
     CONDITIONS,
     Attacked,
     ConditionFamily,
+    CurvePoint,
     DrawnNoise,
     SceneNoise,
     Unperturbed,
@@ -26,9 +27,11 @@ from fastser.evaluation.conditions import (
     headline_names,
 )
 from fastser.evaluation.trial import Trial
-from fastser.settings import PAPER
+from fastser.settings import PAPER, SettingsError
 
 MakeTrial = Callable[..., Trial]
+
+_BIM = Attacked(ATTACKS["bim"])
 
 
 @pytest.mark.fast
@@ -83,7 +86,35 @@ def test_every_condition_without_training_again(prepared: Prepared, model: Poole
     assert (own[1] < own[0]).all()
     assert (own[2] < own[0]).all()
     without_noise = conditions("source", prepared.settings, with_noise=False)
-    assert list(evaluate(trial(noise=None), without_noise)) == ["clean", "fgsm", "bim"]
+    curve = [f"bim-{eps}" for eps in (0.02, 0.04, 0.08)]
+    assert list(evaluate(trial(noise=None), without_noise)) == ["clean", "fgsm", "bim", *curve]
+
+
+def test_a_curve_over_eps_has_the_attack_of_the_tables_as_one_of_its_points(
+    prepared: Prepared, model: Pooled, trial: MakeTrial
+) -> None:
+    settings = prepared.settings.override(["attack.curve_eps=0.3,0.001", "attack.eps=0.1", "attack.bim_steps=3"])
+    curve = CONDITIONS["bim-curve"].expand(settings)
+    assert [(point.name, point.title, point.level) for point in curve] == [
+        ("bim-0.001", "eps 0.001", -0.001),
+        ("bim-0.1", "eps 0.1", -0.1),
+        ("bim-0.3", "eps 0.3", -0.3),
+    ]
+    tested = trial(settings=settings)
+    results = evaluate(tested, [*curve, Attacked(ATTACKS["bim"])])
+    alone = evaluate(trial(settings=settings.override(["attack.curve_eps=[]", "attack.eps=0.3"])), [_BIM])["bim"]
+    assert np.array_equal(results["bim-0.3"].posteriors, alone.posteriors)
+    assert np.array_equal(results["bim-0.1"].posteriors, results["bim"].posteriors)
+    own = [results[point.name].posteriors[np.arange(len(alone.labels)), alone.labels] for point in curve]
+    assert (own[2] < own[1]).all()
+    assert (own[1] < own[0]).all()
+
+
+@pytest.mark.fast
+def test_the_paper_has_no_curve_over_eps() -> None:
+    assert CONDITIONS["bim-curve"].expand(PAPER) == []
+    with pytest.raises(SettingsError, match=r"attack: curve_eps with eps has 0\.08 more than once"):
+        PAPER.override(["attack.curve_eps=0.02,0.08"])
 
 
 def test_a_noise_condition_without_noise_recordings_is_refused(trial: MakeTrial) -> None:
@@ -162,7 +193,7 @@ def test_a_test_can_be_left_after_every_batch(
         evaluate(trial(on_condition=begun.append, on_batch=on_batch), tested)
 
     evaluated(-1)
-    computed = [condition.name for condition in tested if not isinstance(condition, DrawnNoise)]
+    computed = [condition.name for condition in tested if condition.is_computed]
     assert sorted(after) == sorted(computed * batches)
     for last in (1, batches + 1, len(after)):
         with pytest.raises(KeyboardInterrupt):
@@ -216,7 +247,8 @@ def test_a_registered_family_and_a_registered_attack_are_tested(prepared: Prepar
         tested = conditions("source", prepared.settings, with_noise=False)
         results = evaluate(trial(), tested)
         assert [condition.name for condition in conditions("target", prepared.settings)][1:] == list(results)[-2:]
-    assert list(results) == ["clean", "fgsm", "bim", "flat", "louder-0db", "louder-6db"]
+    curve = [f"bim-{eps}" for eps in (0.02, 0.04, 0.08)]
+    assert list(results) == ["clean", "fgsm", "bim", "flat", *curve, "louder-0db", "louder-6db"]
     assert np.array_equal(results["louder-0db"].posteriors, results["clean"].posteriors)
     assert not np.allclose(results["louder-6db"].posteriors, results["clean"].posteriors)
     assert np.ptp(results["flat"].posteriors, axis=0).max() < 1e-6

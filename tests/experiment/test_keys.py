@@ -137,6 +137,7 @@ CHANGES: dict[str, tuple[str, Callable[[GridPoint, NoiseBank | None], bool]]] = 
     "attack.eps_unit": ("range", under_attack),
     "attack.bim_steps": ("3", under_attack),
     "attack.bim_relative_step": ("0.1", under_attack),
+    "attack.curve_eps": ("0.01", under_attack),
     "protocol.folds": ("3", never),
     "protocol.repeats": ("3", never),
     "protocol.min_validation_utterances": ("3", never),

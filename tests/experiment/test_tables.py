@@ -95,9 +95,10 @@ def test_only_tables_of_the_training_corpus_need_its_speeds() -> None:
 def test_the_conditions_of_the_source_cover_tables_one_to_three() -> None:
     names = [condition.name for condition in conditions("source", QUICK)]
     assert names[:4] == ["clean", "noise-0db", "noise-10db", "noise-20db"]
-    assert names[-2:] == ["fgsm", "bim"]
-    assert len(names) == 1 + 3 + 5 * 3 + 2
-    assert [condition.name for condition in conditions("source", QUICK, with_noise=False)] == ["clean", "fgsm", "bim"]
+    attacks = ["fgsm", "bim", "bim-0.02", "bim-0.04", "bim-0.08"]
+    assert names[-5:] == attacks
+    assert len(names) == 1 + 3 + 5 * 3 + 5
+    assert [condition.name for condition in conditions("source", QUICK, with_noise=False)] == ["clean", *attacks]
     assert [condition.name for condition in conditions("target", QUICK)] == ["clean"]
     assert [condition.name for condition in conditions("cross", QUICK)] == ["cross-corpus"]
     for table in TABLES.values():

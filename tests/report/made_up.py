@@ -31,6 +31,7 @@ SOURCE_CONDITIONS = (
     *(f"noise-{scene}-{snr}db" for scene in SCENES for snr in SNRS),
     "fgsm",
     "bim",
+    *(f"bim-{eps}" for eps in (0.02, 0.04, 0.08)),
 )
 
 

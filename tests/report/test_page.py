@@ -48,6 +48,13 @@ def test_scenes_are_shown_at_the_hardest_level(written: Path) -> None:
     assert cells(header) == ["model", "augmentation", "cafeteria, 0 dB", "kitchen, 0 dB"]
 
 
+def test_every_eps_of_a_curve_is_shown(written: Path) -> None:
+    supplement = section((written / "report.md").read_text("utf-8"), "Supplement: Table 3 by eps")
+    header = next(line for line in supplement.splitlines() if line.startswith("|"))
+    assert cells(header) == ["model", "augmentation", "eps 0.02", "eps 0.04", "eps 0.08"]
+    assert "The hardest level" not in supplement
+
+
 def test_stand_ins_say_synthetic_in_every_title(tmp_path: Path) -> None:
     synthetic = frozenset({"source", "target", "noise"})
     stand_ins = of_models(

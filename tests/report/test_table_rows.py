@@ -165,7 +165,7 @@ def test_every_registered_metric_is_in_metrics_csv(written: Path, tmp_path: Path
         write_metrics(tmp_path / "metrics.csv", tables)
     own = [row for row in read_csv(tmp_path / "metrics.csv") if row["metric"] == "f1"]
     assert {(row["mean"], row["std"]) for row in own} == {("25.00", "0.00")}
-    assert {row["table"] for row in own} == {"table1", "table2", "table2-scenes", "table3", "figure2"}
+    assert {row["table"] for row in own} == {"table1", "table2", "table2-scenes", "table3", "table3-eps", "figure2"}
 
 
 PAGES = ("report.md", "report.html", "tables.tex")
