@@ -18,7 +18,6 @@ from fastser.evaluation.conditions import (
     CONDITIONS,
     Attacked,
     ConditionFamily,
-    CurvePoint,
     DrawnNoise,
     SceneNoise,
     Unperturbed,

@@ -144,7 +144,9 @@ def test_captions_and_sentences_fit_one_speaker_and_one_network(one_of_each: str
 
 def test_matrices_outside_the_tables_of_the_paper_are_one_closed_group(text: str) -> None:
     shown = text.partition('<section id="confusions">')[2].partition("</section>")[0]
-    before, summary, scenes = shown.partition("<details><summary>Conditions that the paper's tables lack (198)</summary>")
+    before, summary, scenes = shown.partition(
+        "<details><summary>Conditions that the paper's tables lack (198)</summary>"
+    )
     assert summary
     assert before.count("<details open>") == 1
     assert before.count("<details") == before.count("</details>")
