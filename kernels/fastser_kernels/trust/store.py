@@ -173,8 +173,8 @@ class Marker:
                 stacklevel=3,
             )
             time.sleep(PAUSE_S)
-        self._append(name)  # without a rewrite, in which a kill would lose the earlier lines
         try:
+            self._append(name)  # without a rewrite, in which a kill would lose the earlier lines
             yield
         except BaseException:
             self._rewrite()
