@@ -96,7 +96,7 @@ class BIM:
             Adversarial inputs with the shape, dtype and device of `x`, detached.
 
         Warns:
-            UserWarning: If the step cannot be captured in a CUDA graph.
+            FallbackWarning: If the step cannot be captured in a CUDA graph.
         """
         with frozen_in_eval_mode(self.model), torch.inference_mode(False), torch.enable_grad():
             x, y = ordinary(x.detach()), ordinary(y)

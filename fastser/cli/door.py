@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, TextIO, TypeVar
 
@@ -17,6 +18,8 @@ from fastser.runtime.openmp import bound_spinning
 
 T = TypeVar("T")
 
+_python_format = warnings.formatwarning
+
 
 def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     """Parse the command line, run the command and exit with its status.
@@ -29,6 +32,7 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     bound_spinning()
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    warnings.formatwarning = _formatted
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:]
     try:
@@ -94,6 +98,15 @@ def status_of(run: Callable[[], int], interrupted: str) -> int:
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
+
+
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a Python warning as text: one of fastser without its place in the source, which tells a user nothing."""
+    if category.__module__.partition(".")[0] in ("fastser", "fastser_kernels"):
+        return f"warning: {message}\n"
+    return _python_format(message, category, filename, lineno, line)
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

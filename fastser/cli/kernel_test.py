@@ -62,7 +62,7 @@ def choose_kernels(
     reasons = choice.reasons() or {}
     faults = {verdict.fault for verdict in wrong}
     found = [f"{label} by the reference ({reason})" for label, reason in reasons.items() if reason not in faults]
-    found += [f"{verdict.family} in {verdict.dtype} is wrong" for verdict in wrong]
+    found += [f"{verdict.family} in {verdict.dtype} is not used" for verdict in wrong]
     how = f"tested on this machine in {time.perf_counter() - began:.1f} s: " if new else ""
     lines = [f"kernels: {how}{'; '.join(found) or 'all right'}"] if new or found else []
     return choice, [*lines, *(f"warning: {warning(verdict, combination(device))}" for verdict in wrong)]

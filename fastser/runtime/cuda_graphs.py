@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
+from fastser_kernels.fallback_warning import FallbackWarning
 from torch import Tensor, nn
 
 Step = Callable[[Tensor, Tensor, Tensor], None]
@@ -70,7 +71,7 @@ class StepGraphs:
             Adversarial inputs with the shape, dtype and device of `x`.
 
         Warns:
-            UserWarning: If the step cannot be captured. All steps then run without a graph.
+            FallbackWarning: If the step cannot be captured. All steps then run without a graph.
         """
         addresses = x.device, [(t.data_ptr(), _kind(t)) for t in chain(model.parameters(), model.buffers())]
         if addresses != self._addresses:
@@ -92,7 +93,8 @@ class StepGraphs:
             graph = self._recorder.record(advance)
         except CannotCapture as reason:
             self.uncapturable = True
-            warnings.warn(f"BIM runs without a CUDA graph, since its step cannot be captured: {reason}", stacklevel=4)
+            said = f"BIM runs without a CUDA graph, since its step cannot be captured: {reason}"
+            warnings.warn(said, FallbackWarning, stacklevel=4)
         else:
             self._by_kind[kind] = graph, tensors
             if len(self._by_kind) > MAX_GRAPHS:

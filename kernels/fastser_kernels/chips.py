@@ -9,6 +9,7 @@ from functools import cache
 import torch
 
 from fastser_kernels.constant import constant_when_compiled
+from fastser_kernels.fallback_warning import FallbackWarning
 
 LEAST_CAPABILITY = 80
 """Smallest NVIDIA architecture, sm_80, that the kernels run on.
@@ -91,6 +92,7 @@ def _warn(architecture: str) -> None:
     warnings.warn(
         f"fastser's kernels need a GPU of architecture sm_{LEAST_CAPABILITY} or later, and this one is {architecture}: "
         "the operations run as plain PyTorch.",
+        FallbackWarning,
         stacklevel=2,
     )
 

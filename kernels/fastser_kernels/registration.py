@@ -23,6 +23,7 @@ from torch._subclasses import FakeTensor
 from fastser_kernels.chips import runs_kernels
 from fastser_kernels.choice import choice
 from fastser_kernels.constant import constant_when_compiled
+from fastser_kernels.fallback_warning import FallbackWarning
 from fastser_kernels.native.library import native
 from fastser_kernels.transforms import needs_aten
 from fastser_kernels.trust.trusted import trusted
@@ -203,6 +204,7 @@ def _triton_installed() -> bool:
         warnings.warn(
             "Triton is not installed: fastser's operations run as plain PyTorch on this GPU. To use the fused kernels, "
             "install the package triton.",
+            FallbackWarning,
             stacklevel=5,
         )
     return False

@@ -144,9 +144,9 @@ def test_the_machine_with_a_slow_and_with_a_wrong_kernel(monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor_machine, "native", lambda: Native("v3", "", object()))  # type: ignore[arg-type]
     monkeypatch.setattr(doctor_machine, "kernel_verdicts", lambda *_: (verdicts, False))
     findings = doctor_machine.machine_section(QUICK, torch.device("cpu"), lambda _: None).findings
-    said = {finding.severity: finding.sentence for finding in findings if "float32 is" in finding.sentence}
+    said = {finding.severity: finding.sentence for finding in findings if "in float32 is" in finding.sentence}
     assert said["note"].endswith("because the kernel is slower here: 3 ms instead of 2 ms")
-    assert said["warning"] == "highway in float32 is wrong here: off by 7"
+    assert said["warning"] == "the kernel of highway in float32 is not used: off by 7"
     assert any("1 of 2 agree" in finding.sentence for finding in findings)
 
 

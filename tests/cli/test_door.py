@@ -1,16 +1,18 @@
 """The frame of a command: errors and interruptions as one sentence with an exit status."""
 
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastser_kernels.fallback_warning import FallbackWarning
 from fastser_kernels.native.library import NativeError
 from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.cli.compare_options import CompareOptions
 from fastser.cli.doctor_options import DoctorOptions
-from fastser.cli.door import status_of
+from fastser.cli.door import run_command, status_of
 from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions
 from fastser.cli.predict_options import PredictOptions
@@ -33,6 +35,23 @@ def test_an_error_of_the_user_is_one_sentence(kind: type[Exception], capsys: pyt
 
     assert status_of(run, "") == 2
     assert capsys.readouterr().err == "error: give another folder\n"
+
+
+@pytest.mark.fast
+def test_a_warning_of_fastser_is_one_sentence_and_another_one_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[str] = []
+
+    def run(_: object) -> int:
+        kinds = FallbackWarning, UserWarning
+        printed.extend(warnings.formatwarning(kind("slow here"), kind, "dense.py", 7, "x = 1") for kind in kinds)
+        return 0
+
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # restored after the test
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["doctor"])
+    with pytest.raises(SystemExit):
+        run_command(DoctorOptions, run, "Examine.")
+    assert printed == ["warning: slow here\n", "dense.py:7: UserWarning: slow here\n  x = 1\n"]
 
 
 @pytest.mark.fast

@@ -51,7 +51,7 @@ def test_slow_and_wrong_kernels_are_named_each_time(times: dict[str, Any]) -> No
     times |= {"lstm": ("", 2.5), "highway": ("its self-test fails at the odd size", 1.0)}
     new, old = (choose_kernels("auto", ["proposed"], QUICK, CPU, CONSOLE, here=True) for _ in range(2))
     assert new[0] == old[0]
-    found = "lstm in float32 by the reference (slower here: 2.5 ms instead of 2 ms); highway in float32 is wrong"
+    found = "lstm in float32 by the reference (slower here: 2.5 ms instead of 2 ms); highway in float32 is not used"
     assert new[1][0].endswith(f" s: {found}")
     assert old[1][0] == f"kernels: {found}"
     for _, (_, warning) in (new, old):

@@ -16,11 +16,13 @@ import torch
 from cases import on_gpu
 from fastser_kernels import highway, linf_step, lstm, use_kernels
 from fastser_kernels.choice import choice, operations_asked
+from fastser_kernels.fallback_warning import FallbackWarning
 from fastser_kernels.highway import op as highway_op
 from fastser_kernels.linf_step import op as linf_step_op
 from fastser_kernels.native.library import native
 from fastser_kernels.registration import INTERPRETED, has_kernel
 from fastser_kernels.trust import self_test as self_test_module
+from fastser_kernels.trust import store as store_module
 from fastser_kernels.trust import trusted as trusted_module
 from fastser_kernels.trust.calls import SMALL, Draw
 from fastser_kernels.trust.self_test import FAMILIES, interleaved_ms, self_test
@@ -119,7 +121,7 @@ def test_a_wrong_kernel_is_found_warned_about_once_and_not_used() -> None:
     )
     assert not verdicts[1].fault  # the error is below the roundings of bfloat16
     with pytest.warns(
-        UserWarning, match=r"the kernel of highway in float32 is not used.*result 0.*report.*torch "
+        FallbackWarning, match=r"the kernel of highway in float32 is not used.*result 0.*report.*torch "
     ) as w:
         assert torch.equal(run_highway(x), right)
     assert w[0].filename == __file__
@@ -291,6 +293,21 @@ def test_an_error_in_the_process_that_tests_leaves_no_crash_behind(monkeypatch: 
     forget()
     ((verdict,), new) = verdicts_for([("lstm", torch.float32)], CPU, SMALL)
     assert (verdict.fault, new) == ("", True)
+
+
+@pytest.mark.fast
+def test_a_kernel_is_tested_once_more_after_a_process_that_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PAUSE_S", 0.0)
+    marker = trusted_module.verdict_store(CPU).marker
+    assert marker is not None
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text("highway float32\n")
+    with pytest.warns(FallbackWarning, match="highway in float32, which is repeated now"):
+        ((verdict,), new) = verdicts_for([("highway", torch.float32)], CPU, SMALL)
+    assert (verdict.fault, new, marker.read_text()) == ("", True, "")
+    marker.write_text("lstm float32\n" * 2)
+    ((verdict,), new) = verdicts_for([("lstm", torch.float32)], CPU, SMALL)
+    assert (verdict.fault[:13], new) == ("two processes", False)
 
 
 def test_compiled_code_has_the_answer_as_a_constant_and_tests_while_it_is_traced(

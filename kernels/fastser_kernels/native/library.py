@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch  # noqa: F401  (loads the OpenMP runtime that the libraries use)
 
+from fastser_kernels.fallback_warning import FallbackWarning
 from fastser_kernels.native.sources import sources_digest
 
 FOLDER = Path(__file__).parent
@@ -102,7 +103,7 @@ def _loaded(variant: str) -> Native:
     except OSError as error:  # for example torch without OpenMP
         return Native(reason=f"{_path(variant).name} cannot be loaded: {error}")
     if (FOLDER / "src").is_dir() and _digest_in(library) != sources_digest(FOLDER / "src"):
-        warnings.warn(f"{STALE}; until then plain PyTorch computes", stacklevel=2)
+        warnings.warn(f"{STALE}; until then plain PyTorch computes", FallbackWarning, stacklevel=2)
         return Native(reason=STALE)
     return Native(variant=variant, library=library)
 

@@ -1,7 +1,9 @@
 """Verdicts in the cache folder: one JSON file for each combination of chip, driver and software.
 
-A kernel that crashes ends its process. The name of the tested kernel is therefore written to a second file
-before the test, and removed after it. A name that a later process finds there belongs to a test that never ended.
+A kernel that crashes ends its process. The name of the tested kernel is therefore written to a second file before the
+test, and removed after it. A name that a later process finds there belongs to a test that never ended. The cause can
+also be a time limit or full memory, so the later process tests the kernel once more. After the second unfinished test
+the kernel is not used.
 """
 
 import hashlib
@@ -9,12 +11,25 @@ import json
 import os
 import sys
 import time
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
+from fastser_kernels.fallback_warning import FallbackWarning
 from fastser_kernels.trust.verdict import Verdict
+
+MOST_UNFINISHED = 2
+"""Unfinished tests of a kernel after which it is not used."""
+
+PAUSE_S = 2.0
+"""Time before a test that follows an unfinished one.
+
+A scheduler or a user ends the processes of a job one after another. A process of the same job shall not begin the next
+test in the meantime, because it is about to be ended too.
+"""
 
 LONGEST_WAIT_S = 60.0
 """Longest time for which a process waits for the self-test of another one."""
@@ -51,7 +66,7 @@ class VerdictStore:
         self.marker = None if folder is None else folder / f"{name}.testing"
         self._verdicts: dict[str, Verdict] = {}
         self.reload()
-        if _has_content(self.marker):  # of a test that has crashed, or that another process is running now
+        if _has_content(self.marker):  # of unfinished tests, or of one that another process is running now
             with self.testing(wait_s=0.0):
                 pass
 
@@ -88,27 +103,24 @@ class VerdictStore:
     def testing(self, wait_s: float = LONGEST_WAIT_S) -> Iterator["Marker"]:
         """Hold the lock of the self-tests of this combination during the block, so that one process tests at a time.
 
-        At the start, a kernel whose test ended its process becomes a wrong one.
+        At the start, a kernel with too many unfinished tests becomes a wrong one.
 
         Args:
             wait_s: Longest time to wait for another process. After it the block runs without the lock.
         """
-        stream = _locked(self.marker, wait_s)
-        if stream is None:
+        file = _locked(self.marker, wait_s)
+        if file is None:
             yield Marker(None)
             return
-        with stream:
-            crashed = stream.read().split()
-            if len(crashed) == 2:
-                advice = f"or was killed during it; to test it again, delete {self._file}"
-                family, dtype = crashed
-                self.add(Verdict(family, dtype, "", f"a process crashed in its self-test, {advice}"))
-            marker = Marker(stream)
-            try:
-                self.reload()
-                yield marker
-            finally:
-                marker.write("")
+        with file:
+            marker = Marker(file)
+            for name in marker.given_up():
+                family, dtype = name.split()
+                advice = f"because it crashes or they were killed; to test it again, delete {self._file}"
+                self.add(Verdict(family, dtype, "", f"two processes ended during its self-test, {advice}"))
+                marker.forget(name)
+            self.reload()
+            yield marker
 
     def _read(self) -> dict[str, Verdict]:
         if self._file is None:
@@ -124,19 +136,62 @@ class VerdictStore:
 
 
 class Marker:
-    """Name of the kernel that is being tested, in a file. Without a file nothing is written."""
+    """Names of the kernels whose tests did not end, in a locked file with one line for each test.
 
-    def __init__(self, stream: IO[str] | None) -> None:
-        self._stream = stream
+    Its process holds the lock, so the first lines are those of processes that have ended.
 
-    def write(self, name: str) -> None:
-        """Replace the content, so that it survives the end of the process."""
-        if self._stream is not None:
+    Args:
+        file: The file, or None to keep the names in memory only.
+    """
+
+    def __init__(self, file: FileIO | None) -> None:
+        self._file = file
+        lines = file.read().decode(errors="replace").splitlines() if file is not None else []
+        self._unfinished = [line for line in lines if len(line.split()) == 2]
+
+    def given_up(self) -> list[str]:
+        """Return the names of the kernels that are not tested again."""
+        return [name for name, count in Counter(self._unfinished).items() if count >= MOST_UNFINISHED]
+
+    def forget(self, name: str) -> None:
+        """Remove all lines of a kernel."""
+        self._unfinished = [other for other in self._unfinished if other != name]
+        self._rewrite()
+
+    @contextmanager
+    def test_of(self, family: str, dtype: str) -> Iterator[None]:
+        """Mark the test of a kernel as unfinished until the block ends.
+
+        The end of the block removes the lines of earlier tests of this kernel too. An exception keeps them.
+        """
+        name = f"{family} {dtype}"
+        if name in self._unfinished:
+            warnings.warn(
+                f"a process ended during the self-test of the kernel of {family} in {dtype}, which is repeated now. If "
+                "this process ends too, start it again: plain PyTorch then computes instead",
+                FallbackWarning,
+                stacklevel=3,
+            )
+            time.sleep(PAUSE_S)
+        try:
+            self._append(name)  # without a rewrite, in which a kill would lose the earlier lines
+            yield
+        except BaseException:
+            self._rewrite()
+            raise
+        self.forget(name)
+
+    def _rewrite(self) -> None:
+        if self._file is not None:
             with suppress(OSError):
-                self._stream.seek(0)
-                self._stream.truncate()
-                self._stream.write(name)
-                self._stream.flush()
+                self._file.truncate(0)
+        for name in self._unfinished:
+            self._append(name)
+
+    def _append(self, name: str) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.write(f"{name}\n".encode())
 
 
 def _has_content(path: Path | None) -> bool:
@@ -146,7 +201,7 @@ def _has_content(path: Path | None) -> bool:
         return False
 
 
-def _locked(path: Path | None, wait_s: float) -> IO[str] | None:
+def _locked(path: Path | None, wait_s: float) -> FileIO | None:
     """Open a file with a lock that ends with the process. Return None where there are no locks, or not in time."""
     if path is None or sys.platform == "win32":
         return None
@@ -154,13 +209,13 @@ def _locked(path: Path | None, wait_s: float) -> IO[str] | None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
+        file = path.open("a+b", buffering=0)
     except OSError:
         return None
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() < deadline:
                 time.sleep(_POLL_S)
@@ -168,7 +223,7 @@ def _locked(path: Path | None, wait_s: float) -> IO[str] | None:
         except OSError:
             pass
         else:
-            stream.seek(0)
-            return stream
-        stream.close()
+            file.seek(0)
+            return file
+        file.close()
         return None

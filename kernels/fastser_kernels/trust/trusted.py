@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from fastser_kernels.constant import constant_when_compiled
+from fastser_kernels.fallback_warning import FallbackWarning
 from fastser_kernels.trust.calls import Size, real_size
 from fastser_kernels.trust.combination import combination
 from fastser_kernels.trust.self_test import self_test
@@ -72,7 +73,8 @@ def _answered(question: Question) -> bool:
     if verdict is not None and reason:
         told, label = _reasons.setdefault(device, {}), f"{family} in {verdict.dtype}"
         if verdict.fault and label not in told:
-            warnings.warn(warning(verdict, store.combination), stacklevel=5)  # at the caller of the public function
+            said = warning(verdict, store.combination)
+            warnings.warn(said, FallbackWarning, stacklevel=5)  # at the caller of the public function
         told[label] = reason
     return not reason
 
@@ -142,13 +144,13 @@ def _tested(
     if (verdict := known()) is not None:
         return verdict, False
     with store.testing() as marker:
-        if (verdict := known()) is not None:  # of a process that tested meanwhile, or of a crash
+        if (verdict := known()) is not None:  # of a process that tested meanwhile, or of crashes
             return verdict, False
         on_test(f"{family} in {name_of(dtype)}")
-        marker.write(f"{family} {name_of(dtype)}")
-        verdict = self_test(family, dtype, device, size, compile_reference=compile_reference)
-        if verdict is not None:
-            store.add(verdict)
+        with marker.test_of(family, name_of(dtype)):
+            verdict = self_test(family, dtype, device, size, compile_reference=compile_reference)
+            if verdict is not None:
+                store.add(verdict)
     if verdict is not None and verdict.fault and device.type == "cuda":
         _require_working(device, warning(verdict, store.combination))
     return verdict, True

@@ -1,0 +1,5 @@
+"""Category of the package's warnings, by which they can be filtered."""
+
+
+class FallbackWarning(UserWarning):
+    """A warning that a slower implementation computes, or will compute after one more crash."""
