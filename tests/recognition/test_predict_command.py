@@ -233,6 +233,8 @@ def test_unusable_arguments_are_one_sentence(
         (kept, [str(tmp_path)], {}, "the folder holds no audio file"),
         (kept, one, {"per": "word"}, "--per word: expected file or segment"),
         (kept, one, {"format": "xml"}, "--format xml: expected csv or jsonl"),
+        (kept, one, {"out": Path("p.xlsx")}, "--out p.xlsx: the ending .xlsx is none of .csv, .jsonl, .ndjson; change"),
+        (kept, one, {"plot": Path("p.svg")}, "--plot p.svg: the timeline is a PNG image; expected the ending .png"),
         (kept, one, {"hop": 9.0}, "hop is 9 s: expected"),
         (kept, files(kept), {"plot": tmp_path / "p.png"}, "--plot draws one file, and 3 are given"),
         (kept, one, {"out": tmp_path}, f"--out {tmp_path} cannot be written: Is a directory"),
@@ -244,6 +246,15 @@ def test_unusable_arguments_are_one_sentence(
         assert message in said.err
         assert said.err.count("\n") == 1
         assert not any(file in said.out for file in one)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("out", "format", "kind"),
+    [("p", None, "csv"), ("p.CSV", None, "csv"), ("p.ndjson", None, "jsonl"), ("p.txt", "jsonl", "jsonl")],
+)
+def test_the_format_is_that_of_the_ending_or_of_the_option(out: str, format: str | None, kind: str) -> None:
+    assert PredictOptions(out=Path(out), format=format).chosen_format() == kind
 
 
 def test_the_packaged_model_needs_no_name_and_a_timeline_is_drawn(
