@@ -50,6 +50,8 @@ def predict_and_write(options: PredictOptions) -> int:
     out = None if options.out is None else writable_file(options.out, "--out")
     plot = None if plot is None else writable_file(plot, "--plot")
     recogniser = load_model(model, named_device(options.device))
+    if options.hop is not None:
+        recogniser.check_hop(options.hop, per=per, argument="--hop")
     if out is None:
         output = Output(sys.stdout)
         output.write(header(recogniser.classes, kind))

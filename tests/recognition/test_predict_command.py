@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -235,7 +236,13 @@ def test_unusable_arguments_are_one_sentence(
         (kept, one, {"format": "xml"}, "--format xml: expected csv or jsonl"),
         (kept, one, {"out": Path("p.xlsx")}, "--out p.xlsx: the ending .xlsx is none of .csv, .jsonl, .ndjson; change"),
         (kept, one, {"plot": Path("p.svg")}, "--plot p.svg: the timeline is a PNG image; expected the ending .png"),
-        (kept, one, {"hop": 9.0}, "hop is 9 s: expected"),
+        (
+            kept,
+            one,
+            {"hop": 0.0, "out": tmp_path / "p.csv"},
+            "--hop 0: expected from 0.01 s to 0.64 s, the length of one segment of this model",
+        ),
+        (kept, one, {"hop": math.inf}, "--hop inf: expected from 0.01 s"),
         (kept, files(kept), {"plot": tmp_path / "p.png"}, "--plot draws one file, and 3 are given"),
         (kept, one, {"out": tmp_path}, f"--out {tmp_path} cannot be written: Is a directory"),
         (kept, one, {"plot": kept.file / "p.png"}, f"--plot {kept.file}/p.png cannot be written: Not a directory"),
@@ -245,7 +252,8 @@ def test_unusable_arguments_are_one_sentence(
         said = capsys.readouterr()
         assert message in said.err
         assert said.err.count("\n") == 1
-        assert not any(file in said.out for file in one)
+        assert "label" not in said.out
+    assert not list(tmp_path.glob("p.*"))
 
 
 @pytest.mark.fast
