@@ -1,6 +1,7 @@
 """The command `python -m fastser.predict` in the test's own process."""
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -103,8 +104,25 @@ def test_files_that_the_output_holds_are_skipped(
     assert "1 file labelled" in (said := capsys.readouterr().out)
     assert "2 already in the file" in said
     text = out.read_bytes()
-    assert run(kept, *files(kept), out=out, per="segment") == 2
-    assert "another model or with other options" in capsys.readouterr().err
+    other = Kept(tmp_path / "other.safetensors", {}, kept.recorded)
+    other.file.write_bytes(kept.file.read_bytes())
+    for model, options, difference in (
+        (kept, {"per": "segment"}, "--per file (now --per segment)"),
+        (
+            kept,
+            {"format": "jsonl", "hop": 0.5},
+            "--format csv (now --format jsonl) and the default --hop (now --hop 0.5)",
+        ),
+        (
+            other,
+            {},
+            f"the model {kept.file.name} of SHA-256 {hashlib.sha256(kept.file.read_bytes()).hexdigest()[:8]} (now",
+        ),
+    ):
+        assert run(model, *files(kept), out=out, **options) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {out}: was written with {difference}")
+        assert said.endswith("; give another --out, or remove it\n")
     (tmp_path / "folder" / "predictions.csv.json").unlink()
     assert run(kept, *files(kept), out=out) == 2
     assert "predictions.csv.json does not tell which model" in capsys.readouterr().err
@@ -303,7 +321,8 @@ def test_relative_paths_of_another_folder_are_other_files(
     assert "1 already in the file" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path / "b")
     assert run(kept, name, out=out) == 2
-    assert "begun in another folder with relative paths" in capsys.readouterr().err
+    difference = f"paths relative to {tmp_path}/a (now paths relative to {tmp_path}/b)"
+    assert f"{out}: was written with {difference}; give another --out" in capsys.readouterr().err
 
 
 @pytest.mark.fast
