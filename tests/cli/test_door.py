@@ -10,7 +10,7 @@ from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.cli.compare_options import CompareOptions
 from fastser.cli.doctor_options import DoctorOptions
-from fastser.cli.door import status_of
+from fastser.cli.door import run_command, status_of
 from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions
 from fastser.cli.predict_options import PredictOptions
@@ -33,6 +33,22 @@ def test_an_error_of_the_user_is_one_sentence(kind: type[Exception], capsys: pyt
 
     assert status_of(run, "") == 2
     assert capsys.readouterr().err == "error: give another folder\n"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [("--otu=x.csv", "--otu; did you mean --out?"), ("--zzz", "--zzz; --help lists the options")],
+)
+def test_an_unknown_option_gets_the_most_similar_one_as_a_hint(
+    argument: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["predict", "a.wav", argument])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as exit_:
+        run_command(PredictOptions, lambda _: 0, "")
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"error: there is no option {hint}\n"
 
 
 @pytest.mark.fast
