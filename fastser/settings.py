@@ -35,7 +35,8 @@ MIN_POWER, MAX_POWER = 1e-37, 1e37
 HELP = """Print every setting with its value, its source and the open question that it answers.
 
 A source is a section of Latif et al. 2020, or "open" where the paper leaves the value open. docs/open-questions.md has
-the questions by number. Each setting can be changed with --set, here and in the other commands.
+the questions by number. Where --scale or --set changes a value, that is its source, and the brackets behind it name the
+source of the paper scale's value. Each setting can be changed with --set, here and in the other commands.
 """
 """Text of `python -m fastser.settings --help`."""
 

@@ -14,6 +14,7 @@ from fastser.cli.command import application, refuse_repeated
 from fastser.cli.config import config_arguments
 from fastser.cli.output import Output
 from fastser.runtime.errors import UserError
+from fastser.runtime.files import printable
 from fastser.runtime.openmp import bound_spinning
 
 T = TypeVar("T")
@@ -40,12 +41,21 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
         given = [*config_arguments(options, arguments), *arguments]
         status = application(options, run, doc)(given, standalone_mode=False)
     except typer.TyperException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         status = 2
     except UserError as error:  # of the options, or of a file of options
         print(f"error: {error}", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+def _sentence(error: typer.TyperException) -> str:
+    """Return the message of a parsing error. An unknown option gets the same hint as an unknown key of `--config`."""
+    if not (hasattr(error, "possibilities") and hasattr(error, "option_name")):  # typer does not export the class
+        return error.format_message()
+    near = error.possibilities or ()  # the most similar option first
+    hint = f"did you mean {near[0]}?" if near else "--help lists the options"
+    return f"there is no option {printable(error.option_name)}; {hint}"
 
 
 def announce(stream: TextIO | None = None) -> None:

@@ -40,16 +40,18 @@ def predict_and_write(options: PredictOptions) -> int:
     Raises:
         UserError: If arguments cannot be used.
     """
-    kind, per = options.chosen_format(), _per(options)
+    kind, per, plot = options.chosen_format(), _per(options), options.checked_plot()
     model, inputs = _model_and_inputs(options.inputs)
     paths = files_of(inputs, _standard_input())
     if not paths:
         raise UsageError("there is no file to label; give files, a folder, or - for a list on standard input")
-    if options.plot is not None and len(paths) > 1:
+    if plot is not None and len(paths) > 1:
         raise UsageError(f"--plot draws one file, and {len(paths)} are given; give one file")
     out = None if options.out is None else writable_file(options.out, "--out")
-    plot = None if options.plot is None else writable_file(options.plot, "--plot")
+    plot = None if plot is None else writable_file(plot, "--plot")
     recogniser = load_model(model, named_device(options.device))
+    if options.hop is not None:
+        recogniser.check_hop(options.hop, per=per, argument="--hop")
     if out is None:
         output = Output(sys.stdout)
         output.write(header(recogniser.classes, kind))

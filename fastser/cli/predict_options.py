@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from fastser.cli.options import UsageError
+from fastser.runtime.files import printable
 from fastser.runtime.options import option
 
 Format = Literal["csv", "jsonl"]
 """Format of predictions."""
 
-_BY_SUFFIX: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_BY_SUFFIX: dict[str, Format] = {"": "csv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,29 @@ class PredictOptions:
         """Return the format of the predictions.
 
         Raises:
-            UsageError: If `--format` has another value.
+            UsageError: If `--format` has another value, or is missing and `--out` has another ending.
         """
         if self.format is None:
-            return _BY_SUFFIX.get(self.out.suffix.lower() if self.out else "", "csv")
+            if self.out is None:
+                return "csv"
+            suffix = self.out.suffix
+            if suffix.lower() not in _BY_SUFFIX:
+                known = ", ".join(filter(None, _BY_SUFFIX))
+                raise UsageError(
+                    f"--out {printable(self.out)}: the ending {printable(suffix)} is none of {known}; change it, or "
+                    "give --format csv or jsonl"
+                )
+            return _BY_SUFFIX[suffix.lower()]
         if self.format not in ("csv", "jsonl"):
             raise UsageError(f"--format {self.format}: expected csv or jsonl")
         return self.format  # type: ignore[return-value]  # one of the two
+
+    def checked_plot(self) -> Path | None:
+        """Return the file of the timeline, or None if none is drawn.
+
+        Raises:
+            UsageError: If the file does not end in .png.
+        """
+        if self.plot is not None and self.plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot {printable(self.plot)}: the timeline is a PNG image; expected the ending .png")
+        return self.plot

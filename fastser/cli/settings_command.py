@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,13 @@ from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
 from fastser.runtime.options import option
 from fastser.runtime.text_table import text_table
-from fastser.settings import HELP, PAPER, Settings
+from fastser.settings import HELP, PAPER, SCALES, Settings
 
 COLUMNS = ("setting", "value", "paper scale", "open question", "source")
 FORMATS = ("table", "csv", "json")
 
 _NOTES = ("paper N: section N of Latif et al. 2020", "open N: question N of docs/open-questions.md")
+_CHANGED = "scale NAME (...), --set (...): changed there; in brackets the source of the paper scale's value"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,22 @@ class SettingsOptions:
 
 
 def setting_rows(settings: Settings) -> list[tuple[str, Any, Any, str, str]]:
-    """Return name, value, value of the paper scale, number of the open question and source of every setting."""
-    papers = PAPER.describe()
+    """Return name, value, value of the paper scale, number of the open question and source of every setting.
+
+    A value that the scale or `--set` has changed has that as source, and the source of the paper scale's value in
+    brackets.
+    """
+    of_paper, of_scale = PAPER.describe(), SCALES[settings.scale].describe()
     rows = []
     for name, (value, source) in settings.describe().items():
-        question = re.match(r"open (\d+)", source)
-        if source:  # not the name of the scale
-            rows.append((name, value, papers[name][0], question[1] if question else "", source))
+        if not source:  # the name of the scale
+            continue
+        paper, question = of_paper[name][0], re.match(r"open (\d+)", source)
+        if value != of_scale[name][0]:
+            source = f"--set ({source})"
+        elif value != paper:
+            source = f"scale {settings.scale} ({source})"
+        rows.append((name, value, paper, question[1] if question else "", source))
     return rows
 
 
@@ -98,7 +109,8 @@ def _table(rows: Sequence[tuple[str, Any, Any, str, str]], width: int | None) ->
         beside = [_shown(paper) if value != paper else ""] if differs else []
         cells.append((name, _shown(value), *beside, source))
     header = ("setting", "value", *(["paper scale"] if differs else []), "source")
-    return [*text_table(header, cells, left=len(header), width=width), "", *_NOTES]
+    changed = textwrap.wrap(_CHANGED, width or len(_CHANGED)) if differs else []
+    return [*text_table(header, cells, left=len(header), width=width), "", *_NOTES, *changed]
 
 
 def _shown(value: Any) -> str:

@@ -46,6 +46,8 @@ def train_and_write(options: TrainOptions) -> int:
     if options.source is None:
         raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
     asked = options.settings()
+    corpus = read_roles(options.source, None, None, options.selected_classes).source
+    assert corpus is not None
     by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
     if by_validation and options.results is None and options.epochs is None:
         other = "" if options.scale == "open" else ", or --scale open, which has a fixed number of epochs"
@@ -61,8 +63,6 @@ def train_and_write(options: TrainOptions) -> int:
     console, kernel_mode = make_console(), options.kernel_mode()
     device = named_device(options.device)
     settings = with_chosen_precision(asked, device)
-    corpus = read_roles(options.source, None, None, options.selected_classes).source
-    assert corpus is not None
     path = out / f"{options.file_name(corpus.name)}.safetensors"
     say(console, corpus.summary, *(f"warning: {warning}" for warning in corpus.warnings))
     speeds = settings.augmentation.speed_factors if AUGMENTATIONS[augmentation].speed else ()

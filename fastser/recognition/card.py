@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fastser.data.corpora.attribution import ATTRIBUTIONS, LICENCE_PAGES
 from fastser.models import MODELS
 from fastser.recognition.build import takes_utterances
 from fastser.recognition.model_file import ModelDescription
+from fastser.recognition.packaged_models import FOLDER
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write, printable
 from fastser.training.yardsticks import YARDSTICKS
@@ -20,6 +22,11 @@ posteriors are not calibrated probabilities. Test it on speech of your own befor
 (`docs/evaluate.md`).
 """
 
+_LICENCE_OF_PACKAGED = """\
+The weights are derived from the data above. They are distributed under the MIT licence of fastser (`LICENSE`), with the
+attribution above. Keep both when you pass the weights on. This is our understanding, not legal advice.
+"""
+
 
 def write_card(path: Path, description: ModelDescription) -> None:
     """Write the model card of a file of weights beside it, under its name with `.md`.
@@ -28,20 +35,21 @@ def write_card(path: Path, description: ModelDescription) -> None:
         OSError: If the card cannot be written.
     """
     with atomic_write(path.with_suffix(".md")) as part:
-        part.write_text(card_of(description, path.name), encoding="utf-8")
+        part.write_text(card_of(description, path), encoding="utf-8")
 
 
-def card_of(description: ModelDescription, file: str) -> str:
-    """Return the text of a model card.
+def card_of(description: ModelDescription, path: Path) -> str:
+    """Return the text of a model card. That of a packaged model names the licence of the weights.
 
     Args:
         description: Description of the model.
-        file: Name of the file of weights.
+        path: File of weights.
     """
-    return "\n".join(_lines(description, printable(file)))
+    return "\n".join(_lines(description, path))
 
 
-def _lines(description: ModelDescription, file: str) -> Iterator[str]:
+def _lines(description: ModelDescription, path: Path) -> Iterator[str]:
+    is_packaged, file = path.resolve().parent == FOLDER.resolve(), printable(path.name)
     spectrogram, audio = description.settings.spectrogram, description.settings.audio
     titles = MODELS if description.architecture in MODELS else YARDSTICKS
     name = description.architecture
@@ -50,13 +58,16 @@ def _lines(description: ModelDescription, file: str) -> Iterator[str]:
     kind = "yardstick of whole utterances" if takes_utterances(description) else "network of spectrogram segments"
     classes = ", ".join(description.classes)
     yield from (f"{title} ({kind}) that tells {len(description.classes)} emotions apart: {classes}.", "")
-    yield from ("```python", "import fastser", "", f'recogniser = fastser.load_model("{file}")')
+    loaded = path.stem if is_packaged else file
+    yield from ("```python", "import fastser", "", f'recogniser = fastser.load_model("{loaded}")')
     yield from ('print(recogniser.predict("speech.wav"))', "```", "")
     yield from ("## Training data", "")
     for corpus in description.training.get("corpora", ()):
         yield from _corpus_lines(corpus)
     if not description.training.get("corpora"):
         yield "- not recorded"
+    if is_packaged:
+        yield from ("", "## Licence of the weights", "", _LICENCE_OF_PACKAGED.rstrip())
     yield from ("", "## Training", "")
     yield from (f"- {line}" for line in _training_lines(description.training))
     level = "at their own level" if audio.level == "kept" else "brought to one level"
@@ -74,7 +85,18 @@ def _corpus_lines(corpus: Mapping[str, Any]) -> Iterator[str]:
     speakers = ", ".join(map(str, corpus["speakers"]))
     yield f"- {corpus['title']}: {counted(corpus['utterances'], 'utterance')} ({counts})"
     yield f"  - {counted(len(corpus['speakers']), 'speaker')}: {speakers}"
-    yield from (f"  - {name}: {corpus[name]}" for name in ("citation", "licence") if corpus.get(name))
+    if citation := corpus.get("citation"):
+        yield f"  - citation: {citation}"
+        yield from (f"  - page: <{a.page}>" for a in ATTRIBUTIONS.values() if a.citation == citation and a.page)
+    if licence := corpus.get("licence"):
+        yield f"  - licence: {_linked(licence)}"
+
+
+def _linked(licence: str) -> str:
+    """Return the terms of use with a link from the name of a published licence."""
+    for name, page in LICENCE_PAGES.items():
+        licence = licence.replace(name, f"[{name}]({page})")
+    return licence
 
 
 def _training_lines(training: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -119,13 +119,14 @@ class PredictionFile:
     def _check(self, path: Path, record: Mapping[str, Any]) -> None:
         self._beside.seek(0)
         try:
-            found = json.loads(self._beside.read())["check"]
+            found = json.loads(self._beside.read())
+            same = found["check"] == digest(record)
         except (ValueError, KeyError, TypeError):
             raise PredictionsError(_nameless(path)) from None
-        if found != digest(record):
+        if not same:
+            differences = " and ".join(_differences(found, record))
             raise PredictionsError(
-                f"{printable(path)}: holds predictions of another model or with other options, or was begun in another "
-                f"folder with relative paths; {_ADVICE}"
+                f"{printable(path)}: was written with {differences}; {_ADVICE}" if differences else _nameless(path)
             )
 
     def _write_beside(self, record: Mapping[str, Any]) -> None:
@@ -166,6 +167,25 @@ def _locked(path: Path, beside: Path) -> BinaryIO:
             "command, or give another --out"
         )
     return stream
+
+
+def _differences(found: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each option of a record that differs from the one now, as the command line names it."""
+    for before, after in zip(_described(found), _described(now), strict=True):
+        if before != after:
+            yield f"{before} (now {after})"
+
+
+def _described(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return model, options and folder of a record as texts."""
+    model, digits, hop = record.get("model"), str(record.get("sha256"))[:8], record.get("hop")
+    return (
+        f"the model {printable(str(model))} of SHA-256 {digits}",
+        f"--format {record.get('format')}",
+        f"--per {record.get('per')}",
+        "the default --hop" if hop is None else f"--hop {hop}",
+        f"paths relative to {printable(str(record['folder']))}" if "folder" in record else "absolute paths",
+    )
 
 
 def _nameless(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Recognisers: trained models that label recordings, with the features that they were trained on."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -159,21 +160,38 @@ class Recogniser:
             else:
                 yield FilePredictions(path, next(found), len(result) / self.sample_rate)
 
+    def check_hop(self, hop: float, *, per: Per = "file", argument: str = "hop") -> int:
+        """Check the time from one segment to the next, and return it in frames.
+
+        Args:
+            hop: The time in seconds.
+            per: As in `predict`.
+            argument: Name of the time in the error message.
+
+        Raises:
+            ModelError: If the time is shorter than a frame or longer than a segment, or the model has no segments.
+        """
+        if self._utterances and per == "file":
+            name = self._description.architecture
+            raise ModelError(f"{argument} {hop:g}: the model '{name}' takes whole recordings without hop; leave it out")
+        spectrogram = self._description.settings.spectrogram
+        frames = round(hop * self.sample_rate / spectrogram.hop_length) if 0 < hop < math.inf else 0
+        if not 1 <= frames <= spectrogram.segment_frames:
+            shortest = spectrogram.hop_length / self.sample_rate
+            longest = spectrogram.segment_frames * shortest
+            raise ModelError(
+                f"{argument} {hop:g}: expected from {shortest:g} s to {longest:g} s, the length of one segment of this "
+                "model"
+            )
+        return frames
+
     def _extractor(self, per: Per, hop: float | None) -> FeatureExtractor:
         """Check the arguments of a prediction, and return the feature extractor whose settings cut the segments."""
         if per not in ("file", "segment"):
             raise ModelError(f"per is {per!r}, expected 'file' or 'segment'")
         spectrogram = self._description.settings.spectrogram
         if hop is not None:
-            if self._utterances and per == "file":
-                name = self._description.architecture
-                raise ModelError(f"the model '{name}' takes whole recordings, so hop changes nothing; leave it out")
-            frames = round(hop * self.sample_rate / spectrogram.hop_length) if hop > 0 else 0
-            if not 1 <= frames <= spectrogram.segment_frames:
-                shortest = spectrogram.hop_length / self.sample_rate
-                longest = spectrogram.segment_frames * shortest
-                raise ModelError(f"hop is {hop:g} s: expected from {shortest:g} to {longest:g} s, one segment")
-            spectrogram = spectrogram.model_copy(update={"segment_hop": frames})
+            spectrogram = spectrogram.model_copy(update={"segment_hop": self.check_hop(hop, per=per)})
         return FeatureExtractor.create(spectrogram, self.sample_rate)
 
     def _records(

@@ -38,6 +38,7 @@ def test_an_error_of_the_user_is_one_sentence(kind: type[Exception], capsys: pyt
 
 
 @pytest.mark.fast
+<<<<<<< HEAD
 def test_a_warning_of_fastser_is_one_sentence_and_another_one_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     printed: list[str] = []
 
@@ -52,6 +53,21 @@ def test_a_warning_of_fastser_is_one_sentence_and_another_one_keeps_its_place(mo
     with pytest.raises(SystemExit):
         run_command(DoctorOptions, run, "Examine.")
     assert printed == ["warning: slow here\n", "dense.py:7: UserWarning: slow here\n  x = 1\n"]
+=======
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [("--otu=x.csv", "--otu; did you mean --out?"), ("--zzz", "--zzz; --help lists the options")],
+)
+def test_an_unknown_option_gets_the_most_similar_one_as_a_hint(
+    argument: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["predict", "a.wav", argument])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as exit_:
+        run_command(PredictOptions, lambda _: 0, "")
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"error: there is no option {hint}\n"
+>>>>>>> annoy
 
 
 @pytest.mark.fast

@@ -45,7 +45,9 @@ def test_patterns_that_are_refused(pattern: str, part: str) -> None:
 
 
 def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    touch(*(tmp_path / "audio" / f"{name}.wav" for name in ("ann_ANG_1", "ann_sad_2", "bob_ANG_1", "readme")))
+    touch(
+        *(tmp_path / "audio" / f"{name}.wav" for name in ("ann_ANG_1", "ann_sad_2", "bob_ANG_1", "bob_joy_2", "readme"))
+    )
     out = tmp_path / "new" / "manifest.csv"
     options = ManifestOptions(
         folder=tmp_path / "audio", pattern="{speaker}_{emotion}_*.wav", map=("ANG=angry",), out=tmp_path / "m.csv"
@@ -53,10 +55,10 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
     assert manifest(options) == 0
     printed = capsys.readouterr().out
     for line in (
-        "3 of 4 audio files match",
+        "4 of 5 audio files match",
         "for example ann_ANG_1.wav: speaker ann, emotion angry",
-        "speaker: 2 different, ann (2), bob (1)",
-        "labels: ANG -> angry",
+        "speaker: 2 different, ann (2), bob (2)",
+        "labels: ANG -> angry, joy -> happy",
         "warning: 1 name without a match left out: readme.wav",
     ):
         assert line in printed
@@ -64,7 +66,7 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
         "path,speaker,emotion",
         "audio/ann_ANG_1.wav,ann,angry",
     ]
-    assert read_corpus("manifest", tmp_path / "m.csv", None).class_counts() == {"angry": 2, "sad": 1}
+    assert read_corpus("manifest", tmp_path / "m.csv", None).class_counts() == {"angry": 2, "happy": 1, "sad": 1}
     assert not out.exists()
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fastser.cli.settings_command import SettingsOptions, run, settings_text
-from fastser.settings import HELP, OPEN, PAPER, QUICK
+from fastser.settings import HELP, OPEN, PAPER, QUICK, Settings
 
 
 @pytest.mark.fast
@@ -24,11 +24,26 @@ def test_csv_and_json_have_every_setting_with_value_source_and_question() -> Non
         "value": "equal",
         "paper scale": "kept",
         "open question": "39",
-        "source": "open 39",
+        "source": "scale open (open 39)",
     }
     assert by_name["spectrogram.hop_length"]["open question"] == ""
     assert by_name["spectrogram.hop_length"]["source"] == "paper 4.2: 10 ms"
     assert next(row for row in values if row["setting"] == "noise.snr_db")["value"] == [0, 10, 20]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("base", "source"),
+    [(PAPER, "paper 4.2: height 128"), (OPEN, "scale open (paper 4.2: height 128)")],
+)
+def test_a_changed_value_has_the_source_of_its_change(base: Settings, source: str) -> None:
+    def sources(settings: Settings) -> dict[str, str]:
+        return {row["setting"]: row["source"] for row in json.loads(settings_text(settings, "json", None))}
+
+    assert sources(base)["spectrogram.num_bins"] == source
+    changed = sources(base.override(["spectrogram.num_bins=32", "attack.eps=0.08"]))
+    assert changed["spectrogram.num_bins"] == "--set (paper 4.2: height 128)"
+    assert changed["attack.eps"] == "paper 5.3: 0.08"
 
 
 @pytest.mark.fast

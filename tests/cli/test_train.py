@@ -95,6 +95,7 @@ def test_unusable_arguments_are_one_sentence(
     assert ",s0," in first
     for given, assignments, options, message in (
         (None, (), {"epochs": 1}, "give --source NAME=PATH"),
+        ("emodb=/nowhere", (), {}, "/nowhere: does not exist (given as emodb)"),
         (source, (), {}, "or --epochs N, or --scale open, which has a fixed number of epochs"),
         (source, (), {"results": tmp_path}, "is no results folder of fastser.reproduce"),
         (source, (), {"results": tmp_path / "empty"}, "no finished leave-one-speaker-out run; make these runs first"),

@@ -68,7 +68,7 @@ def test_any_label_is_a_class(manifest: Callable[..., Path]) -> None:
 def test_canonical_names_of_emotions() -> None:
     synonyms = {
         "angry": "angry anger ang",
-        "happy": "happy happiness hap excited excitement exc",
+        "happy": "happy happiness hap joy excited excitement exc",
         "neutral": "neutral neu",
         "sad": "sad sadness",
         "fearful": "fearful fear fea anxiety",

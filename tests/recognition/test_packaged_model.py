@@ -9,6 +9,7 @@ import pytest
 import soundfile as sf
 
 import fastser
+from fastser.recognition.card import card_of
 from fastser.recognition.model_file import read_model_file
 from fastser.recognition.packaged_models import default_model
 
@@ -26,9 +27,18 @@ def test_the_packaged_model_is_small_and_says_what_it_is() -> None:
     (clean,) = [score for score in description.scores if score["condition"] == "clean"]
     assert 0 < clean["low"] < clean["uar"] < clean["high"] < 1
     card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert card == card_of(description, path)
     assert f"| clean | {100 * clean['uar']:.1f} | {100 * clean['low']:.1f} to {100 * clean['high']:.1f} |" in card
-    for part in ("CC BY 4.0", "The scores are not those of this model", "What it is not for"):
+    licence = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)"
+    for part in (
+        licence,
+        "<http://emodb.bilderbar.info>",
+        "The scores are not those of this model",
+        "## What it is not",
+    ):
         assert part in card
+    assert "distributed under the MIT licence of fastser" in card
+    assert "MIT" not in card_of(description, Path("models/emodb.safetensors"))
 
 
 def test_a_label_does_not_wait_for_the_compiler(tmp_path: Path) -> None:

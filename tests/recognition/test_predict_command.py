@@ -1,8 +1,10 @@
 """The command `python -m fastser.predict` in the test's own process."""
 
 import csv
+import hashlib
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -102,8 +104,25 @@ def test_files_that_the_output_holds_are_skipped(
     assert "1 file labelled" in (said := capsys.readouterr().out)
     assert "2 already in the file" in said
     text = out.read_bytes()
-    assert run(kept, *files(kept), out=out, per="segment") == 2
-    assert "another model or with other options" in capsys.readouterr().err
+    other = Kept(tmp_path / "other.safetensors", {}, kept.recorded)
+    other.file.write_bytes(kept.file.read_bytes())
+    for model, options, difference in (
+        (kept, {"per": "segment"}, "--per file (now --per segment)"),
+        (
+            kept,
+            {"format": "jsonl", "hop": 0.5},
+            "--format csv (now --format jsonl) and the default --hop (now --hop 0.5)",
+        ),
+        (
+            other,
+            {},
+            f"the model {kept.file.name} of SHA-256 {hashlib.sha256(kept.file.read_bytes()).hexdigest()[:8]} (now",
+        ),
+    ):
+        assert run(model, *files(kept), out=out, **options) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {out}: was written with {difference}")
+        assert said.endswith("; give another --out, or remove it\n")
     (tmp_path / "folder" / "predictions.csv.json").unlink()
     assert run(kept, *files(kept), out=out) == 2
     assert "predictions.csv.json does not tell which model" in capsys.readouterr().err
@@ -233,7 +252,15 @@ def test_unusable_arguments_are_one_sentence(
         (kept, [str(tmp_path)], {}, "the folder holds no audio file"),
         (kept, one, {"per": "word"}, "--per word: expected file or segment"),
         (kept, one, {"format": "xml"}, "--format xml: expected csv or jsonl"),
-        (kept, one, {"hop": 9.0}, "hop is 9 s: expected"),
+        (kept, one, {"out": Path("p.xlsx")}, "--out p.xlsx: the ending .xlsx is none of .csv, .jsonl, .ndjson; change"),
+        (kept, one, {"plot": Path("p.svg")}, "--plot p.svg: the timeline is a PNG image; expected the ending .png"),
+        (
+            kept,
+            one,
+            {"hop": 0.0, "out": tmp_path / "p.csv"},
+            "--hop 0: expected from 0.01 s to 0.64 s, the length of one segment of this model",
+        ),
+        (kept, one, {"hop": math.inf}, "--hop inf: expected from 0.01 s"),
         (kept, files(kept), {"plot": tmp_path / "p.png"}, "--plot draws one file, and 3 are given"),
         (kept, one, {"out": tmp_path}, f"--out {tmp_path} cannot be written: Is a directory"),
         (kept, one, {"plot": kept.file / "p.png"}, f"--plot {kept.file}/p.png cannot be written: Not a directory"),
@@ -243,7 +270,17 @@ def test_unusable_arguments_are_one_sentence(
         said = capsys.readouterr()
         assert message in said.err
         assert said.err.count("\n") == 1
-        assert not any(file in said.out for file in one)
+        assert "label" not in said.out
+    assert not list(tmp_path.glob("p.*"))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("out", "format", "kind"),
+    [("p", None, "csv"), ("p.CSV", None, "csv"), ("p.ndjson", None, "jsonl"), ("p.txt", "jsonl", "jsonl")],
+)
+def test_the_format_is_that_of_the_ending_or_of_the_option(out: str, format: str | None, kind: str) -> None:
+    assert PredictOptions(out=Path(out), format=format).chosen_format() == kind
 
 
 def test_the_packaged_model_needs_no_name_and_a_timeline_is_drawn(
@@ -284,7 +321,8 @@ def test_relative_paths_of_another_folder_are_other_files(
     assert "1 already in the file" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path / "b")
     assert run(kept, name, out=out) == 2
-    assert "begun in another folder with relative paths" in capsys.readouterr().err
+    difference = f"paths relative to {tmp_path}/a (now paths relative to {tmp_path}/b)"
+    assert f"{out}: was written with {difference}; give another --out" in capsys.readouterr().err
 
 
 @pytest.mark.fast

@@ -65,7 +65,7 @@ def test_segments_of_a_yardstick(keep: Keep) -> None:
     segments = recogniser.predict(path, per="segment")
     assert len(segments) == len(fastser.load_model(keep("cnn").file).predict(path, per="segment"))
     np.testing.assert_allclose(posteriors(segments).sum(1), 1, atol=1e-5)
-    with pytest.raises(ModelError, match="'linear' takes whole recordings, so hop changes nothing"):
+    with pytest.raises(ModelError, match="'linear' takes whole recordings without hop"):
         recogniser.predict(path, hop=0.1)
 
 
@@ -105,8 +105,8 @@ def test_unusable_arguments_are_one_sentence(keep: Keep, tmp_path: Path) -> None
         ((np.stack([samples, -samples], axis=1), 16_000), {}, "the array cannot be used: its 2 channels cancel"),
         ((0 * samples, 16_000), {}, "the array is silent"),
         ((path,), {"per": "word"}, "per is 'word'"),
-        ((path,), {"hop": 9.0}, r"hop is 9 s: expected from 0.01 to 0.64 s"),
-        ((path,), {"hop": -1.0}, "hop is -1 s"),
+        ((path,), {"hop": 9.0}, r"hop 9: expected from 0.01 s to 0.64 s, the length of one segment"),
+        ((path,), {"hop": -1.0}, "hop -1: expected"),
     ):
         with pytest.raises(ModelError, match=message):
             recogniser.predict(*arguments, **options)  # type: ignore[arg-type]

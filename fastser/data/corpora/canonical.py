@@ -9,7 +9,7 @@ _SYNONYMS = {
     "disgust": ("disgusted", "dis"),
     "fearful": ("fear", "fea", "anxiety"),
     "frustrated": ("frustration", "fru"),
-    "happy": ("happiness", "hap", "excited", "excitement", "exc"),  # excited counts as happy (paper 4.1)
+    "happy": ("happiness", "hap", "joy", "excited", "excitement", "exc"),  # excited counts as happy (paper 4.1)
     "neutral": ("neu",),
     "sad": ("sadness",),
     "surprised": ("surprise", "sur"),

@@ -16,9 +16,6 @@ from .expected import ExpectedCounts
 from .files import audio_files, is_hidden, is_synthetic, require_folder, titled
 from .label_table import read_label_table
 
-_EMOTION = {"joy": "happy"}
-"""Labels that are not among the usual synonyms."""
-
 EXPECTED = ExpectedCounts.by_emotion(
     {
         "angry": 1607,
@@ -60,7 +57,7 @@ def read(path: Path) -> Corpus:
             if not _NAME.fullmatch(name) or not row["Speaker"] or not row["Emotion"]:
                 line = printable(",".join(row.values()))
                 raise CorpusError(f"{file}, line {number}: needs two numbers, a speaker and an emotion: {line}")
-            emotion = _EMOTION.get(row["Emotion"].lower()) or canonical_emotion(row["Emotion"])
+            emotion = canonical_emotion(row["Emotion"])
             id = f"{part}/{name}"
             if (part, name) in audio:
                 utterances.append(Utterance(id, audio[part, name], row["Speaker"], emotion, split=split))
