@@ -38,7 +38,6 @@ def test_an_error_of_the_user_is_one_sentence(kind: type[Exception], capsys: pyt
 
 
 @pytest.mark.fast
-<<<<<<< HEAD
 def test_a_warning_of_fastser_is_one_sentence_and_another_one_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     printed: list[str] = []
 
@@ -53,7 +52,9 @@ def test_a_warning_of_fastser_is_one_sentence_and_another_one_keeps_its_place(mo
     with pytest.raises(SystemExit):
         run_command(DoctorOptions, run, "Examine.")
     assert printed == ["warning: slow here\n", "dense.py:7: UserWarning: slow here\n  x = 1\n"]
-=======
+
+
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("argument", "hint"),
     [("--otu=x.csv", "--otu; did you mean --out?"), ("--zzz", "--zzz; --help lists the options")],
@@ -67,7 +68,6 @@ def test_an_unknown_option_gets_the_most_similar_one_as_a_hint(
         run_command(PredictOptions, lambda _: 0, "")
     assert exit_.value.code == 2
     assert capsys.readouterr().err == f"error: there is no option {hint}\n"
->>>>>>> annoy
 
 
 @pytest.mark.fast
