@@ -30,8 +30,9 @@ SILENT = sorted({command for document in CHECKED for command in shown_and_silent
 """Commands without output in any document."""
 
 SETTINGS = (
-    "protocol.min_validation_utterances=1 protocol.repeats=1 training.max_epochs=1 training.batch_size=2 attack.bim_steps=1 noise.snr_db=0 "
-    "model.layers_per_block=1 spectrogram.num_bins=32 spectrogram.segment_frames=64 spectrogram.segment_hop=64"
+    "protocol.min_validation_utterances=1 protocol.repeats=1 training.max_epochs=1 training.batch_size=2 "
+    "attack.bim_steps=1 noise.snr_db=0 model.layers_per_block=1 "
+    "spectrogram.num_bins=32 spectrogram.segment_frames=64 spectrogram.segment_hop=64"
 )
 SMALL = " ".join(f"--set {assignment}" for assignment in SETTINGS.split()) + " --kernels fused --device cpu"
 ADDED = {
