@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,8 +47,42 @@ def commands(document: Path) -> list[str]:
     inline = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     texts = [block.text.replace("\\\n", " ") for block in blocks(document) if block.language != "python"]
     lines = [line for text in texts for line in _typed(text)]
-    parts = [part.strip() for code in (*inline, *lines) for part in code.replace("\n", " ").split("&&")]
-    return [part for part in parts if part.startswith("python -m fastser")]
+    return _parts([*inline, *lines])
+
+
+def shown_and_silent(document: Path) -> tuple[list[str], list[str]]:
+    """Return the commands in code blocks whose output stands below them, and those without output.
+
+    The output is in the block of the command, or in the next block if at most one paragraph stands between the two.
+    The output that follows a block of several commands is that of the last one.
+    """
+    shown: list[str] = []
+    silent: list[str] = []
+    text = document.read_text()
+    fences = list(re.finditer(r"^```([\w{}-]*)\n(.*?)^```$", text, re.M | re.S))
+    for fence, following in pairwise([*fences, None]):
+        if fence[1]:
+            continue
+        lines = fence[2].replace("\\\n", " ").splitlines()
+        typed = [number for number, line in enumerate(lines) if line.startswith("$ ")] or list(range(len(lines)))
+        for number in typed:
+            followed = number + 1 < len(lines) and number + 1 not in typed
+            if number + 1 == len(lines) and following and not following[1]:
+                followed = _is_output(text[fence.end() : following.start()], following[2])
+            (shown if followed else silent).extend(_parts([lines[number].removeprefix("$ ")]))
+    return shown, silent
+
+
+def _is_output(between: str, block: str) -> bool:
+    """Return whether a block is the output of a command above it, given the text between the two."""
+    paragraphs = between.split("\n\n")[1:-1]
+    return len(paragraphs) < 2 and not between.strip().startswith(("#", "-", "|")) and not _parts(_typed(block))
+
+
+def _parts(lines: list[str]) -> list[str]:
+    """Return the commands in lines, which `&&` may join, without comments."""
+    parts = [part.partition(" # ")[0].strip() for line in lines for part in line.replace("\n", " ").split("&&")]
+    return [" ".join(part.split()) for part in parts if part.startswith("python -m fastser")]
 
 
 def _typed(text: str) -> list[str]:
