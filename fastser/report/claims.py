@@ -8,12 +8,16 @@ from typing import Literal
 
 from fastser.evaluation.statistics import SIGNIFICANCE, holm
 from fastser.report.aggregation import Score, Scores
+from fastser.report.cells import plain_title
 from fastser.report.context import ReportContext
 from fastser.report.evidence import difference_of_cells, interval_of_cell
 from fastser.report.published import Claim, published
 from fastser.runtime.counted import counted
 
 Verdict = Literal["holds", "does not hold", "not decided", "not planned"]
+
+MOST_ORDERS = 4
+"""Number of significant differences up to which a line names each one."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,20 @@ def _judge(claim: Claim, context: ReportContext, scores: Scores, task: str, cond
     comparisons = [comparison for comparison in found if comparison is not None]
     if len(comparisons) < len(found):
         return "not decided", "its models were not tested on the same utterances"
-    return _verdict(comparisons)
+    return _verdict(comparisons, [(_title(claim, low), _title(claim, high)) for low, high in pairs])
+
+
+def _title(claim: Claim, cell: tuple[str, str]) -> str:
+    """Return the name of what varies in a claim, with what is fixed if the claim fixes it at several values."""
+    varies, fixed = plain_title(cell[0]), plain_title(cell[1])
+    return f"{varies} with {fixed}" if len(claim.at) > 1 else varies
 
 
 def _judge_studies(
     claim: Claim, context: ReportContext, scores: Scores, task: str, condition: str
 ) -> tuple[Verdict, str]:
-    numbers = [study.uar for study in published().study if (study.task, study.condition) == (task, condition)]
+    studies = [study for study in published().study if (study.task, study.condition) == (task, condition)]
+    numbers = [study.uar for study in studies]
     known = [number for number in numbers if number is not None]
     if known != numbers:
         return "not decided", f"the studies' numbers are {published().unknown}"
@@ -86,7 +97,8 @@ def _judge_studies(
     ours = scores.score(task, model, augmentation, condition)
     if (verdict := _unfinished([ours], context, condition)) is not None or ours is None:
         return verdict or ("not planned", "")
-    return _verdict([_compare_with_number(ours, number / 100, len(known)) for number in known])
+    comparisons = [_compare_with_number(ours, number / 100, len(known)) for number in known]
+    return _verdict(comparisons, [(study.name, plain_title(model)) for study in studies])
 
 
 def _pairs(claim: Claim, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -132,7 +144,13 @@ def _compare_with_number(ours: Score, number: float, comparisons: int) -> _Compa
     return _Comparison(ours.mean - number, 0.0 if outside else 1.0, max(found.high - ours.mean, ours.mean - found.low))
 
 
-def _verdict(comparisons: Sequence[_Comparison]) -> tuple[Verdict, str]:
+def _verdict(comparisons: Sequence[_Comparison], names: Sequence[tuple[str, str]]) -> tuple[Verdict, str]:
+    """Return the verdict and the numbers behind it.
+
+    Args:
+        comparisons: Differences in the claimed direction.
+        names: For each one the names of what the claim has lower and higher.
+    """
     differences = [100 * comparison.value for comparison in comparisons]
     as_claimed = sum(difference > 0 for difference in differences)
     corrected = holm([comparison.p for comparison in comparisons])
@@ -144,9 +162,19 @@ def _verdict(comparisons: Sequence[_Comparison]) -> tuple[Verdict, str]:
         f"{as_claimed} of {counted(len(differences), 'difference')} as claimed, the smallest {min(differences):+.1f}; "
         f"significant: {signs.count(1)} for, {signs.count(-1)} against"
     )
+    against = [f"{high} < {low}" for (low, high), sign in zip(names, signs, strict=True) if sign < 0]
+    supporting = [f"{low} < {high}" for (low, high), sign in zip(names, signs, strict=True) if sign > 0]
+    if against or 0 < len(supporting) < len(signs):
+        because += f" ({_listed(against + supporting)})"
     if -1 in signs:
         return "does not hold", because
     if all(sign == 1 for sign in signs):
         return "holds", because
     unseen = 100 * max(comparison.smallest_detectable for comparison in comparisons)
     return "not decided", f"{because}; differences under {counted(round(unseen), 'point')} could not be seen"
+
+
+def _listed(orders: Sequence[str]) -> str:
+    """Return the first orders as text, and how many more there are."""
+    more = len(orders) - MOST_ORDERS
+    return ", ".join(orders[:MOST_ORDERS]) + (f" and {more} more" if more > 0 else "")
