@@ -87,12 +87,13 @@ class Row:
 
 
 def build_tables(context: ReportContext) -> dict[str, list[Row]]:
-    """Return the rows of every requested table and of its supplements."""
+    """Return the rows of every requested table, and of its supplements that have any."""
     scores = Scores(context.expected, context.runs)
     return {
-        table.name: _measured_rows(context, scores, table) + _study_rows(context, table)
+        table.name: rows
         for table in TABLES.values()
         if (table.part_of or table.name) in context.parts
+        and ((rows := _measured_rows(context, scores, table) + _study_rows(context, table)) or table.part_of is None)
     }
 
 

@@ -19,7 +19,7 @@ from fastser.experiment import roles
 from fastser.models import MODELS
 
 NOT_RUN = {
-    "docs/evidence.md": "This page has what has been run so",  # for hours, with the results below each command
+    "docs/evidence.md": "commands ran for hours on two CPU cores",  # for hours, with the results below each command
     "docs/gpu.md": "No command of this page was run on a GPU",
 }
 """Documents whose commands are neither shown with output nor run here. Each has this sentence that says so."""
