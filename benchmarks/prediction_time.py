@@ -1,7 +1,7 @@
 """Time of `fastser.predict` as a user sees it: `python -m benchmarks.prediction_time FOLDER --out PAGE.md`.
 
 The command is run with the packaged model on one recording of the folder, and on all of them. Each time is that of a
-whole process, from its start to its end, with the files in the memory of the system. It prints the page and writes it.
+whole process, from its start to its end, with the files in the cache of the system. It prints the page and writes it.
 """
 
 import argparse
@@ -67,6 +67,10 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=7, metavar="N")
     parser.add_argument("--out", type=Path, required=True, metavar="PAGE.md")
     options = parser.parse_args(given)
+    if options.repeats < 1:
+        parser.error("--repeats: expected 1 or more")
+    if not files_of([options.folder], []):
+        parser.error(f"{options.folder}: holds no audio file")
     text = page(options.folder, options.repeats)
     options.out.write_text(text, encoding="utf-8")
     print(text)

@@ -193,11 +193,13 @@ class AttackSettings(_Frozen):
     eps_unit: Literal["deviation", "range"] = _from("open 31", "deviation")
     bim_steps: int = _from("open 32", 24, gt=0)
     bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
-    curve_eps: tuple[PositiveFloat, ...] = _from("not in the paper: further values of eps, for a curve under BIM", ())
+    curve_eps: tuple[PositiveFloat, ...] = _from("paper 5.3: one eps, no curve under BIM", ())
 
     @model_validator(mode="after")
     def _eps_differ(self) -> Self:
-        _require_distinct("curve_eps with eps", [f"{eps:g}" for eps in (*self.curve_eps, self.eps)])
+        _require_distinct("curve_eps", [f"{eps:g}" for eps in self.curve_eps])
+        if long := [eps for eps in self.curve_eps if float(f"{eps:g}") != eps]:
+            raise ValueError(f"curve_eps has {long[0]}; give at most six digits, as names of conditions have")
         return self
 
 

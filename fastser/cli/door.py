@@ -33,7 +33,7 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     bound_spinning()
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    warnings.formatwarning = _formatted
+    warnings.formatwarning = _format_warning
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:]
     try:
@@ -41,7 +41,7 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
         given = [*config_arguments(options, arguments), *arguments]
         status = application(options, run, doc)(given, standalone_mode=False)
     except typer.TyperException as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {_parsing_message(error)}", file=sys.stderr)
         status = 2
     except UserError as error:  # of the options, or of a file of options
         print(f"error: {error}", file=sys.stderr)
@@ -49,7 +49,7 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     sys.exit(status)
 
 
-def _sentence(error: typer.TyperException) -> str:
+def _parsing_message(error: typer.TyperException) -> str:
     """Return the message of a parsing error. An unknown option gets the same hint as an unknown key of `--config`."""
     if not (hasattr(error, "possibilities") and hasattr(error, "option_name")):  # typer does not export the class
         return error.format_message()
@@ -110,7 +110,7 @@ def status_of(run: Callable[[], int], interrupted: str) -> int:
         return 130
 
 
-def _formatted(
+def _format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     """Return a Python warning as text: one of fastser without its place in the source, which tells a user nothing."""

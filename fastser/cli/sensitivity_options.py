@@ -10,6 +10,7 @@ from fastser.runtime.registry import UnknownNameError
 
 if TYPE_CHECKING:
     from fastser.experiment.questions import Question
+    from fastser.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,17 @@ class SensitivityOptions(GridOptions):
     out: Path = option(
         Path("sensitivity"), "Folder for tables, figure, report and finished runs.", metavar="DIR", group=Group.RESULTS
     )
+
+    def settings(self) -> "Settings":
+        """Return the settings of the baseline. The study has no curve over eps, so none is computed.
+
+        Raises:
+            SettingsError: As for `GridOptions`.
+            UsageError: If `--set` asks for a curve.
+        """
+        if any(assignment.strip().startswith("attack.curve_eps") for assignment in self.set):
+            raise UsageError("--set attack.curve_eps: this study has no curve over eps; fastser.reproduce draws it")
+        return super().settings().override(["attack.curve_eps=[]"])
 
     def asked(self) -> "tuple[Question, ...]":
         """Return the questions of `--questions`, in the order of the registry, and that of `--vary` after them.

@@ -39,8 +39,7 @@ class SettingsOptions:
 def setting_rows(settings: Settings) -> list[tuple[str, Any, Any, str, str]]:
     """Return name, value, value of the paper scale, number of the open question and source of every setting.
 
-    A value that the scale or `--set` has changed has that as source, and the source of the paper scale's value in
-    brackets.
+    A changed value names the scale or `--set` as its source, with the source of the paper scale's value in brackets.
     """
     of_paper, of_scale = PAPER.describe(), SCALES[settings.scale].describe()
     rows = []
@@ -117,6 +116,8 @@ def _shown(value: Any) -> str:
     """Return a value for people: lists without brackets, and numbers rounded to six digits."""
     if isinstance(value, float):
         return f"{value:g}"
+    if value == ():
+        return "none"
     if isinstance(value, tuple) and not isinstance(value[0], tuple):
         return ", ".join(map(_shown, value))
     return value_text(value)

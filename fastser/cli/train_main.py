@@ -46,6 +46,7 @@ def train_and_write(options: TrainOptions) -> int:
     if options.source is None:
         raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
     asked = options.settings()
+    out = writable_folder(options.out, "--out")
     corpus = read_roles(options.source, None, None, options.selected_classes).source
     assert corpus is not None
     by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
@@ -59,7 +60,6 @@ def train_and_write(options: TrainOptions) -> int:
             f"--epochs {options.epochs}: the runs in --from have {asked.training.max_epochs} epochs, and their scores "
             "would not be those of the model; leave one of the two out"
         )
-    out = writable_folder(options.out, "--out")
     console, kernel_mode = make_console(), options.kernel_mode()
     device = named_device(options.device)
     settings = with_chosen_precision(asked, device)

@@ -131,20 +131,17 @@ class Attacked(Condition):
         return trial.attacked(lambda model: self.attack.build(model, trial.settings.attack, trial.attack_bounds))
 
 
-_BIM = Attacked(ATTACKS["bim"])
-
-
 @dataclass(frozen=True)
 class CurvePoint(Condition):
     """BIM with one of several values of eps (not in the paper).
 
     Attributes:
         eps: The value.
-        in_tables: Whether it is the value of the paper's tables, whose result is taken.
+        is_eps_of_tables: Whether it is the eps of the paper's tables. The result of BIM there is taken.
     """
 
     eps: float
-    in_tables: bool
+    is_eps_of_tables: bool
 
     @property
     def name(self) -> str:
@@ -168,19 +165,20 @@ class CurvePoint(Condition):
 
     @property
     def is_computed(self) -> bool:
-        """Whether it has batches of its own."""
-        return not self.in_tables
+        """False for the eps of the tables."""
+        return not self.is_eps_of_tables
 
     def cost(self, settings: Settings) -> Cost:
         """Return one forward pass and the steps of BIM, or no work."""
-        return Cost(forward_passes=0) if self.in_tables else _BIM.cost(settings)
+        return Cost(forward_passes=0) if self.is_eps_of_tables else _bim().cost(settings)
 
     def posteriors(self, trial: Trial) -> Tensor:
         """Return the posteriors for adversarial inputs."""
-        if self.in_tables:
-            return trial.posteriors(_BIM)
+        bim = _bim()
+        if self.is_eps_of_tables:
+            return trial.posteriors(bim)
         attack = trial.settings.attack.model_copy(update={"eps": self.eps})
-        return trial.attacked(lambda model: _BIM.attack.build(model, attack, trial.attack_bounds))
+        return trial.attacked(lambda model: bim.attack.build(model, attack, trial.attack_bounds))
 
 
 @dataclass(frozen=True)
@@ -215,8 +213,18 @@ def _scene_noise(settings: Settings) -> list[SceneNoise]:
 
 
 def _curve(settings: Settings) -> list[CurvePoint]:
-    further, in_tables = settings.attack.curve_eps, settings.attack.eps
-    return [CurvePoint(eps, eps == in_tables) for eps in sorted((*further, in_tables))] if further else []
+    further, of_tables = settings.attack.curve_eps, settings.attack.eps
+    by_text = {f"{eps:g}": eps for eps in (*further, of_tables)} if further else {}
+    return [CurvePoint(eps, eps == of_tables) for eps in sorted(by_text.values())]
+
+
+def curve_names(eps: Iterable[float]) -> frozenset[str]:
+    """Return the names of the conditions of BIM with these values of eps."""
+    return frozenset(CurvePoint(value, is_eps_of_tables=False).name for value in eps)
+
+
+def _bim() -> Attacked:
+    return Attacked(ATTACKS["bim"])
 
 
 def scene_noise_names(scenes: Iterable[str], snr_db: Iterable[float]) -> frozenset[str]:

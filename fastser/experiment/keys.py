@@ -26,8 +26,8 @@ RESULT_FORMAT = 3
 SEGMENTATION = {"segment_frames", "segment_hop", "last_segment"}
 """Spectrogram settings that only models of segments use."""
 
-IN_CONDITIONS = {"curve_eps"}
-"""Attack settings that the names of the conditions tell."""
+ONLY_CONDITIONS = {"curve_eps"}
+"""Attack settings that only choose conditions, whose names are in the key."""
 
 
 def run_key(
@@ -81,7 +81,8 @@ def run_key(
     if augmentation.mixup:
         depends["mixup"] = [settings.augmentation.mixup_alpha, settings.augmentation.mixup_weights]
     if own_conditions is not None or any(isinstance(condition, Attacked) for condition in tested):
-        depends["attack"] = settings.attack.model_dump(mode="json", exclude=IN_CONDITIONS)
+        unused = ONLY_CONDITIONS if own_conditions is None else None
+        depends["attack"] = settings.attack.model_dump(mode="json", exclude=unused)
     if own_conditions is not None:  # an own condition may read any setting
         depends["noise settings"] = settings.noise
     if noise is not None and any(CONDITIONS[name].needs_noise for name in _families(point.task)):

@@ -47,6 +47,8 @@ def own_question(texts: Sequence[str], baseline: Settings, augmentation: str) ->
                     f"{option}: the baseline and its answers are compared under the same {section} settings; change "
                     "them for all with --set"
                 )
+        if settings.attack.curve_eps != baseline.attack.curve_eps:
+            raise SettingsError(f"{option}: this study has no curve over eps; fastser.reproduce draws it")
         if settings in found:
             raise SettingsError(f"{option}: has the same settings as {found[settings]}; leave it out")
         found[settings] = option

@@ -68,7 +68,9 @@ class Question:
         return not self.models or model in self.models
 
     def shown(self, task: str, settings: Settings, *, with_noise: bool) -> list[Condition]:
-        """Return the conditions of a task whose results an answer can move. Single noise scenes are left out.
+        """Return the conditions of a task whose results an answer can move.
+
+        Single noise scenes and the curve over eps are left out.
 
         Args:
             task: Name of the task.

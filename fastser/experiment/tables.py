@@ -29,6 +29,7 @@ class Table:
         models: Names of the networks that it shows. None shows all. Yardsticks are always shown.
         augmentations: Names of the augmentations that it shows networks with. None shows all.
         part_of: Name of the table that it supplements. It is made whenever that table is made.
+        curve: Whether a supplement is drawn as a chart over the levels of its conditions.
         bars: Whether a bar chart is drawn as `NAME.png`. The table must have one task and one condition.
         in_paper: Whether the paper has this table, so that its numbers stand beside ours.
         quotes_studies: Whether the studies that the paper quotes are shown beside any corpora.
@@ -45,6 +46,7 @@ class Table:
     models: tuple[str, ...] | None = None
     augmentations: tuple[str, ...] | None = None
     part_of: str | None = None
+    curve: bool = False
     bars: bool = False
     in_paper: bool = False
     quotes_studies: bool = False
@@ -134,6 +136,7 @@ TABLES = Registry(
             tasks=("source",),
             conditions=("bim-curve",),
             part_of="table3",
+            curve=True,
         ),
         Table(
             name="table4",

@@ -37,9 +37,10 @@ def default_model() -> Path:
 def names_model(text: str) -> bool:
     """Return whether a text is the name of a packaged model, or ends like the path of a model of any format.
 
-    A file or folder with the name of a packaged model is meant first: it is to be labelled.
+    A folder, and a file with the name of a packaged model, is meant first: it is to be labelled.
     """
-    return text.endswith((SUFFIX, *FOREIGN_SUFFIXES)) or (text in packaged_models() and not Path(text).exists())
+    is_model = Path(text).suffix.lower() in (SUFFIX, *FOREIGN_SUFFIXES)
+    return (is_model and not Path(text).is_dir()) or (text in packaged_models() and not Path(text).exists())
 
 
 def model_path(model: str | Path) -> Path:
@@ -52,7 +53,7 @@ def model_path(model: str | Path) -> Path:
     path = known.get(str(model), expanded(Path(model)))
     advice = "give the path of a .safetensors file"
     advice += f", or one of the packaged models {', '.join(known)}" if known else ""
-    if path.suffix in FOREIGN_SUFFIXES:
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
         raise ModelError(f"{printable(model)}: models of the form {path.suffix} cannot be read; {advice}")
     if not path.is_file():
         raise ModelError(f"{printable(model)}: there is no such model; {advice}")

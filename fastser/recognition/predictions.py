@@ -122,11 +122,13 @@ class PredictionFile:
             found = json.loads(self._beside.read())
             same = found["check"] == digest(record)
         except (ValueError, KeyError, TypeError):
-            raise PredictionsError(_nameless(path)) from None
+            raise PredictionsError(_unknown_writer(path)) from None
         if not same:
             differences = " and ".join(_differences(found, record))
             raise PredictionsError(
-                f"{printable(path)}: was written with {differences}; {_ADVICE}" if differences else _nameless(path)
+                f"{printable(path)}: was written with {differences}; {_ADVICE}"
+                if differences
+                else _unknown_writer(path)
             )
 
     def _write_beside(self, record: Mapping[str, Any]) -> None:
@@ -159,7 +161,7 @@ def _locked(path: Path, beside: Path) -> BinaryIO:
     try:
         stream = beside.open("r+b" if path.exists() else "a+b", buffering=0)
     except FileNotFoundError:
-        raise PredictionsError(_nameless(path)) from None
+        raise PredictionsError(_unknown_writer(path)) from None
     if not lock_file(stream):
         stream.close()
         raise PredictionsError(
@@ -188,7 +190,7 @@ def _described(record: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _nameless(path: Path) -> str:
+def _unknown_writer(path: Path) -> str:
     return f"{printable(path)}: exists, and {path.name}.json does not tell which model wrote it; {_ADVICE}"
 
 

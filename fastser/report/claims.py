@@ -16,8 +16,8 @@ from fastser.runtime.counted import counted
 
 Verdict = Literal["holds", "does not hold", "not decided", "not planned"]
 
-MOST_ORDERS = 4
-"""Number of significant differences up to which a line names each one."""
+MOST_NAMED = 4
+"""Largest number of significant differences for and against a claim that a line names."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def _verdict(comparisons: Sequence[_Comparison], names: Sequence[tuple[str, str]
     against = [f"{high} < {low}" for (low, high), sign in zip(names, signs, strict=True) if sign < 0]
     supporting = [f"{low} < {high}" for (low, high), sign in zip(names, signs, strict=True) if sign > 0]
     if against or 0 < len(supporting) < len(signs):
-        because += f" ({_listed(against + supporting)})"
+        named = [("for", supporting), ("against", against)]
+        because += f" ({'; '.join(f'{kind}: {_listed(orders)}' for kind, orders in named if orders)})"
     if -1 in signs:
         return "does not hold", because
     if all(sign == 1 for sign in signs):
@@ -176,5 +177,5 @@ def _verdict(comparisons: Sequence[_Comparison], names: Sequence[tuple[str, str]
 
 def _listed(orders: Sequence[str]) -> str:
     """Return the first orders as text, and how many more there are."""
-    more = len(orders) - MOST_ORDERS
-    return ", ".join(orders[:MOST_ORDERS]) + (f" and {more} more" if more > 0 else "")
+    more = len(orders) - MOST_NAMED
+    return ", ".join(orders[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastser.evaluation.conditions import scene_noise_names
+from fastser.evaluation.conditions import curve_names, scene_noise_names
 from fastser.evaluation.metrics import uar_of
 from fastser.evaluation.statistics import Difference, holm
 from fastser.experiment.stored_runs import Run
@@ -66,7 +66,7 @@ class ComparedCell:
         difference: Second minus first with interval and p-value, or None for a single speaker, a repeat without all
             folds, or the yardstick whose answer is constant.
         p_holm: p-value, corrected for the number of tested cells. 1 without a difference.
-        of_one_scene: Whether the condition is noise of a single scene.
+        in_supplement: Whether the condition is noise of a single scene or a point of the curve over eps.
     """
 
     task: str
@@ -79,7 +79,7 @@ class ComparedCell:
     runs: int
     difference: Difference | None
     p_holm: float = 1.0
-    of_one_scene: bool = False
+    in_supplement: bool = False
 
     @property
     def value(self) -> float:
@@ -132,21 +132,29 @@ def _cells(system: tuple[str, str, str, str], pairs: Sequence[tuple[Run, Run]]) 
     task, corpus, model, augmentation = system
     for condition in dict.fromkeys(name for run, _ in pairs for name in run.confusions):
         same = [pair for pair in pairs if _same_test(*pair, condition)]
-        if not same:
+        if not same or condition in _copies(same[0][0]):
             continue
         low, high = [a for a, _ in same], [b for _, b in same]
         first, second = (float(np.mean([uar_of(run.confusions[condition]) for run in runs])) for runs in (low, high))
         difference = _difference(low, high, condition)
         yield ComparedCell(
             *(task, corpus, model, augmentation, condition, first, second, len(same), difference),
-            of_one_scene=condition in _scene_conditions(low[0]),
+            in_supplement=condition in _supplements(low[0]),
         )
 
 
-def _scene_conditions(run: Run) -> frozenset[str]:
-    """Return the names of the conditions of a run that are noise of a single scene."""
-    noise = run.metadata.get("settings", {}).get("noise", {})
-    return scene_noise_names(noise.get("scenes", ()), noise.get("snr_db", ()))
+def _supplements(run: Run) -> frozenset[str]:
+    """Return the names of the conditions of a run that are noise of a single scene, or a point of the curve."""
+    settings = run.metadata.get("settings", {})
+    noise, attack = settings.get("noise", {}), settings.get("attack", {})
+    scenes = scene_noise_names(noise.get("scenes", ()), noise.get("snr_db", ()))
+    return scenes | curve_names(attack.get("curve_eps", ()))
+
+
+def _copies(run: Run) -> frozenset[str]:
+    """Return the names of the conditions of a run that repeat another one: the curve at the eps of the tables."""
+    attack = run.metadata.get("settings", {}).get("attack", {})
+    return curve_names([attack["eps"]]) if "eps" in attack else frozenset()
 
 
 def _same_test(a: Run, b: Run, condition: str) -> bool:

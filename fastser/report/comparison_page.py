@@ -60,23 +60,23 @@ def write_comparison(
 
 
 def comparison_lines(first: Folder, second: Folder, found: Sequence[ComparedCell]) -> list[str]:
-    """Return the lines for the terminal: the numbers of runs, and the cells without those of single noise scenes."""
+    """Return the lines for the terminal: the numbers of runs, and the cells without those of supplements."""
     tested = [cell for cell in found if cell.difference]
     significant = [cell for cell in tested if cell.p_holm <= SIGNIFICANCE]
-    scenes = [cell for cell in found if cell.of_one_scene]
+    further = [cell for cell in found if cell.in_supplement]
     lines = [
         *_counts(first, second),
         *(
             f"{cell.corpus}, {cell.condition}: {cell.model}, {cell.augmentation}: {100 * cell.first:.1f} -> "
             f"{100 * cell.second:.1f}, {_text(cell)}"
             for cell in found
-            if not cell.of_one_scene
+            if not cell.in_supplement
         ),
         f"significant (Holm): {len(significant)} of {counted(len(tested), 'difference')}",
     ]
-    return (
-        [*lines, f"only in comparison.csv: {counted(len(scenes), 'cell')} of single noise scenes"] if scenes else lines
-    )
+    if further:
+        lines.append(f"only in comparison.csv: {counted(len(further), 'cell')} that the paper's tables lack")
+    return lines
 
 
 def _counts(first: Folder, second: Folder) -> list[str]:

@@ -71,6 +71,9 @@ def write_report(out: Path, context: ReportContext) -> Path:
     tables, judgements = build_tables(context), judge(context)
     for name, rows in tables.items():
         write_csv(out / f"{name}.csv", rows)
+    for table in TABLES.values():
+        if table.part_of in tables and table.name not in tables:
+            (out / f"{table.name}.csv").unlink(missing_ok=True)
     write_metrics(out / "metrics.csv", tables)
     write_runs(out / "runs.csv", context.runs)
     write_latex(out / "tables.tex", context, tables)
@@ -95,7 +98,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
             if table.part_of is None
         ],
         supplements=[
-            (table.name, context.heading(table.name), text, on_one_axis(rows))
+            (table.name, context.heading(table.name), text, on_one_axis(row for row in rows if row.measured))
             for table in TABLES.values()
             if table.part_of and (text := side_by_side(rows := tables.get(table.name, [])))
         ],

@@ -17,7 +17,7 @@ from fastser.attacks import Attack, input_eps
 from fastser.attacks.bim import frozen_in_eval_mode, gradient_of_loss
 from fastser.evaluation.adapter import AdaptedModel
 from fastser.evaluation.condition import Condition
-from fastser.evaluation.conditions import Attacked
+from fastser.evaluation.conditions import Attacked, CurvePoint
 from fastser.evaluation.further_conditions import PGDAttacked
 from fastser.evaluation.trial import Trial
 
@@ -89,8 +89,9 @@ def check_results(uar: Mapping[Condition, float]) -> list[str]:
             f"BIM leaves a UAR of {100 * bim:.1f}, FGSM with its single step {100 * fgsm:.1f}: more steps should not "
             "be weaker, so gradients may be masked"
         )
-    curve = sorted((tested for tested in uar if isinstance(tested, PGDAttacked)), key=lambda tested: tested.eps)
-    for weak, strong in pairwise(curve):
+    pgd = sorted((tested for tested in uar if isinstance(tested, PGDAttacked)), key=lambda tested: tested.eps)
+    curve = sorted((tested for tested in uar if isinstance(tested, CurvePoint)), key=lambda tested: tested.eps)
+    for weak, strong in (*pairwise(pgd), *pairwise(curve)):
         if uar[strong] > uar[weak] + _MARGIN:
             sentences.append(
                 f"{strong.name} leaves a UAR of {100 * uar[strong]:.1f}, {weak.name} {100 * uar[weak]:.1f}: a larger "

@@ -18,6 +18,7 @@ from fastser.data.normalisation import Normalisation
 from fastser.data.splits import read_split
 from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
 from fastser.evaluation.condition import Condition
+from fastser.evaluation.conditions import CurvePoint
 from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.evaluation.inference import result_of
 from fastser.evaluation.metrics import ConditionResult
@@ -205,7 +206,7 @@ def evaluate_chosen(
         for condition in tested:
             with _failures_named(condition.name):
                 results[condition] = _result(trial, condition, kept)
-        if any(condition.cost(settings).attack_steps for condition in tested):
+        if any(condition.cost(settings).attack_steps or isinstance(condition, CurvePoint) for condition in tested):
             notes += _attack_notes(trial, adapted, results)
     if progress and kept is not None and kept.reused:
         print(f"{kept.reused} of {len(tested)} conditions were kept by an earlier call", file=sys.stderr, flush=True)
@@ -329,6 +330,7 @@ def _key(subject: Subject, columns: Sequence[int], trial: Trial, padding: Paddin
     normalisation = asdict(trial.normalisation) if isinstance(trial, SegmentTrial) else None
     recordings = None if trial.noise is None else [trial.noise.waveforms.key, trial.noise.scenes]
     used = trial.settings.model_dump(include={"audio", "spectrogram", "noise", "attack", "evaluation"})
+    used["attack"] = trial.settings.attack.model_dump(exclude={"curve_eps"})  # a condition tells its eps
     test = [trial.test.dataset.key, trial.test.utterances]
     model = [subject.key, subject.classes, list(columns), subject.inputs, padding, normalisation]
     sizes = trial.batch_size if isinstance(trial, WaveformTrial) else None

@@ -41,8 +41,12 @@ def select(
     unknown = [name for name in names if name not in SUITES]
     families = [(family, family.expand(settings)) for family in CONDITIONS.values() if "source" in family.tasks]
     families += [(family, family.expand(levels)) for family in FURTHER.values()]
-    families = [(family, conditions) for family, conditions in families if conditions]
     for family, conditions in families:
+        if family.name in names and not conditions:
+            raise ModelError(
+                f"conditions (--conditions): {family.name} is empty with these settings; docs/conditions.md names the "
+                "setting that has its levels"
+            )
         whole = family.name in names or any(suite in names for suite in family.suites)
         for condition in conditions:
             unknown = [name for name in unknown if name not in (family.name, condition.name)]

@@ -2,4 +2,4 @@
 
 
 class FallbackWarning(UserWarning):
-    """A warning that a slower implementation computes, or will compute after one more crash."""
+    """A warning that a slower implementation computes, or may compute from the next process on."""

@@ -26,7 +26,7 @@ from fastser.evaluation.conditions import (
     headline_names,
 )
 from fastser.evaluation.trial import Trial
-from fastser.settings import PAPER, SettingsError
+from fastser.settings import PAPER, QUICK, SettingsError
 
 MakeTrial = Callable[..., Trial]
 
@@ -112,8 +112,16 @@ def test_a_curve_over_eps_has_the_attack_of_the_tables_as_one_of_its_points(
 @pytest.mark.fast
 def test_the_paper_has_no_curve_over_eps() -> None:
     assert CONDITIONS["bim-curve"].expand(PAPER) == []
-    with pytest.raises(SettingsError, match=r"attack: curve_eps with eps has 0\.08 more than once"):
-        PAPER.override(["attack.curve_eps=0.02,0.08"])
+    with pytest.raises(SettingsError, match=r"attack: curve_eps has 0\.02 more than once"):
+        PAPER.override(["attack.curve_eps=0.02,0.02"])
+    with pytest.raises(SettingsError, match=r"curve_eps has 0\.01234567; give at most six digits"):
+        PAPER.override(["attack.curve_eps=0.01234567"])
+
+
+@pytest.mark.fast
+def test_an_eps_of_the_tables_that_is_on_the_curve_is_one_point() -> None:
+    curve = CONDITIONS["bim-curve"].expand(QUICK.override(["attack.eps=0.02"]))
+    assert [(point.name, point.is_computed) for point in curve] == [("bim-0.02", False), ("bim-0.04", True)]
 
 
 def test_a_noise_condition_without_noise_recordings_is_refused(trial: MakeTrial) -> None:

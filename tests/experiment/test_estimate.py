@@ -31,10 +31,11 @@ def test_a_run_costs_its_training_steps_and_its_tests(experiment: Experiment) ->
     cost, source = CostModel({"cnn": Pace(100.0, 10.0, 1.0)}, 8, "cpu"), GridPoint("source", "cnn", "none", "Ses01F", 1)
     train, validation, test = (len(part.segments) for part in experiment.subsets(source))
     epochs = 5 * (100 * train + 10 * validation)
-    forwards = 1 + 2 + 2  # clean, the two attacks, one scene at two SNRs
-    assert cost.seconds(experiment, source) == epochs + test * (10 * forwards + (1 + 7))
+    attacks = 1 + 7 + 2 * 7  # steps of FGSM, BIM, and BIM with two more values of eps
+    forwards = 1 + 4 + 2  # clean, the four attacks, one scene at two SNRs
+    assert cost.seconds(experiment, source) == epochs + test * (10 * forwards + attacks)
     without_noise = replace(experiment, noise=None)
-    assert cost.seconds(without_noise, source) == epochs + test * (10 * 3 + (1 + 7))
+    assert cost.seconds(without_noise, source) == epochs + test * (10 * 5 + attacks)
     cross = replace(source, task="cross", fold="all")
     train, validation, test = (len(part.segments) for part in experiment.subsets(cross))
     assert cost.seconds(experiment, cross) == 5 * (100 * train + 10 * validation) + 10 * test

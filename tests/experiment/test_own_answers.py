@@ -46,6 +46,7 @@ def test_each_text_is_an_answer_whose_assignments_change_together() -> None:
             ["model.dropout=0.1 training.batch_size=8", "training.batch_size=8 model.dropout=1e-1"],
             "--vary training.batch_size=8 .*: has the same settings as --vary model.dropout=0.1 training.batch_size=8;",
         ),
+        (["attack.curve_eps=0.01"], "--vary attack.curve_eps=0.01: this study has no curve over eps"),
         (["noise.snr_db=5"], "--vary noise.snr_db=5: the baseline and its answers .* same noise settings.* --set$"),
         (["protocol.folds=3"], "--vary protocol.folds=3: .* the same protocol settings"),
     ],

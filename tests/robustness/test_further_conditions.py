@@ -11,11 +11,13 @@ from small_runs import SMALL
 import fastser
 from fastser.data import prepare, read_corpus
 from fastser.data.normalisation import Normalisation
+from fastser.evaluation.adapter import ModelError
 from fastser.evaluation.changes import CHANGES
 from fastser.evaluation.conditions import CONDITIONS, conditions
 from fastser.evaluation.further_conditions import FURTHER, Babble, RobustnessSettings, SNRAttacked
 from fastser.evaluation.segment_trial import SegmentTrial
-from fastser.robustness.selection import SUITES
+from fastser.robustness.selection import SUITES, select
+from fastser.settings import PAPER
 
 FEW = RobustnessSettings(
     pgd_eps=(0.02, 0.08), pgd_steps=2, pgd_restarts=1, attack_snr_db=(30.0,), babble_snr_db=(20.0, 0.0), babble_voices=2
@@ -56,6 +58,14 @@ def test_the_grid_tests_none_of_them() -> None:
     own = {condition.name for family in FURTHER.values() for condition in family.expand(RobustnessSettings())}
     for task in ("source", "target", "cross"):
         assert not own & {condition.name for condition in conditions(task, SMALL)}
+
+
+@pytest.mark.fast
+def test_a_family_without_levels_is_refused() -> None:
+    with pytest.raises(
+        ModelError, match=r"bim-curve is empty with these settings; docs/conditions\.md names the setting"
+    ):
+        select(["bim-curve"], PAPER, RobustnessSettings(), num_speakers=2, with_noise=False, differentiable=True)
 
 
 @pytest.mark.fast

@@ -16,7 +16,7 @@ from fastser.report.cells import plain_title
 from fastser.report.context import ReportContext
 from fastser.report.html.charts import Bar, bar_chart, dot_chart, line_chart
 from fastser.report.html.curves import curve_chart, curve_of
-from fastser.report.tables import Row, on_one_axis
+from fastser.report.tables import Row
 from fastser.training.yardsticks import CONSTANT_ANSWER, YARDSTICKS
 
 _MOST_ROWS = 30
@@ -33,7 +33,7 @@ class Picture(NamedTuple):
 def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: ReportContext) -> list[Picture]:
     """Return the charts of a table: lines over levels where it has levels, else bars where it has several conditions.
 
-    There is one chart for each augmentation, and none of conditions that share a level.
+    There is one chart for each augmentation.
 
     Args:
         name: Name of the table.
@@ -45,8 +45,6 @@ def table_pictures(name: str, rows: Sequence[Row], scores: Scores, context: Repo
     if TABLES[name].bars:
         return _bars_by_augmentation(measured, context) if measured else []
     if len({row.condition for row in measured}) < 2 or len({row.task for row in measured}) > 1:
-        return []
-    if not on_one_axis(measured):
         return []
     pictures = []
     for augmentation in dict.fromkeys(row.augmentation for row in measured if row.model not in YARDSTICKS):

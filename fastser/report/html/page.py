@@ -104,6 +104,6 @@ def _section(table: Table, rows: list[Row], scores: Scores, context: ReportConte
     }
     if studies:
         notes.append(f"Quoted by the paper: {'; '.join(f'{name}, {where}' for name, where in studies.items())}.")
-    pictures = table_pictures(table.name, rows, scores, context)
+    pictures = table_pictures(table.name, rows, scores, context) if table.part_of is None or table.curve else []
     view = table_view(rows) if measured else None
     return HtmlSection(table.name, context.heading(table.name), view, pictures, notes, table.part_of is not None)

@@ -27,8 +27,8 @@ MOST_UNFINISHED = 2
 PAUSE_S = 2.0
 """Time before a test that follows an unfinished one.
 
-A scheduler or a user ends the processes of a job one after another. A process of the same job shall not begin the next
-test in the meantime, because it is about to be ended too.
+A scheduler or a user kills the processes of a job one after another. Another process of the same job, which is about to
+be killed too, does not begin the next test during this time.
 """
 
 LONGEST_WAIT_S = 60.0
@@ -116,8 +116,8 @@ class VerdictStore:
             marker = Marker(file)
             for name in marker.given_up():
                 family, dtype = name.split()
-                advice = f"because it crashes or they were killed; to test it again, delete {self._file}"
-                self.add(Verdict(family, dtype, "", f"two processes ended during its self-test, {advice}"))
+                cause = "two of its self-tests did not end (a crash, a time limit or full memory)"
+                self.add(Verdict(family, dtype, "", f"{cause}; to test it again, delete {self._file}"))
                 marker.forget(name)
             self.reload()
             yield marker
@@ -185,8 +185,7 @@ class Marker:
         if self._file is not None:
             with suppress(OSError):
                 self._file.truncate(0)
-        for name in self._unfinished:
-            self._append(name)
+                self._file.write("".join(f"{name}\n" for name in self._unfinished).encode())
 
     def _append(self, name: str) -> None:
         if self._file is not None:
