@@ -8,7 +8,7 @@ from fastser.data.corpora.attribution import ATTRIBUTIONS, LICENCE_PAGES
 from fastser.models import MODELS
 from fastser.recognition.build import takes_utterances
 from fastser.recognition.model_file import ModelDescription
-from fastser.recognition.packaged_models import FOLDER
+from fastser.recognition.packaged_models import CAUTIONS, FOLDER
 from fastser.runtime.counted import counted
 from fastser.runtime.files import atomic_write, printable
 from fastser.training.yardsticks import YARDSTICKS
@@ -77,6 +77,8 @@ def _lines(description: ModelDescription, path: Path) -> Iterator[str]:
     yield from (f"- {key}: {description.environment[key]}" for key in shown if key in description.environment)
     yield from ("", "## Scores", "")
     yield from _score_lines(description)
+    if is_packaged and path.stem in CAUTIONS:
+        yield from ("", CAUTIONS[path.stem])
     yield from ("", "## What it is not for", "", _NOT_FOR)
 
 
@@ -120,7 +122,7 @@ def _score_lines(description: ModelDescription) -> Iterator[str]:
         yield "This model was not tested."
         return
     yield from (description.scores_of, "")
-    yield from ("| condition | UAR (%) | 95 % interval | accuracy (%) |", "| --- | --- | --- | --- |")
+    yield from ("| condition | UAR (%) | 95 % interval | pooled accuracy (%) |", "| --- | --- | --- | --- |")
     for score in description.scores:
         low, high = score.get("low"), score.get("high")
         interval = "not known" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

@@ -14,6 +14,15 @@ SUFFIX = ".safetensors"
 FOREIGN_SUFFIXES = (".pt", ".pth", ".ckpt", ".onnx")
 """Suffixes of models that other programs read. None of them is audio."""
 
+CAUTIONS = {
+    "emodb": (
+        "Of 20 combinations of network and augmentation this one had the highest UAR on clean speech, so its scores are "
+        "somewhat too high. On the clean speech of RAVDESS, another corpus, this model has a UAR of 38.0 % (33.6 to "
+        "42.8). Chance is 25 %."
+    ),
+}
+"""Sentences about the scores of packaged models, for their cards. `docs/evidence.md` and `docs/evaluate.md` have them."""
+
 
 def packaged_models() -> dict[str, Path]:
     """Return the packaged models by name."""
