@@ -16,12 +16,15 @@ FOREIGN_SUFFIXES = (".pt", ".pth", ".ckpt", ".onnx")
 
 CAUTIONS = {
     "emodb": (
-        "Of 20 combinations of network and augmentation this one had the highest UAR on clean speech, so its scores are "
-        "somewhat too high. On the clean speech of RAVDESS, another corpus, this model has a UAR of 38.0 % (33.6 to "
+        "Of 20 combinations of network and augmentation this one had the highest UAR on clean speech, so its scores "
+        "are somewhat too high. On the clean speech of RAVDESS, another corpus, its UAR is 38.0 % (33.6 to "
         "42.8). Chance is 25 %."
     ),
 }
-"""Sentences about the scores of packaged models, for their cards. `docs/evidence.md` and `docs/evaluate.md` have them."""
+"""Sentences about the scores of packaged models, for their cards.
+
+`docs/evidence.md` has the comparison, and `docs/evaluate.md` the command that tests RAVDESS.
+"""
 
 
 def packaged_models() -> dict[str, Path]:
