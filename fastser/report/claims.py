@@ -86,6 +86,10 @@ def _title(claim: Claim, cell: tuple[str, str]) -> str:
 def _judge_studies(
     claim: Claim, context: ReportContext, scores: Scores, task: str, condition: str
 ) -> tuple[Verdict, str]:
+    model, augmentation = claim.at
+    ours = scores.score(task, model, augmentation, condition)
+    if ours is None:
+        return "not planned", "not everything that it compares is in this plan"
     studies = [study for study in published().study if (study.task, study.condition) == (task, condition)]
     numbers = [study.uar for study in studies]
     known = [number for number in numbers if number is not None]
@@ -93,10 +97,8 @@ def _judge_studies(
         return "not decided", f"the studies' numbers are {published().unknown}"
     if not context.on_paper_corpora(task) or context.synthetic:
         return "not decided", "the studies' numbers are about other speech"
-    model, augmentation = claim.at
-    ours = scores.score(task, model, augmentation, condition)
-    if (verdict := _unfinished([ours], context, condition)) is not None or ours is None:
-        return verdict or ("not planned", "")
+    if (verdict := _unfinished([ours], context, condition)) is not None:
+        return verdict
     comparisons = [_compare_with_number(ours, number / 100, len(known)) for number in known]
     return _verdict(comparisons, [(study.name, plain_title(model)) for study in studies])
 

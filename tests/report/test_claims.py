@@ -109,6 +109,14 @@ def test_repeats_that_contradict_each_other_decide_nothing(spread: int, expected
     assert verdict == expected
 
 
+def test_studies_are_not_compared_without_their_table() -> None:
+    whole = context(1, SPEAKERS)
+    expected = [identity for identity in whole.expected if identity.point.task != "cross"]
+    runs = [run for run in whole.runs if run.id.point.task != "cross"]
+    verdicts = judged("study", expected=expected, runs=runs)
+    assert {judgement.verdict for judgement in verdicts} == {"not planned"}
+
+
 PAPER_CORPORA = {"source_title": "IEMOCAP", "target_title": "MSP-IMPROV"}
 
 
