@@ -52,7 +52,7 @@ def config_arguments(options: type, arguments: Sequence[str]) -> list[str]:
     hints = get_type_hints(options)
     given = {argument.partition("=")[0] for argument in arguments}
     added: list[str] = []
-    for key, value in _content(path).items():
+    for key, value in _content(path, path.absolute()).items():
         if key not in by_key:
             near = get_close_matches(key.replace("_", "-"), by_key, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; --help lists the options"
@@ -84,9 +84,9 @@ def command_text(door: str, options: type, arguments: Sequence[str]) -> str:
 
 
 @cache  # a pipe is read once, and the report shows what the command has read
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path, absolute: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(absolute.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{FLAG} {path}: {error.strerror}; give the path of a TOML file") from None
     except ValueError as error:  # of the encoding or of the syntax

@@ -46,7 +46,9 @@ class SensitivityOptions(GridOptions):
             UsageError: If `--set` asks for a curve.
         """
         if any(assignment.strip().startswith("attack.curve_eps") for assignment in self.set):
-            raise UsageError("--set attack.curve_eps: this study has no curve over eps; fastser.reproduce draws it")
+            from fastser.experiment.own_answers import NO_CURVE
+
+            raise UsageError(f"--set attack.curve_eps: {NO_CURVE}")
         return super().settings().override(["attack.curve_eps=[]"])
 
     def asked(self) -> "tuple[Question, ...]":

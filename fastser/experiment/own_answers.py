@@ -8,6 +8,9 @@ from fastser.settings import Settings, SettingsError
 COMMON_SECTIONS = ("noise", "protocol")
 """Sections that the baseline and all answers share, because these settings say what the models are tested on."""
 
+NO_CURVE = "this study has no curve over eps; fastser.reproduce draws it"
+"""End of the error for `attack.curve_eps`."""
+
 
 def own_question(texts: Sequence[str], baseline: Settings, augmentation: str) -> Question:
     """Return the question whose answers are the texts of `--vary`.
@@ -48,7 +51,7 @@ def own_question(texts: Sequence[str], baseline: Settings, augmentation: str) ->
                     "them for all with --set"
                 )
         if settings.attack.curve_eps != baseline.attack.curve_eps:
-            raise SettingsError(f"{option}: this study has no curve over eps; fastser.reproduce draws it")
+            raise SettingsError(f"{option}: {NO_CURVE}")
         if settings in found:
             raise SettingsError(f"{option}: has the same settings as {found[settings]}; leave it out")
         found[settings] = option

@@ -25,7 +25,7 @@ from fastser.evaluation.metrics import ConditionResult
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
-from fastser.experiment.keys import RESULT_FORMAT
+from fastser.experiment.keys import ONLY_CONDITIONS, RESULT_FORMAT
 from fastser.robustness import leakage
 from fastser.robustness.attack_checks import RandomSigns, check_model, check_results
 from fastser.robustness.kept import KeptPosteriors
@@ -330,7 +330,7 @@ def _key(subject: Subject, columns: Sequence[int], trial: Trial, padding: Paddin
     normalisation = asdict(trial.normalisation) if isinstance(trial, SegmentTrial) else None
     recordings = None if trial.noise is None else [trial.noise.waveforms.key, trial.noise.scenes]
     used = trial.settings.model_dump(include={"audio", "spectrogram", "noise", "attack", "evaluation"})
-    used["attack"] = trial.settings.attack.model_dump(exclude={"curve_eps"})  # a condition tells its eps
+    used["attack"] = trial.settings.attack.model_dump(exclude=ONLY_CONDITIONS)
     test = [trial.test.dataset.key, trial.test.utterances]
     model = [subject.key, subject.classes, list(columns), subject.inputs, padding, normalisation]
     sizes = trial.batch_size if isinstance(trial, WaveformTrial) else None

@@ -195,6 +195,10 @@ def test_runs_that_an_own_answer_shares_with_another_answer_are_executed_once(as
         ({"vary_augmentation": "mixupp"}, "--vary-augmentation: there is no augmentation 'mixupp'; did you mean"),
         ({"questions": "1,2"}, "--questions: there is no question '2'; known are 1 (bins), 3 (normalisation)"),
         ({"questions": "40", "models": "cnn"}, "nothing to compare: question 40 acts on proposed only"),
+        (
+            {"set": ["attack.curve_eps=0.01"]},
+            "--set attack.curve_eps: this study has no curve over eps; fastser.reprod",
+        ),
         ({"source": None}, "give --source NAME=PATH too"),
         ({"models": "cnnn"}, "--models: there is no model 'cnnn'"),
     ],

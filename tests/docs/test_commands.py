@@ -14,7 +14,6 @@ import pytest
 import soundfile
 from snippets import DOCUMENTS, ROOT, shown_and_silent
 
-from fastser.cli import config
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment import roles
 from fastser.models import MODELS
@@ -90,7 +89,6 @@ def here(tmp_path: Path, stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> It
     Path("my_package").mkdir()
     Path("my_package/models.py").write_text(OWN_MODELS)
     page = (ROOT / "docs/command-line.md").read_text("utf-8")
-    config._content.cache_clear()  # of another study.toml
     Path("study.toml").write_text(page.split("```toml\n")[1].split("```")[0].replace("/data/", ""))
     with MODELS.including():
         yield

@@ -55,6 +55,15 @@ def test_every_eps_of_a_curve_is_shown(written: Path) -> None:
     assert "The hardest level" not in supplement
 
 
+def test_a_supplement_that_is_not_made_any_more_leaves_no_table(tmp_path: Path) -> None:
+    whole = of_models(context(1), ["cnn"])
+    write_report(tmp_path, whole)
+    assert (tmp_path / "table3-eps.csv").is_file()
+    write_report(tmp_path, replace(whole, settings=whole.settings.override(["attack.curve_eps=[]"])))
+    assert not (tmp_path / "table3-eps.csv").exists()
+    assert (tmp_path / "table2-scenes.csv").is_file()
+
+
 def test_stand_ins_say_synthetic_in_every_title(tmp_path: Path) -> None:
     synthetic = frozenset({"source", "target", "noise"})
     stand_ins = of_models(

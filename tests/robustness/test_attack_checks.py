@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import fastser
 from fastser.attacks import ATTACKS
 from fastser.evaluation.condition import Condition
-from fastser.evaluation.conditions import Attacked, Unperturbed
+from fastser.evaluation.conditions import Attacked, CurvePoint, Unperturbed
 from fastser.evaluation.further_conditions import PGDAttacked, SNRAttacked
 from fastser.robustness.attack_checks import RandomSigns, check_results
 
@@ -70,6 +70,10 @@ class OtherAttack(PGDAttacked):
     [
         ({FGSM: 0.3, BIM: 0.2, SIGNS: 0.5, pgd(0.02): 0.4, pgd(0.08): 0.1}, None),
         ({FGSM: 0.2, BIM: 0.3}, "more steps should not be weaker"),
+        (
+            {CurvePoint(0.04, False): 0.4, CurvePoint(0.02, False): 0.2, pgd(0.02): 0.3},
+            "bim-0.04 leaves a UAR of 40.0, bim-0.02 20.0: a larger eps should not be weaker",
+        ),
         ({pgd(0.16): 0.4, pgd(0.02): 0.2, SNRAttacked(30, 20, False): 0.9}, "a larger eps should not be weaker"),
         ({pgd(0.02): 0.2, OtherAttack(0.16, 20, 3): 0.4}, "strongest leaves a UAR of 40.0, pgd-0.02 20.0"),
         ({FGSM: 0.5, BIM: 0.5, SIGNS: 0.3}, "should not be weaker than chance"),
