@@ -193,7 +193,7 @@ class AttackSettings(_Frozen):
     eps_unit: Literal["deviation", "range"] = _from("open 31", "deviation")
     bim_steps: int = _from("open 32", 24, gt=0)
     bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
-    curve_eps: tuple[PositiveFloat, ...] = _from("paper 5.3: one eps, no curve under BIM", ())
+    curve_eps: tuple[PositiveFloat, ...] = _from("open 31", (0.02, 0.04))
 
     @model_validator(mode="after")
     def _eps_differ(self) -> Self:
@@ -308,7 +308,6 @@ QUICK = Settings(
         cnn_kernels=((6, 8), (4, 6), (3, 3)),
     ),
     training=TrainingSettings(batch_size=16, max_epochs=8, halve_after=4, stop_after=8),
-    attack=AttackSettings(curve_eps=(0.02, 0.04)),
     protocol=ProtocolSettings(folds=2, repeats=1),
 )
 """The same architectures and protocol in small, so that every table is filled within minutes on two CPU cores."""
@@ -318,7 +317,6 @@ OPEN = QUICK.model_copy(
         "scale": "open",
         "audio": AudioSettings(level="equal"),
         "spectrogram": QUICK.spectrogram.model_copy(update={"segment_hop": 64, "last_segment": "shifted"}),
-        "attack": AttackSettings(),
         "training": TrainingSettings(
             batch_size=32, max_epochs=12, schedule="cosine", class_weights="balanced", monitor="uar"
         ),
