@@ -60,7 +60,8 @@ def read(path: Path) -> Corpus:
             emotion = canonical_emotion(row["Emotion"])
             id = f"{part}/{name}"
             if (part, name) in audio:
-                utterances.append(Utterance(id, audio[part, name], row["Speaker"], emotion, split=split))
+                text = row.get("Utterance")
+                utterances.append(Utterance(id, audio[part, name], row["Speaker"], emotion, split=split, text=text))
             else:
                 without_audio.append((id, emotion))
     synthetic = is_synthetic(path)
