@@ -1,4 +1,4 @@
-"""Readers of CREMA-D, SAVEE, EMOVO, MSP-Podcast, MELD and audformat databases."""
+"""Readers of CREMA-D, SAVEE, EMOVO, MSP-Podcast and audformat databases."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -107,44 +107,6 @@ def test_a_label_line_of_msp_podcast_that_does_not_parse(tmp_path: Path, line: s
     write_lines(tmp_path / "labels_consensus.csv", [*PODCAST, line])
     with pytest.raises(CorpusError, match=part):
         read_corpus("msp-podcast", tmp_path)
-
-
-MELD = ["Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID", '1,"Oh, no",Ross,joy,positive,0,1']
-
-
-def meld_tree(root: Path, *parts: str) -> None:
-    for part in parts:
-        write_lines(root / f"{part}_sent_emo.csv", [*MELD, f"2,Hi,Amy {part},Anger,negative,0,2"])
-        touch(*(root / f"{part}_splits" / f"dia0_utt{i}.wav" for i in (1, 2)))
-
-
-def test_meld_with_its_own_split(tmp_path: Path) -> None:
-    meld_tree(tmp_path, "train", "dev", "test")
-    (tmp_path / "dev_splits" / "dia0_utt1.wav").unlink()
-    corpus = READERS["meld"].read(tmp_path)
-    assert [(u.id, u.speaker, u.emotion, u.split) for u in corpus.utterances] == [
-        ("train/dia0_utt1", "Ross", "happy", "train"),
-        ("train/dia0_utt2", "Amy train", "angry", "train"),
-        ("dev/dia0_utt2", "Amy dev", "angry", "validation"),
-        ("test/dia0_utt1", "Ross", "happy", "test"),
-        ("test/dia0_utt2", "Amy test", "angry", "test"),
-    ]
-    assert all(f"{u.id.partition('/')[0]}_splits" in u.path.parts for u in corpus.utterances)
-    assert [u.text for u in corpus.utterances] == ["Oh, no", "Hi", "Hi", "Oh, no", "Hi"]
-    assert corpus.without_audio == (("dev/dia0_utt1", "happy"),)
-    assert any("Ross (test, train)" in warning for warning in corpus.warnings)
-
-
-def test_one_part_of_meld_has_no_split(tmp_path: Path) -> None:
-    meld_tree(tmp_path, "train")
-    assert {u.split for u in READERS["meld"].read(tmp_path).utterances} == {None}
-
-
-def test_audio_of_meld_without_folders_for_the_parts_is_refused(tmp_path: Path) -> None:
-    meld_tree(tmp_path, "train", "dev")
-    touch(tmp_path / "wav" / "dia0_utt1.wav")
-    with pytest.raises(CorpusError, match=r"could belong to train or dev; put each part into a folder"):
-        READERS["meld"].read(tmp_path)
 
 
 HEADER = """
