@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from corpus_trees import touch, write_lines
 
-from fastser.data.corpora import READERS, Corpus, CorpusError, crema_d, emovo, read_corpus, savee
+from fastser.data.corpora import READERS, Corpus, CorpusError, crema_d, emovo, msp_podcast, read_corpus, savee
 from fastser.data.corpora.attribution import ATTRIBUTIONS
 
 pytestmark = pytest.mark.fast
@@ -92,6 +92,19 @@ def test_msp_podcast(tmp_path: Path, labels: str) -> None:
         ("0003_0001_0002", "128", "contempt", "validation"),
     ]
     assert corpus.without_audio == (("MSP-PODCAST_0004_0001", "happy"),)
+
+
+def test_the_release_of_msp_podcast_is_that_with_as_many_labels_in_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sum(msp_podcast.RELEASES["release 2.0"].values()) == 264_705  # the labelled turns on the corpus' page
+    monkeypatch.setitem(msp_podcast.RELEASES, "x", {"train": 1, "development": 2, "test1": 1, "test2": 1})
+    write_lines(tmp_path / "labels_consensus.csv", [*PODCAST, "MSP-PODCAST_0005_0001.wav,A,,,,1,Male,Test3"])
+    touch(tmp_path / "MSP-PODCAST_0001_0008.wav")
+    corpus = READERS["msp-podcast"].read(tmp_path)
+    assert corpus.summary == "MSP-Podcast: 1 utterance, 1 speaker; as many labels as in x"
+    write_lines(tmp_path / "labels_consensus.csv", PODCAST[:-1])
+    assert READERS["msp-podcast"].read(tmp_path).release is None
 
 
 @pytest.mark.parametrize(
