@@ -6,8 +6,19 @@ from pathlib import Path
 import pytest
 from corpus_trees import touch, write_lines
 
-from fastser.data.corpora import READERS, Corpus, CorpusError, crema_d, emovo, msp_podcast, read_corpus, savee
+from fastser.data.corpora import (
+    READERS,
+    Corpus,
+    CorpusError,
+    Utterance,
+    crema_d,
+    emovo,
+    msp_podcast,
+    read_corpus,
+    savee,
+)
 from fastser.data.corpora.attribution import ATTRIBUTIONS
+from fastser.experiment.descriptions import corpus_record
 
 pytestmark = pytest.mark.fast
 
@@ -197,3 +208,16 @@ def test_a_path_that_is_not_that_corpus(tmp_path: Path, name: str) -> None:
 def test_every_published_corpus_has_a_citation_and_a_licence() -> None:
     assert ATTRIBUTIONS.keys() == READERS.keys() - {"audformat", "manifest"}
     assert all(known.citation and known.licence for known in ATTRIBUTIONS.values())
+
+
+def test_a_record_of_a_corpus_names_the_reader_of_its_attribution() -> None:
+    utterances = (Utterance("1", Path("1.wav"), "ann", "sad"),)
+    corpora = [
+        Corpus("crema-d", "CREMA-D", Path("/c"), utterances),
+        Corpus("crema-d", "synthetic CREMA-D", Path("/c"), utterances, synthetic=True),
+        Corpus("meld", "sitcom", Path("/c"), utterances),
+        Corpus("manifest", "mine.csv", Path("/c"), utterances),
+    ]
+    records = [corpus_record(corpus, utterances) for corpus in corpora]
+    assert [record["reader"] for record in records] == ["crema-d", None, None, None]
+    assert records[0]["citation"] == ATTRIBUTIONS["crema-d"].citation
