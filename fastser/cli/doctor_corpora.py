@@ -182,8 +182,10 @@ def _shared_texts(proofs: Sequence[FoldProof], texts: Sequence[str | None]) -> l
         return []
     known = sum(text is not None for text in texts)
     of_some = "" if known == len(texts) else f". The texts of {known} of {len(texts)} utterances are known"
-    said = f"the same texts are spoken on both sides of {counted(len(shared), 'fold')} (up to {max(shared)} texts)"
-    return [Finding("note", f"{said}: scores are for known texts{of_some}")]
+    number = f"{counted(len(shared), 'fold')} (up to {counted(max(shared), 'text')})"
+    return [
+        Finding("note", f"the same texts are spoken on both sides of {number}: scores are for known texts{of_some}")
+    ]
 
 
 def together_section(corpora: Sequence[ExaminedCorpus], out: Path) -> Section:
