@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastser.cli.options import class_names
-from fastser.data.corpora import PAPER_CLASSES, Corpus, CorpusError, text_of
+from fastser.data.corpora import PAPER_CLASSES, Corpus, CorpusError
 from fastser.data.corpora.files import first_few
+from fastser.data.corpora.texts import comparable_texts
 from fastser.data.examination.files import ExaminedFile, Sound
 from fastser.data.examination.finding import Finding
 from fastser.data.examination.levels import difference_between, levels_by_speaker, median_level
@@ -115,13 +116,15 @@ def folds_section(
     except CorpusError as error:
         return Section(title, (Finding("error", f"there are no folds: {error}"),))
     groups = [audio[utterance.id] for utterance in corpus.utterances]
-    proofs = [prove(corpus, fold, groups, text_of(corpus)) for fold in made]
+    texts = comparable_texts(corpus.utterances)
+    proofs = [prove(corpus, fold, groups, texts) for fold in made]
     path = out / "folds" / f"{name}.csv"
     write_folds(path, corpus, made)
     kind = "the corpus' own split" if has_own_split(corpus) else f"{len(made)} folds, each with one test speaker"
     findings = [
         Finding("ok", f"{kind}, written to {path}"),
         *_leaks(proofs),
+        *_shared_texts(proofs, texts),
         *(
             Finding("warning", warning.removeprefix(f"{corpus.title}: "))
             for warning in fold_warnings(corpus, made, settings)
@@ -165,15 +168,24 @@ def _leaks(proofs: Sequence[FoldProof]) -> list[Finding]:
         findings.append(Finding("error", f"{said}: {first_few(recordings)}. Remove one of each"))
     if not findings:
         findings.append(Finding("ok", "no leakage: no speaker and no recording is on both sides of any fold"))
-    if texts := [proof.texts for proof in proofs if proof.texts]:
-        findings.append(
-            Finding(
-                "note",
-                f"the same texts are spoken on both sides of {len(texts)} folds (up to {max(texts)} texts): scores are "
-                "for known texts",
-            )
-        )
     return findings
+
+
+def _shared_texts(proofs: Sequence[FoldProof], texts: Sequence[str | None]) -> list[Finding]:
+    """Return a finding about texts that the sides of the folds share.
+
+    Args:
+        proofs: Comparison of the sides of each fold.
+        texts: Text of each utterance where it is known.
+    """
+    if not (shared := [proof.texts for proof in proofs if proof.texts]):
+        return []
+    known = sum(text is not None for text in texts)
+    of_some = "" if known == len(texts) else f". The texts of {known} of {len(texts)} utterances are known"
+    number = f"{counted(len(shared), 'fold')} (up to {counted(max(shared), 'text')})"
+    return [
+        Finding("note", f"the same texts are spoken on both sides of {number}: scores are for known texts{of_some}")
+    ]
 
 
 def together_section(corpora: Sequence[ExaminedCorpus], out: Path) -> Section:

@@ -13,8 +13,8 @@ class ManifestOptions:
     folder: Path | None = option(None, "Folder that is searched at any depth.", metavar="FOLDER", positional=True)
     pattern: str | None = option(
         None,
-        "Pattern of the file names: fields {speaker}, {emotion}, {session}, {split}, and * for anything else. A "
-        "pattern with / is about the end of the path.",
+        "Pattern of the file names: fields {speaker}, {emotion}, {session}, {split}, {text}, and * for anything else. "
+        "A pattern with / is about the end of the path.",
         metavar="TEXT",
     )
     map: tuple[str, ...] = option(

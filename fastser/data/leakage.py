@@ -14,11 +14,15 @@ import scipy
 from numpy.typing import NDArray
 
 from fastser.data.corpora.base import Corpus
+from fastser.data.corpora.texts import comparable_texts, shared_texts
 from fastser.data.packed_audio import PackedWaveforms
 
 Severity = Literal["error", "warning", "note"]
 
 _SHOWN = 3
+_SHOWN_OF_TEXT = 40
+"""Number of characters of a text that are shown."""
+
 _TRIM_DB = -40.0
 _PARTS = 64
 
@@ -47,7 +51,6 @@ def leaks(
     waveforms: PackedWaveforms,
     seen: Sequence[int],
     tested: Sequence[int],
-    text_of: Callable[[str], str | None] = lambda _: None,
 ) -> list[Leak]:
     """Return everything that both sides of a split share, the most serious first.
 
@@ -56,7 +59,6 @@ def leaks(
         waveforms: Its samples.
         seen: Utterances for training and validation.
         tested: Utterances for the test.
-        text_of: Returns the text of an utterance's id where it is known.
     """
     utterances = corpus.utterances
     found = []
@@ -83,10 +85,10 @@ def leaks(
                 f"pauses at the ends ({_few(alike)})",
             )
         )
-    texts = {text for i in seen if (text := text_of(names[i])) is not None}
-    spoken = sorted({text for i in tested if (text := text_of(names[i])) is not None} & texts)
-    if spoken:
-        found.append(Leak("note", f"{len(spoken)} texts are spoken on both sides ({_few(spoken)})"))
+    if spoken := shared_texts(comparable_texts(utterances), seen, tested):
+        are = "text is" if len(spoken) == 1 else "texts are"
+        shown = _few([f"'{text[:_SHOWN_OF_TEXT]}{'...' if text[_SHOWN_OF_TEXT:] else ''}'" for text in spoken])
+        found.append(Leak("note", f"{len(spoken)} {are} spoken on both sides ({shown})"))
     return found
 
 

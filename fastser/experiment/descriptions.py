@@ -57,6 +57,7 @@ def corpus_record(corpus: Corpus, utterances: Iterable[Utterance]) -> dict[str, 
         "utterances": len(used),
         "classes": {name: counts[name] for name in corpus.classes},
         "speakers": sorted({utterance.speaker for utterance in used}),
+        "reader": corpus.name if known and known.citation else None,
         "citation": known and known.citation,
         "licence": known and known.licence,
     }

@@ -1,11 +1,12 @@
 """Folds of a corpus, each with a proof that nothing leaks into its test set, as a table for other toolkits."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastser.data.corpora import Corpus
+from fastser.data.corpora.texts import shared_texts
 from fastser.experiment.folds import Fold
 from fastser.runtime.csv_file import csv_file
 from fastser.runtime.files import relative_below
@@ -22,7 +23,7 @@ class FoldProof:
         digest: SHA-256 that identifies the fold, see `fold_digest`.
         speakers: Speakers on both sides, and those in training and validation.
         recordings: "id = id" for each test utterance whose audio is on the other side too.
-        texts: Number of texts that are spoken on both sides, or None where texts are not known.
+        texts: Number of different texts that are spoken on both sides, or None where one side has no known text.
     """
 
     fold: Fold
@@ -32,14 +33,14 @@ class FoldProof:
     texts: int | None
 
 
-def prove(corpus: Corpus, fold: Fold, audio: Sequence[int | str], text_of: Callable[[str], str | None]) -> FoldProof:
+def prove(corpus: Corpus, fold: Fold, audio: Sequence[int | str], texts: Sequence[str | None]) -> FoldProof:
     """Compare the two sides of a fold.
 
     Args:
         corpus: The corpus.
         fold: One of its folds.
         audio: Name of the audio of each utterance. Utterances with the same audio have the same name.
-        text_of: Returns the text of an utterance's id where it is known.
+        texts: Text of each utterance, as `fastser.data.corpora.texts.comparable_texts` returns it.
     """
     utterances = corpus.utterances
     seen = (*fold.train, *fold.validation)
@@ -47,14 +48,13 @@ def prove(corpus: Corpus, fold: Fold, audio: Sequence[int | str], text_of: Calla
     shared = spoken["test"] & (spoken["train"] | spoken["validation"]) | (spoken["train"] & spoken["validation"])
     owners = {audio[i]: utterances[i].id for i in seen}
     recordings = tuple(f"{utterances[i].id} = {owners[audio[i]]}" for i in fold.test if audio[i] in owners)
-    seen_texts, tested_texts = ({text_of(utterances[i].id) for i in side} for side in (seen, fold.test))
-    known = None not in seen_texts | tested_texts
+    known = all(any(texts[i] is not None for i in side) for side in (seen, fold.test))
     return FoldProof(
         fold,
         fold_digest(corpus, fold),
         tuple(sorted(shared)),
         recordings,
-        len(seen_texts & tested_texts) if known else None,
+        len(shared_texts(texts, seen, fold.test)) if known else None,
     )
 
 

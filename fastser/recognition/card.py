@@ -89,7 +89,9 @@ def _corpus_lines(corpus: Mapping[str, Any]) -> Iterator[str]:
     yield f"  - {counted(len(corpus['speakers']), 'speaker')}: {speakers}"
     if citation := corpus.get("citation"):
         yield f"  - citation: {citation}"
-        yield from (f"  - page: <{a.page}>" for a in ATTRIBUTIONS.values() if a.citation == citation and a.page)
+    known = ATTRIBUTIONS.get(corpus.get("reader") or "")
+    if known and known.page:
+        yield f"  - page: <{known.page}>"
     if licence := corpus.get("licence"):
         yield f"  - licence: {_linked(licence)}"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastser.data.corpora import CorpusError, text_of
+from fastser.data.corpora import CorpusError
 from fastser.data.corpora.files import first_few
 from fastser.data.dataset import Dataset, Subset
 from fastser.data.leakage import Leak, leaks
@@ -66,7 +66,7 @@ def of_training(training: Mapping[str, Any], test: Subset, allow: bool) -> list[
 
 
 def _leaks(dataset: Dataset, seen: Sequence[int], tested: Sequence[int]) -> list[Leak]:
-    return leaks(dataset.corpus, dataset.waveforms, seen, tested, text_of(dataset.corpus))
+    return leaks(dataset.corpus, dataset.waveforms, seen, tested)
 
 
 def _notes(found: Sequence[Leak]) -> list[str]:

@@ -60,6 +60,18 @@ def test_a_healthy_corpus_and_its_page(tmp_path: Path, capsys: pytest.CaptureFix
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_shared_texts_are_a_note_that_says_how_many_are_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_manifest(tmp_path / "m.csv", ("angry", "sad"), takes=1)
+    header, *rows = manifest.read_text().splitlines()
+    with_texts = [f"{row},{'Where have you been?' if 'sad' in row else ''}" for row in rows]
+    manifest.write_text("\n".join([f"{header},text", *with_texts]))
+    assert doctor(DoctorOptions(source=f"manifest={manifest}", out=tmp_path / "out", device="cpu")) == 0
+    known = f"The texts of {len(rows) // 2} of {len(rows)} utterances are known"
+    assert f"on both sides of 4 folds (up to 1 text): scores are for known texts. {known}" in capsys.readouterr().out
+
+
 def test_the_page_shows_what_a_file_of_options_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "c.toml"
     file.write_text('device = "cpu"\n')

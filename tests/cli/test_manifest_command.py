@@ -19,6 +19,7 @@ pytestmark = pytest.mark.fast
         ("{speaker}_{emotion}_*.wav", "a/ann_happy_1_b.wav", {"speaker": "ann", "emotion": "happy"}),
         ("{speaker}_{emotion}_*.wav", "ann_happy.wav", None),
         ("{speaker}/{emotion}-??.wav", "x/ann lee/very_sad-01.wav", {"speaker": "ann lee", "emotion": "very_sad"}),
+        ("{speaker}_{emotion}_{text}.wav", "b_happy_s01.wav", {"speaker": "b", "emotion": "happy", "text": "s01"}),
         ("{split}/{session}/{speaker}.{emotion}.*", "train/1/a.sad.wav", dict(zip(
             ("split", "session", "speaker", "emotion"), ("train", "1", "a", "sad"), strict=True))),
     ],
@@ -32,7 +33,7 @@ def test_patterns(pattern: str, path: str, fields: dict[str, str] | None) -> Non
     [
         ("{speaker}_*.wav", "has no {emotion}"),
         ("{speaker}_{emotion}_{speaker}", "has {speaker} more than once"),
-        ("{speaker}_{emotion}_{text}", "there is no field {text}"),
+        ("{speaker}_{emotion}_{take}", "there is no field {take}"),
         ("{speaker}_{emotion", "a brace is open"),
         ("{speaker}{emotion}.wav", "can be read as speaker 'a', emotion 'nn-sad' and as speaker 'ann-sa', emotion 'd'"),
         ("*{speaker}-{emotion}.wav", "can be read as speaker 'ann', emotion 'sad' and as speaker 'n'"),

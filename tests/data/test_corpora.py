@@ -62,6 +62,21 @@ def test_iemocap_layouts_and_true_speakers(tmp_path: Path, inside: str, suffix: 
     assert "IEMOCAP's published counts, excited counted as happy (5531 utterances of 4 classes)" in corpus.warnings[0]
 
 
+def test_iemocap_texts_come_from_its_transcripts(tmp_path: Path) -> None:
+    iemocap_tree(tmp_path, IEMOCAP_CODES)
+    assert {u.text for u in read_corpus("iemocap", tmp_path).utterances} == {None}
+    lines = [
+        "Ses01F_impro04_F001 [006.2901-008.2357]: Excuse me.",
+        "Ses01F_impro04_MXX0 [007.0000-008.0000]: Mmhmm.",
+        "M: [BREATHING]",
+        "Ses01F_impro04_M000 [008.2901-010.2357]: ",
+    ]
+    write_lines(tmp_path / "Session1/dialog/transcriptions/Ses01F_impro04.txt", lines)
+    write_lines(tmp_path / "Session1/dialog/transcriptions/._Ses01F_impro04.txt", ["\0"])
+    texts = {u.id: u.text for u in read_corpus("iemocap", tmp_path).utterances if u.session == "1"}
+    assert texts == {"Ses01F_impro04_F001": "Excuse me.", "Ses01F_impro04_M000": None}
+
+
 def test_iemocap_labels_beyond_the_four_classes(tmp_path: Path) -> None:
     iemocap_tree(tmp_path, IEMOCAP_CODES)
     emotions = {u.id: u.emotion for u in read_corpus("iemocap", tmp_path, classes=None).utterances}
@@ -170,6 +185,7 @@ def test_msp_improv_layouts(tmp_path: Path, label_file: str, audio: str, suffix:
         ("MSP-IMPROV-S08H-M06-T-MF05", "M06", "other", "6"),
         ("MSP-IMPROV-S20S-F06-R-FF03", "F06", "sad", "6"),
     ]
+    assert [u.text for u in corpus.utterances] == [None, "S01", None, None, "S20"]
     assert all(u.path.suffix == suffix and u.path.is_file() for u in corpus.utterances)
     assert corpus.complete is False
     assert corpus.summary.startswith("MSP-IMPROV: 5 of 7883 utterances; the copy is INCOMPLETE (angry: 1 of 792, ")
@@ -226,6 +242,7 @@ def test_emodb_layouts_and_labels(tmp_path: Path, inside: str, suffix: str) -> N
     ]
     corpus = read_corpus("emodb", tmp_path)
     assert [u.id for u in corpus.utterances] == ["03a01Fa", "03a01Nc", "08a05Wb", "16b10Td"]
+    assert [u.text for u in corpus.utterances] == ["a01", "a01", "a05", "b10"]
     assert corpus.summary == (
         "EMO-DB: 4 of 339 utterances (angry, happy, neutral, sad); the copy is INCOMPLETE "
         "(angry: 1 of 127, happy: 1 of 71, neutral: 1 of 79 and 2 more)"
@@ -240,7 +257,7 @@ def test_ravdess_layouts_and_labels(tmp_path: Path, folder: str) -> None:
     touch(*(tmp_path / folder.format(actor=name[-2:]) / f"{name}.wav" for name in [*speech, *song_and_video]))
     corpus = read_corpus("ravdess", tmp_path, classes=None)
     assert {u.id: u.emotion for u in corpus.utterances} == speech
-    assert all(u.speaker == f"Actor_{u.id[-2:]}" for u in corpus.utterances)
+    assert all(u.speaker == f"Actor_{u.id[-2:]}" and u.text == "02" for u in corpus.utterances)
 
 
 def test_ravdess_twice_below_one_folder(tmp_path: Path) -> None:

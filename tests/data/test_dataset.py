@@ -111,6 +111,8 @@ def test_the_key_follows_labels_speakers_and_the_order_of_classes(corpus_of: Cal
         keys.add(prepare(replace(corpus, utterances=changed), SETTINGS).key)
     keys.add(prepare(replace(corpus, classes=PAPER_CLASSES[::-1]), SETTINGS).key)
     assert len(keys) == 7
+    spoken = tuple(replace(utterance, text="a01") for utterance in corpus.utterances)
+    assert prepare(replace(corpus, utterances=spoken), SETTINGS).key in keys
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Readers of CREMA-D, SAVEE, EMOVO, MSP-Podcast, MELD and audformat databases."""
+"""Readers of CREMA-D, SAVEE, EMOVO, MSP-Podcast and audformat databases."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,19 @@ from pathlib import Path
 import pytest
 from corpus_trees import touch, write_lines
 
-from fastser.data.corpora import READERS, Corpus, CorpusError, crema_d, emovo, read_corpus, savee, text_of
+from fastser.data.corpora import (
+    READERS,
+    Corpus,
+    CorpusError,
+    Utterance,
+    crema_d,
+    emovo,
+    msp_podcast,
+    read_corpus,
+    savee,
+)
 from fastser.data.corpora.attribution import ATTRIBUTIONS
+from fastser.experiment.descriptions import corpus_record
 
 pytestmark = pytest.mark.fast
 
@@ -25,7 +36,7 @@ def test_crema_d(tmp_path: Path) -> None:
         ("1002_IEO_HAP_HI", "1002", "happy"),
         ("1040_ITH_SAD_X", "1040", "sad"),
     ]
-    assert [text_of(corpus)(u.id) for u in corpus.utterances] == ["DFA", "IEO", "ITH"]
+    assert [u.text for u in corpus.utterances] == ["DFA", "IEO", "ITH"]
     assert "3 of 7442 utterances; the copy is INCOMPLETE" in corpus.summary
 
 
@@ -34,7 +45,7 @@ def test_savee_layouts(tmp_path: Path, form: str) -> None:
     touch(*(tmp_path / f"{form.format('DC', name)}.wav" for name in ("a01", "sa02", "su03", "x04")))
     corpus = read_corpus("savee", tmp_path, None)
     assert listed(corpus) == [("DC_a01", "DC", "angry"), ("DC_sa02", "DC", "sad"), ("DC_su03", "DC", "surprised")]
-    assert text_of(corpus)("DC_a01") is None
+    assert [u.text for u in corpus.utterances] == ["a01", "sa02", "su03"]
 
 
 def test_the_folder_of_one_speaker_of_savee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +62,7 @@ def test_emovo(tmp_path: Path) -> None:
         ("gio-f1-l2", "f1", "happy"),
         ("pau-m3-n5", "m3", "fearful"),
     ]
-    assert text_of(corpus)("dis-f1-b1") == "b1"
+    assert [u.text for u in corpus.utterances] == ["b1", "l2", "n5"]
 
 
 @pytest.mark.parametrize(("module", "total", "speakers"), [(crema_d, 7442, 91), (savee, 480, 4), (emovo, 588, 6)])
@@ -94,6 +105,19 @@ def test_msp_podcast(tmp_path: Path, labels: str) -> None:
     assert corpus.without_audio == (("MSP-PODCAST_0004_0001", "happy"),)
 
 
+def test_the_release_of_msp_podcast_is_that_with_as_many_labels_in_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sum(msp_podcast.RELEASES["release 2.0"].values()) == 264_705  # the labelled turns on the corpus' page
+    monkeypatch.setitem(msp_podcast.RELEASES, "x", {"train": 1, "development": 2, "test1": 1, "test2": 1})
+    write_lines(tmp_path / "labels_consensus.csv", [*PODCAST, "MSP-PODCAST_0005_0001.wav,A,,,,1,Male,Test3"])
+    touch(tmp_path / "MSP-PODCAST_0001_0008.wav")
+    corpus = READERS["msp-podcast"].read(tmp_path)
+    assert corpus.summary == "MSP-Podcast: 1 utterance, 1 speaker; as many labels as in x"
+    write_lines(tmp_path / "labels_consensus.csv", PODCAST[:-1])
+    assert READERS["msp-podcast"].read(tmp_path).release is None
+
+
 @pytest.mark.parametrize(
     ("line", "part"),
     [
@@ -107,43 +131,6 @@ def test_a_label_line_of_msp_podcast_that_does_not_parse(tmp_path: Path, line: s
     write_lines(tmp_path / "labels_consensus.csv", [*PODCAST, line])
     with pytest.raises(CorpusError, match=part):
         read_corpus("msp-podcast", tmp_path)
-
-
-MELD = ["Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID", '1,"Oh, no",Ross,joy,positive,0,1']
-
-
-def meld_tree(root: Path, *parts: str) -> None:
-    for part in parts:
-        write_lines(root / f"{part}_sent_emo.csv", [*MELD, f"2,Hi,Amy {part},Anger,negative,0,2"])
-        touch(*(root / f"{part}_splits" / f"dia0_utt{i}.wav" for i in (1, 2)))
-
-
-def test_meld_with_its_own_split(tmp_path: Path) -> None:
-    meld_tree(tmp_path, "train", "dev", "test")
-    (tmp_path / "dev_splits" / "dia0_utt1.wav").unlink()
-    corpus = READERS["meld"].read(tmp_path)
-    assert [(u.id, u.speaker, u.emotion, u.split) for u in corpus.utterances] == [
-        ("train/dia0_utt1", "Ross", "happy", "train"),
-        ("train/dia0_utt2", "Amy train", "angry", "train"),
-        ("dev/dia0_utt2", "Amy dev", "angry", "validation"),
-        ("test/dia0_utt1", "Ross", "happy", "test"),
-        ("test/dia0_utt2", "Amy test", "angry", "test"),
-    ]
-    assert all(f"{u.id.partition('/')[0]}_splits" in u.path.parts for u in corpus.utterances)
-    assert corpus.without_audio == (("dev/dia0_utt1", "happy"),)
-    assert any("Ross (test, train)" in warning for warning in corpus.warnings)
-
-
-def test_one_part_of_meld_has_no_split(tmp_path: Path) -> None:
-    meld_tree(tmp_path, "train")
-    assert {u.split for u in READERS["meld"].read(tmp_path).utterances} == {None}
-
-
-def test_audio_of_meld_without_folders_for_the_parts_is_refused(tmp_path: Path) -> None:
-    meld_tree(tmp_path, "train", "dev")
-    touch(tmp_path / "wav" / "dia0_utt1.wav")
-    with pytest.raises(CorpusError, match=r"could belong to train or dev; put each part into a folder"):
-        READERS["meld"].read(tmp_path)
 
 
 HEADER = """
@@ -221,3 +208,16 @@ def test_a_path_that_is_not_that_corpus(tmp_path: Path, name: str) -> None:
 def test_every_published_corpus_has_a_citation_and_a_licence() -> None:
     assert ATTRIBUTIONS.keys() == READERS.keys() - {"audformat", "manifest"}
     assert all(known.citation and known.licence for known in ATTRIBUTIONS.values())
+
+
+def test_a_record_of_a_corpus_names_the_reader_of_its_attribution() -> None:
+    utterances = (Utterance("1", Path("1.wav"), "ann", "sad"),)
+    corpora = [
+        Corpus("crema-d", "CREMA-D", Path("/c"), utterances),
+        Corpus("crema-d", "synthetic CREMA-D", Path("/c"), utterances, synthetic=True),
+        Corpus("meld", "sitcom", Path("/c"), utterances),
+        Corpus("manifest", "mine.csv", Path("/c"), utterances),
+    ]
+    records = [corpus_record(corpus, utterances) for corpus in corpora]
+    assert [record["reader"] for record in records] == ["crema-d", None, None, None]
+    assert records[0]["citation"] == ATTRIBUTIONS["crema-d"].citation

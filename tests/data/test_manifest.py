@@ -51,6 +51,13 @@ def test_columns_synonyms_and_paths(tmp_path: Path, manifest: Callable[..., Path
     )
 
 
+def test_the_text_is_optional_in_a_manifest_and_in_a_line(manifest: Callable[..., Path]) -> None:
+    path = manifest(
+        "path,speaker,emotion,text", 'audio/a.wav,ann,sad,"Oh,  no"', "audio/b.ogg,bob,angry,", "audio/d.wav,bob,sad,x"
+    )
+    assert [u.text for u in read_corpus("manifest", path, None).utterances] == ["Oh, no", None, "x"]
+
+
 def test_any_label_is_a_class(manifest: Callable[..., Path]) -> None:
     path = manifest(
         "path, speaker, emotion",

@@ -12,6 +12,7 @@ from fastser.experiment.fold_proof import PARTS, fold_digest, prove, write_folds
 from fastser.experiment.folds import Fold, folds
 
 pytestmark = pytest.mark.fast
+UNKNOWN = [None] * 8
 
 
 def corpus(folder: str = "/corpus", suffix: str = "wav") -> Corpus:
@@ -25,10 +26,12 @@ def corpus(folder: str = "/corpus", suffix: str = "wav") -> Corpus:
 
 def test_clean_folds() -> None:
     mine = corpus()
-    proofs = [prove(mine, fold, range(8), lambda id: id.split("_")[1]) for fold in folds(mine)]
+    proofs = [prove(mine, fold, range(8), ["a01", "b01"] * 4) for fold in folds(mine)]
     assert all((proof.speakers, proof.recordings, proof.texts) == ((), (), 2) for proof in proofs)
     assert len({proof.digest for proof in proofs}) == 4
-    assert prove(mine, folds(mine)[0], range(8), lambda _: None).texts is None
+    assert prove(mine, folds(mine)[0], range(8), UNKNOWN).texts is None
+    assert prove(mine, folds(mine)[0], range(8), [None, "a", None, "a", *UNKNOWN[4:]]).texts == 1
+    assert prove(mine, folds(mine)[0], range(8), [None, "", None, "", *UNKNOWN[4:]]).texts == 0
 
 
 @pytest.mark.parametrize(
@@ -41,11 +44,11 @@ def test_clean_folds() -> None:
     ],
 )
 def test_shared_speakers(fold: Fold, shared: tuple[str, ...]) -> None:
-    assert prove(corpus(), fold, range(8), lambda _: None).speakers == shared
+    assert prove(corpus(), fold, range(8), UNKNOWN).speakers == shared
 
 
 def test_the_audio_of_another_speaker_is_a_leak() -> None:
-    proof = prove(corpus(), folds(corpus())[0], (0, 1, 2, 3, 4, 0, 6, 7), lambda _: None)
+    proof = prove(corpus(), folds(corpus())[0], (0, 1, 2, 3, 4, 0, 6, 7), UNKNOWN)
     assert proof.recordings == ("ann_angry = cy_sad",)
 
 

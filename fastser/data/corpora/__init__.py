@@ -1,7 +1,7 @@
 """Readers of corpora of emotional speech and of noise."""
 
 from .base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
-from .readers import NOISE_READERS, READERS, Reader, list_corpus, read_corpus, read_noise, text_of
+from .readers import NOISE_READERS, READERS, Reader, list_corpus, read_corpus, read_noise
 from .titles import distinct_titles
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "list_corpus",
     "read_corpus",
     "read_noise",
-    "text_of",
 ]

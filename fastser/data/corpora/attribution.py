@@ -86,6 +86,9 @@ ATTRIBUTIONS: Mapping[str, Attribution] = {
 }
 """Attributions by name of the reader. Generated stand-ins and corpora of users have none."""
 
+_IN_MELDS_FORM = Attribution("", "not known", audio_may_be_shared=False)
+"""Corpora in MELD's form under other names: many are translations or other cuts of the same television series."""
+
 LICENCE_PAGES = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC-SA 4.0": "https://creativecommons.org/licenses/by-nc-sa/4.0/",
@@ -95,5 +98,12 @@ LICENCE_PAGES = {
 
 
 def attribution_of(corpus: Corpus) -> Attribution | None:
-    """Return the attribution of a corpus, or None where it is not known or the audio is generated."""
-    return None if corpus.synthetic else ATTRIBUTIONS.get(corpus.name)
+    """Return the attribution of a corpus, or None where it is not known or the audio is generated.
+
+    A corpus in MELD's form that is not MELD has no citation, and its audio is not shared.
+    """
+    if corpus.synthetic:
+        return None
+    if corpus.name == "meld" and corpus.expected is None:
+        return _IN_MELDS_FORM
+    return ATTRIBUTIONS.get(corpus.name)

@@ -34,6 +34,7 @@ class Corpus:
         expected: Published counts of the classes, or None where there are none.
         left_out: Labels that a selection left out, each with its number of labelled utterances.
         without_audio: (id, emotion) of each labelled utterance whose audio is missing.
+        release: Release that has as many labels in each part, where releases differ in size, or None if none is known.
         synthetic: Whether the corpus was generated.
 
     Example:
@@ -53,6 +54,7 @@ class Corpus:
     expected: ExpectedCounts | None = None
     left_out: tuple[tuple[str, int], ...] = ()
     without_audio: tuple[tuple[str, str], ...] = ()
+    release: str | None = None
     synthetic: bool = False
 
     def __post_init__(self) -> None:
@@ -125,7 +127,8 @@ class Corpus:
         if self.synthetic:
             return f"{self.title}: {counted(size, 'utterance')}, {speakers}; generated, not recorded"
         if self.expected is None:
-            return f"{self.title}: {counted(size, 'utterance')}, {speakers}"
+            of_release = f"; as many labels as in {self.release}" if self.release else ""
+            return f"{self.title}: {counted(size, 'utterance')}, {speakers}{of_release}"
         selection = f" ({', '.join(self.classes)})" if self.left_out else ""
         if differences := self.expected.differences(self.utterances):
             verdict = "INCOMPLETE" if size < self.expected.total else "NOT THE PUBLISHED ONE"

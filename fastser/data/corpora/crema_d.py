@@ -37,7 +37,7 @@ def read(path: Path) -> Corpus:
     """
     require_folder(path, "CREMA-D")
     utterances = tuple(
-        Utterance(file.stem, file, match["speaker"], _EMOTION[match["code"]])
+        Utterance(file.stem, file, match["speaker"], _EMOTION[match["code"]], text=match["text"])
         for file in audio_files(path)
         if (match := _NAME.fullmatch(file.stem)) and match["code"] in _EMOTION
     )
@@ -47,9 +47,3 @@ def read(path: Path) -> Corpus:
         )
     synthetic = is_synthetic(path)
     return Corpus("crema-d", titled("CREMA-D", synthetic), path, utterances, expected=EXPECTED, synthetic=synthetic)
-
-
-def text_of(id: str) -> str | None:
-    """Return the code of the sentence: "1001_DFA_ANG_XX" -> "DFA"."""
-    match = _NAME.fullmatch(id)
-    return match["text"] if match else None

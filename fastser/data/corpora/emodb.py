@@ -35,7 +35,7 @@ def read(path: Path) -> Corpus:
     require_folder(path, "EMO-DB")
     recordings = path / "wav" if (path / "wav").is_dir() else path
     utterances = tuple(
-        Utterance(file.stem, file, match["speaker"], _EMOTION[match["letter"]])
+        Utterance(file.stem, file, match["speaker"], _EMOTION[match["letter"]], text=match["text"])
         for file in audio_files(recordings)
         if (match := _NAME.fullmatch(file.stem))
     )
@@ -46,9 +46,3 @@ def read(path: Path) -> Corpus:
         )
     synthetic = is_synthetic(path)
     return Corpus("emodb", titled("EMO-DB", synthetic), path, utterances, expected=EXPECTED, synthetic=synthetic)
-
-
-def text_of(id: str) -> str | None:
-    """Return the code of the sentence: "03a01Fa" -> "a01"."""
-    match = _NAME.fullmatch(id)
-    return match["text"] if match else None

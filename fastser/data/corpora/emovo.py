@@ -34,7 +34,7 @@ def read(path: Path) -> Corpus:
     """
     require_folder(path, "EMOVO")
     utterances = tuple(
-        Utterance(file.stem, file, match["speaker"], _EMOTION[match["code"]])
+        Utterance(file.stem, file, match["speaker"], _EMOTION[match["code"]], text=match["text"])
         for file in audio_files(path)
         if (match := _NAME.fullmatch(file.stem)) and match["code"] in _EMOTION
     )
@@ -42,9 +42,3 @@ def read(path: Path) -> Corpus:
         raise CorpusError(f"{path}: holds no EMOVO recording; give a folder above dis-f1-b1.wav and so on (or .flac)")
     synthetic = is_synthetic(path)
     return Corpus("emovo", titled("EMOVO", synthetic), path, utterances, expected=EXPECTED, synthetic=synthetic)
-
-
-def text_of(id: str) -> str | None:
-    """Return the code of the sentence: "dis-f1-b1" -> "b1"."""
-    match = _NAME.fullmatch(id)
-    return match["text"] if match else None

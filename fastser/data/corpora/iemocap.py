@@ -49,11 +49,15 @@ EXPECTED = ExpectedCounts(
 )
 
 _LABEL_LINE = re.compile(r"\[\d+\.\d+ - \d+\.\d+\]\s+(?P<id>\w+)\s+(?P<code>[a-z]{3})\s+\[.*\]\s*", re.ASCII)
+_TRANSCRIPT_LINE = re.compile(r"(?P<id>Ses0[1-5]\w+) \[[\d.]+-[\d.]+\]:(?P<text>.*)", re.ASCII)
 _ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_\w+_(?P<letter>[FM])\d{3}", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
     """Read the folder that holds Session1 to Session5, directly or in IEMOCAP_full_release/ or IEMOCAP/.
+
+    Texts come from `dialog/transcriptions/*.txt` where these files are there. The scripted dialogues are the same in
+    all sessions.
 
     The speaker is the session and the letter of the id's last field: Ses01M speaks "Ses01F_impro04_M000". The first
     letter only tells who wore the motion-capture markers.
@@ -64,13 +68,14 @@ def read(path: Path) -> Corpus:
     require_folder(path, "IEMOCAP")
     root = _root(path)
     audio = by_stem(file for session in root.glob("Session[1-5]") for file in audio_files(session / "sentences/wav"))
+    texts = _texts(root)
     utterances = []
     without_audio = []
     for match, emotion in _labels(root):
         id = match[0]
         if id in audio:
             speaker = f"Ses0{match['session']}{match['letter']}"
-            utterances.append(Utterance(id, audio[id], speaker, emotion, session=match["session"]))
+            utterances.append(Utterance(id, audio[id], speaker, emotion, match["session"], text=texts.get(id)))
         else:
             without_audio.append((id, emotion))
     synthetic = is_synthetic(path, root)
@@ -112,3 +117,14 @@ def _labels(root: Path) -> Iterator[tuple[re.Match[str], str]]:
                 raise CorpusError(f"{file}, line {number}: is not an IEMOCAP label line: {line.strip()!r}")
             if fields["code"] != _NO_AGREEMENT:
                 yield match, _EMOTION[fields["code"]]
+
+
+def _texts(root: Path) -> dict[str, str]:
+    """Return the text of each transcribed utterance by its id. Lines of other forms are skipped."""
+    return {
+        match["id"]: match["text"]
+        for file in sorted(root.glob("Session[1-5]/dialog/transcriptions/*.txt"))
+        if not is_hidden(file.name)
+        for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        if (match := _TRANSCRIPT_LINE.fullmatch(line))
+    }

@@ -58,3 +58,12 @@ def label_file(path: Path, names: Sequence[str], title: str) -> Path:
     raise CorpusError(
         f"{path}: is not {title}; give the folder that holds {' or '.join(names)}, directly or one level below"
     )
+
+
+def columns_of(file: Path) -> list[str]:
+    """Return the stripped columns of a CSV file, none for a file that is no CSV."""
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        try:
+            return [name.strip() for name in next(csv.reader(stream, skipinitialspace=True, strict=True), [])]
+        except csv.Error:
+            return []

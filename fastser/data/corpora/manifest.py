@@ -1,4 +1,4 @@
-"""Any corpus, given as a CSV file with the header `path, speaker, emotion` and optional `session, split`."""
+"""Any corpus, given as a CSV file with the header `path, speaker, emotion` and optional `session, split, text`."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from .files import is_synthetic, titled
 from .names import plain_name
 
 _REQUIRED = ("path", "speaker", "emotion")
-_OPTIONAL = ("session", "split")
+_OPTIONAL = ("session", "split", "text")
 _SPLITS = ("train", "validation", "test")
 _FAULTS_SHOWN = 10
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -77,7 +77,7 @@ def read(path: Path) -> Corpus:
             missing.append((number, row["path"], emotion))
         elif not faults.found:
             session, split = plain_name(row.get("session", "")) or None, row.get("split", "").lower() or None
-            utterances.append(Utterance(row["path"], audio, row["speaker"], emotion, session, split))
+            utterances.append(Utterance(row["path"], audio, row["speaker"], emotion, session, split, row.get("text")))
     if faults.found:
         for number, name, _ in missing:
             if name:

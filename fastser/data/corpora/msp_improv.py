@@ -17,8 +17,19 @@ EXPECTED = ExpectedCounts.by_emotion(
     source="MSP-IMPROV's published counts",
 )
 
+_TARGET = "RS"
+"""Codes of the scenarios in which the target sentence is spoken: read, and improvised around it.
+
+The turns that lead to the sentence (T) and those between the recordings (P) have other words.
+"""
+
+_SENTENCE = re.compile(r"(?P<code>S\d\d)\w", re.ASCII)
+"""Target sentence and the emotion that was asked for, such as S01A. The sentence is the same for all four emotions."""
+
 _LABEL_FILES = ("Evalution.txt", "Evaluation.txt")
-_LABEL_ID = re.compile(r"UTD-(?P<name>IMPROV-\w+-(?P<speaker>[FM](?P<session>\d\d))-\w-\w+)\.\w+", re.ASCII)
+_LABEL_ID = re.compile(
+    r"UTD-(?P<name>IMPROV-(?P<sentence>\w+)-(?P<speaker>[FM](?P<session>\d\d))-(?P<scenario>\w)-\w+)\.\w+", re.ASCII
+)
 
 
 def read(path: Path) -> Corpus:
@@ -39,7 +50,7 @@ def read(path: Path) -> Corpus:
         id = f"MSP-{match['name']}"
         if id in audio:
             session = str(int(match["session"]))
-            utterances.append(Utterance(id, audio[id], match["speaker"], emotion, session=session))
+            utterances.append(Utterance(id, audio[id], match["speaker"], emotion, session, text=_text(match)))
         else:
             without_audio.append((id, emotion))
     synthetic = is_synthetic(path, label_file.parent)
@@ -52,6 +63,12 @@ def read(path: Path) -> Corpus:
         without_audio=tuple(without_audio),
         synthetic=synthetic,
     )
+
+
+def _text(turn: re.Match[str]) -> str | None:
+    """Return the code of the target sentence ("S01"), or None for a turn that is not the sentence."""
+    sentence = _SENTENCE.fullmatch(turn["sentence"])
+    return sentence["code"] if sentence and turn["scenario"] in _TARGET else None
 
 
 def _label_file(path: Path) -> Path:

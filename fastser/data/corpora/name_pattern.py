@@ -9,7 +9,7 @@ from .canonical import canonical_emotion
 from .files import ANY_AUDIO, audio_files, first_few, require_folder
 from .utterance import CorpusError
 
-FIELDS = ("speaker", "emotion", "session", "split")
+FIELDS = ("speaker", "emotion", "session", "split", "text")
 """Fields of a pattern, which are columns of a manifest."""
 
 _REQUIRED = ("speaker", "emotion")

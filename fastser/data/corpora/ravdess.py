@@ -38,7 +38,7 @@ def read(path: Path) -> Corpus:
     """
     require_folder(path, "RAVDESS")
     utterances = tuple(
-        Utterance(file.stem, file, f"Actor_{match['actor']}", _EMOTION[match["emotion"]])
+        Utterance(file.stem, file, f"Actor_{match['actor']}", _EMOTION[match["emotion"]], text=match["text"])
         for file in audio_files(path)
         if (match := _NAME.fullmatch(file.stem))
     )
@@ -48,9 +48,3 @@ def read(path: Path) -> Corpus:
         )
     synthetic = is_synthetic(path)
     return Corpus("ravdess", titled("RAVDESS", synthetic), path, utterances, expected=EXPECTED, synthetic=synthetic)
-
-
-def text_of(id: str) -> str | None:
-    """Return the number of the statement: "03-01-05-02-01-01-12" -> "01"."""
-    match = _NAME.fullmatch(id)
-    return match["text"] if match else None

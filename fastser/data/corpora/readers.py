@@ -36,8 +36,6 @@ class Reader(Generic[_Read]):
         name: Name that the command line uses.
         read: Function that lists the recordings of a corpus at an existing path. It decodes no audio. It raises a
             `CorpusError` if the path is not such a corpus. A reader of speech returns all labelled utterances.
-        text_of: Function that returns the text of an utterance, or a name for it, by the utterance's id. None where it
-            is not known.
 
     Example:
         >>> def read_mine(path: Path) -> Corpus:
@@ -49,7 +47,6 @@ class Reader(Generic[_Read]):
 
     name: str
     read: Callable[[Path], _Read]
-    text_of: Callable[[str], str | None] = lambda _: None
 
 
 READERS: Registry[Reader[Corpus]] = Registry(
@@ -58,11 +55,11 @@ READERS: Registry[Reader[Corpus]] = Registry(
         Reader("iemocap", iemocap.read),
         Reader("msp-improv", msp_improv.read),
         Reader("msp-podcast", msp_podcast.read),
-        Reader("emodb", emodb.read, emodb.text_of),
-        Reader("ravdess", ravdess.read, ravdess.text_of),
-        Reader("crema-d", crema_d.read, crema_d.text_of),
+        Reader("emodb", emodb.read),
+        Reader("ravdess", ravdess.read),
+        Reader("crema-d", crema_d.read),
         Reader("savee", savee.read),
-        Reader("emovo", emovo.read, emovo.text_of),
+        Reader("emovo", emovo.read),
         Reader("meld", meld.read),
         Reader("audformat", audformat.read),
         Reader("manifest", manifest.read),
@@ -124,11 +121,6 @@ def read_noise(name: str, path: Path) -> NoiseCorpus:
     if name in READERS:
         raise CorpusError(f"{name}: is speech, not noise; the readers of noise are {', '.join(NOISE_READERS)}")
     return _read(NOISE_READERS, name, path)
-
-
-def text_of(corpus: Corpus) -> Callable[[str], str | None]:
-    """Return the function that gives the text of an utterance of a corpus by its id, or None where it is not known."""
-    return READERS[corpus.name].text_of if corpus.name in READERS else lambda _: None
 
 
 def example_argument(name: str, otherwise: str = "emodb") -> str:

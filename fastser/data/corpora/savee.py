@@ -1,6 +1,7 @@
 """SAVEE (Haq and Jackson 2010): `DC_a01.wav` or `DC/a01.wav` is speaker DC, a(nger), sentence 01.
 
-The sentences of an emotion are not those of another one, so a number alone does not name a text.
+All speakers say the same sentences. They are numbered anew for each emotion, so the code of the emotion and the number
+together name the text.
 """
 
 import re
@@ -26,7 +27,7 @@ EXPECTED = ExpectedCounts.by_emotion(
     speakers=4,
 )
 
-_ID = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<code>sa|su|[adfhn])\d\d", re.ASCII)
+_ID = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<text>(?P<code>sa|su|[adfhn])\d\d)", re.ASCII)
 
 
 def read(path: Path) -> Corpus:
@@ -37,7 +38,7 @@ def read(path: Path) -> Corpus:
     """
     require_folder(path, "SAVEE")
     utterances = tuple(
-        Utterance(match[0], file, match["speaker"], _EMOTION[match["code"]])
+        Utterance(match[0], file, match["speaker"], _EMOTION[match["code"]], text=match["text"])
         for file in audio_files(path.resolve())
         if (match := _ID.fullmatch(file.stem) or _ID.fullmatch(f"{file.parent.name}_{file.stem}"))
     )

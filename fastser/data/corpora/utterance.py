@@ -30,6 +30,7 @@ class Utterance:
         emotion: Label under its canonical name, such as "angry".
         session: Recording session that pairs speakers, or None where the corpus has no sessions.
         split: "train", "validation" or "test" where the corpus comes with a split, else None.
+        text: Text that is spoken, or a name of it, or None where it is not known. No result depends on it.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Utterance:
     emotion: str
     session: str | None = None
     split: str | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", storable(self.id))
@@ -45,3 +47,5 @@ class Utterance:
         object.__setattr__(self, "emotion", plain_name(self.emotion))
         if self.session is not None:
             object.__setattr__(self, "session", plain_name(self.session))
+        if self.text is not None:
+            object.__setattr__(self, "text", plain_name(self.text) or None)

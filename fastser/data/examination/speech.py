@@ -74,6 +74,8 @@ def _counts(corpus: Corpus) -> Iterator[Finding]:
     )
     if corpus.synthetic:
         yield Finding("note", f"{size}; generated, not recorded, so scores mean nothing")
+    elif corpus.release:
+        yield Finding("ok", f"{size}; the label file has as many turns in each part as {corpus.release}")
     elif corpus.expected is None:
         yield Finding("ok", f"{size}; no published counts are known")
     elif corpus.complete:
