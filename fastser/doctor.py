@@ -9,7 +9,8 @@ from fastser.cli.door import BEGINS_ANEW, announce, run_command, status_of
 HELP = """Examine this machine, corpora and folds before anything is trained.
 
 Without corpora, versions, kernels, cache and disk are examined. Each finding is one sentence with ok, note, warning or
-error. OUT/doctor.html and OUT/doctor.md have all findings, tables and pictures, OUT/folds one CSV file for each corpus.
+error. An error is a fault that can be repaired, such as a missing file or a wrong kernel. OUT/doctor.html and
+OUT/doctor.md have all findings, tables and pictures, OUT/folds one CSV file for each corpus.
 
 Exit status: 0 no error was found; 1 an error was found; 2 unusable arguments; 130 interrupted.
 """

@@ -104,7 +104,7 @@ def _kernels(
         kernels = f"compiled kernels compute (variant {state.variant}, the fastest that this processor runs)"
     verdicts, new = kernel_verdicts(list(MODELS), settings, device, cache_dir() / "kernels", on_test)
     findings = [
-        Finding("warning", f"the kernel of {v.family} in {v.dtype} is not used: {v.fault}") for v in verdicts if v.fault
+        Finding("error", f"the kernel of {v.family} in {v.dtype} is not used: {v.fault}") for v in verdicts if v.fault
     ]
     findings += [
         Finding("note", f"{v.family} in {v.dtype} is computed by plain PyTorch, because the kernel is {reason}")

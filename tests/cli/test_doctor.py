@@ -146,7 +146,7 @@ def test_the_machine_with_a_slow_and_with_a_wrong_kernel(monkeypatch: pytest.Mon
     findings = doctor_machine.machine_section(QUICK, torch.device("cpu"), lambda _: None).findings
     said = {finding.severity: finding.sentence for finding in findings if "in float32 is" in finding.sentence}
     assert said["note"].endswith("because the kernel is slower here: 3 ms instead of 2 ms")
-    assert said["warning"] == "the kernel of highway in float32 is not used: off by 7"
+    assert said["error"] == "the kernel of highway in float32 is not used: off by 7"
     assert any("1 of 2 agree" in finding.sentence for finding in findings)
 
 
