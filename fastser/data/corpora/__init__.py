@@ -1,7 +1,17 @@
 """Readers of corpora of emotional speech and of noise."""
 
 from .base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
-from .readers import NOISE_READERS, READERS, Reader, list_corpus, read_corpus, read_noise, text_of
+from .readers import (
+    NOISE_READERS,
+    READERS,
+    Reader,
+    list_corpus,
+    noise_reader,
+    read_corpus,
+    read_noise,
+    speech_reader,
+    text_of,
+)
 from .titles import distinct_titles
 
 __all__ = [
@@ -16,7 +26,9 @@ __all__ = [
     "Utterance",
     "distinct_titles",
     "list_corpus",
+    "noise_reader",
     "read_corpus",
     "read_noise",
+    "speech_reader",
     "text_of",
 ]
