@@ -14,10 +14,17 @@ Exit status: 0 compared; 2 folders that cannot be compared.
 
 def compare(options: CompareOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    announce()
-    from fastser.cli.compare_main import run  # imports torch, which --help does without
 
-    return status_of(lambda: run(options), BEGINS_ANEW)
+    def run() -> int:
+        from fastser.cli.checks import check_compare
+
+        check_compare(options)
+        announce()
+        from fastser.cli.compare_main import run as compare_folders  # imports torch, which wrong arguments do without
+
+        return compare_folders(options)
+
+    return status_of(run, BEGINS_ANEW)
 
 
 def main() -> None:

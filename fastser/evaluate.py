@@ -41,10 +41,16 @@ def run(options: Any) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
     from fastser.cli.door import CONTINUES, announce, status_of
 
-    announce()
-    from fastser.cli.evaluate_main import evaluate_and_print
+    def checked() -> int:
+        from fastser.cli.checks import check_evaluate
 
-    return status_of(lambda: evaluate_and_print(options), CONTINUES)
+        check_evaluate(options)
+        announce()
+        from fastser.cli.evaluate_main import evaluate_and_print  # imports torch, which wrong arguments do without
+
+        return evaluate_and_print(options)
+
+    return status_of(checked, CONTINUES)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,17 @@ Exit status: 0 written; 2 unusable arguments or model, or no agreement; 130 inte
 
 def export(options: ExportOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    announce()
-    from fastser.cli.export_main import export_and_check  # imports torch, which --help does without
 
-    return status_of(lambda: export_and_check(options), "interrupted; nothing was written")
+    def run() -> int:
+        from fastser.cli.checks import check_export
+
+        check_export(options)
+        announce()
+        from fastser.cli.export_main import export_and_check  # imports torch, which wrong arguments do without
+
+        return export_and_check(options)
+
+    return status_of(run, "interrupted; nothing was written")
 
 
 def main() -> None:

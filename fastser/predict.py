@@ -17,10 +17,17 @@ interrupted.
 
 def predict(options: PredictOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    announce(sys.stderr if options.out is None else sys.stdout)  # without --out, standard output has the predictions
-    from fastser.cli.predict_main import predict_and_write  # imports torch, which --help does without
 
-    return status_of(lambda: predict_and_write(options), BEGINS_ANEW if options.out is None else CONTINUES)
+    def run() -> int:
+        from fastser.cli.predict_request import request_of
+
+        request = request_of(options)
+        announce(sys.stderr if options.out is None else sys.stdout)  # without --out, standard output has predictions
+        from fastser.cli.predict_main import predict_and_write  # imports torch, which wrong arguments do without
+
+        return predict_and_write(request)
+
+    return status_of(run, BEGINS_ANEW if options.out is None else CONTINUES)
 
 
 def main() -> None:

@@ -19,11 +19,18 @@ Exit status: 0 all done; 1 some runs failed; 2 unusable arguments or data; 130 i
 
 def reproduce(options: CliOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    announce()
-    from fastser.cli.main import run  # imports torch, which --help does without
-
     command = command_text("fastser.reproduce", CliOptions, sys.argv[1:])
-    return status_of(lambda: run(options, command), CONTINUES)
+
+    def run() -> int:
+        from fastser.cli.checks import check_reproduce
+
+        check_reproduce(options)
+        announce()
+        from fastser.cli.main import run as run_grid  # imports torch, which wrong arguments do without
+
+        return run_grid(options, command)
+
+    return status_of(run, CONTINUES)
 
 
 def main() -> None:

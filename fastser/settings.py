@@ -1,9 +1,9 @@
 """Settings of the protocol, typed, each with its source.
 
-A source is a section of Latif et al. 2020 ("paper 4.2") or "open N". Open questions are listed in
-`docs/open-questions.md`, with the reason for each default. There are three `Settings`, `PAPER`, `OPEN` and `QUICK`.
-Every field can be changed on the command line (`--set training.batch_size=32`), and each finished run records all of
-them.
+A source is a section of Latif et al. 2020 ("paper 4.2"), or "open N" with the origin of the value in a few words. Open
+questions are listed in `docs/open-questions.md`, with the reason for each default. There are three `Settings`, `PAPER`,
+`OPEN` and `QUICK`. Every field can be changed on the command line (`--set training.batch_size=32`), and each finished
+run records all of them.
 """
 
 import json
@@ -34,9 +34,11 @@ MIN_POWER, MAX_POWER = 1e-37, 1e37
 
 HELP = """Print every setting with its value, its source and the open question that it answers.
 
-A source is a section of Latif et al. 2020, or "open" where the paper leaves the value open. docs/open-questions.md has
-the questions by number. Where --scale or --set changes a value, that is its source, and the brackets behind it name the
-source of the paper scale's value. Each setting can be changed with --set, here and in the other commands.
+A source is a section of Latif et al. 2020, such as "paper 4.2". Where the paper leaves a value open, the source is the
+origin of our choice, and the number of the open question stands beside it. The questions are below the table, and
+docs/open-questions.md has the reasons. Where --scale or --set changes a value, that is its source, and the brackets
+behind it name the section of the paper scale's value. Each setting can be changed with --set, here and in the other
+commands.
 """
 """Text of `python -m fastser.settings --help`."""
 
@@ -63,7 +65,7 @@ class AudioSettings(_Frozen):
     """Waveforms."""
 
     sample_rate: int = _from("paper 4.1", 16_000, ge=MIN_RATE, le=MAX_RATE)
-    level: Literal["kept", "equal"] = _from("open 39", "kept")
+    level: Literal["kept", "equal"] = _from("open 39: not in the paper", "kept")
 
 
 class SpectrogramSettings(_Frozen):
@@ -74,14 +76,16 @@ class SpectrogramSettings(_Frozen):
 
     win_length: int = _from("paper 4.2: 25 ms, Hamming", 400, gt=0)
     hop_length: int = _from("paper 4.2: 10 ms", 160, gt=0)
-    n_fft: int = _from("open 1", 512, gt=0, le=MAX_N_FFT)
-    kind: Literal["linear", "log-mel"] = _from("open 1", "linear")
+    n_fft: int = _from("open 1: next power of two", 512, gt=0, le=MAX_N_FFT)
+    kind: Literal["linear", "log-mel"] = _from("open 1: the paper names an STFT, not mel", "linear")
     num_bins: int = _from("paper 4.2: height 128", 128, ge=16)
-    power_floor: float = _from("open 2", 1e-10, ge=MIN_POWER, le=MAX_POWER)
+    power_floor: float = _from("open 2: usual practice", 1e-10, ge=MIN_POWER, le=MAX_POWER)
     segment_frames: int = _from("paper 4.2: 256 frames", 256, ge=16, le=MAX_FRAMES)
-    segment_hop: int = _from("open 5", 256, gt=0)
-    last_segment: Literal["padded", "shifted", "dropped"] = _from("open 6", "padded")
-    normalisation: Literal["training-set", "speaker", "utterance"] = _from("open 3", "training-set")
+    segment_hop: int = _from("open 5: no overlap, as in the cited study", 256, gt=0)
+    last_segment: Literal["padded", "shifted", "dropped"] = _from("open 6: keeps every utterance", "padded")
+    normalisation: Literal["training-set", "speaker", "utterance"] = _from(
+        "open 3: as in the closest public pipeline", "training-set"
+    )
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -104,23 +108,25 @@ Kernel = tuple[PositiveInt, PositiveInt]
 class ModelSettings(_Frozen):
     """Sizes of the five architectures (paper 4.4)."""
 
-    stem: Literal["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"] = _from("open 12", "conv7x7-stride2")
+    stem: Literal["conv7x7-stride2", "conv7x7-stride2-maxpool", "conv3x3"] = _from(
+        "open 12: as in DenseNet, without its pool", "conv7x7-stride2"
+    )
     layers_per_block: int = _from("paper 4.4: L = 6", 6, gt=0, le=MAX_LAYERS)
     proposed_growth_rate: int = _from("paper 4.4: G = 24", 24, gt=0, le=MAX_WIDTH)
     densenet_growth_rate: int = _from("paper 4.4: G = 16", 16, gt=0, le=MAX_WIDTH)
-    compression: float = _from("open 14", 1.0, gt=0, le=1)
-    lstm_units: int = _from("open 16", 128, gt=0, le=MAX_WIDTH)
-    lstm_directions: Literal["forward", "both"] = _from("open 16", "forward")
+    compression: float = _from("open 14: not in the paper", 1.0, gt=0, le=1)
+    lstm_units: int = _from("open 16: as in the studies it follows", 128, gt=0, le=MAX_WIDTH)
+    lstm_directions: Literal["forward", "both"] = _from("open 16: the paper says LSTM, not BLSTM", "forward")
     highway_units: int = _from("paper 4.4: 128", 128, gt=0, le=MAX_WIDTH)
     highway_layers: int = _from("paper 4.4: three", 3, gt=0, le=MAX_LAYERS)
     dense_units: int = _from("paper 4.4: 1 000", 1000, gt=0, le=MAX_WIDTH)
-    cnn_filters: tuple[Width, Width, Width] = _from("open 22", (16, 24, 32))
+    cnn_filters: tuple[Width, Width, Width] = _from("open 22: others' code of Satt et al. 2017", (16, 24, 32))
     cnn_kernels: tuple[Kernel, Kernel, Kernel] = _from(
-        "open 22: bins x frames, as in Satt et al. 2017", ((12, 16), (8, 12), (5, 7))
+        "open 22: as in Satt et al. 2017, bins x frames", ((12, 16), (8, 12), (5, 7))
     )
-    cnn_units: tuple[Width, Width] = _from("open 23", (128, 64))
+    cnn_units: tuple[Width, Width] = _from("open 23: as in CNN-LSTM", (128, 64))
     dropout: float = _from("paper 4.4: 0.5", 0.5, ge=0, lt=1)
-    dropout_place: Literal["lstm", "fuse", "output"] = _from("open 40", "lstm")
+    dropout_place: Literal["lstm", "fuse", "output"] = _from("open 40: paper 4.4 names this place", "lstm")
 
     @model_validator(mode="after")
     def _compression_leaves_maps(self) -> Self:
@@ -133,15 +139,15 @@ class TrainingSettings(_Frozen):
     """Optimisation of one model (paper 4.4, last paragraph)."""
 
     learning_rate: float = _from("paper 4.4", 1e-3, gt=0)
-    batch_size: int = _from("open 24", 64, ge=2)
-    max_epochs: int = _from("open 24", 100, gt=0)
+    batch_size: int = _from("open 24: others' code of an earlier study", 64, ge=2)
+    max_epochs: int = _from("open 24: others' code of an earlier study", 100, gt=0)
     schedule: Literal["plateau", "cosine"] = _from("paper 4.4: by the validation accuracy", "plateau")
-    class_weights: Literal["none", "balanced"] = _from("open 41", "none")
-    halve_after: int = _from("paper 4.4: five epochs without improvement", 5, gt=0)
-    stop_after: int = _from("paper 4.4: 20 epochs without improvement", 20, gt=0)
-    monitor: Literal["accuracy", "uar"] = _from("open 25", "accuracy")
+    class_weights: Literal["none", "balanced"] = _from("open 41: not in the paper", "none")
+    halve_after: int = _from("paper 4.4: five epochs without gain", 5, gt=0)
+    stop_after: int = _from("paper 4.4: 20 epochs without gain", 20, gt=0)
+    monitor: Literal["accuracy", "uar"] = _from("open 25: the paper says accuracy", "accuracy")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = _from(
-        "open 38: auto is chosen before the first run", "auto"
+        "open 38: not in the paper; auto is chosen before the first run", "auto"
     )
 
 
@@ -155,8 +161,8 @@ class AugmentationSettings(_Frozen):
     speed_factors: tuple[Annotated[float, Field(gt=0, le=10)], ...] = _from(
         "paper 4.3: 0.9 and 1.1", (0.9, 1.1), min_length=1
     )
-    mixup_alpha: float = _from("open 26", 0.2, gt=0)
-    mixup_weights: MixupWeights = _from("open 27", "sample")
+    mixup_alpha: float = _from("open 26: from the range known for speech", 0.2, gt=0)
+    mixup_weights: MixupWeights = _from("open 27: not in the paper", "sample")
 
     @model_validator(mode="after")
     def _speeds_differ(self) -> Self:
@@ -190,10 +196,10 @@ class AttackSettings(_Frozen):
     """Adversarial attacks on the test set (paper 5.3)."""
 
     eps: float = _from("paper 5.3: 0.08", 0.08, gt=0)
-    eps_unit: Literal["deviation", "range"] = _from("open 31", "deviation")
-    bim_steps: int = _from("open 32", 24, gt=0)
-    bim_relative_step: float = _from("open 32: each step is eps / 20.4", 1 / 20.4, gt=0)
-    curve_eps: tuple[PositiveFloat, ...] = _from("open 31", (0.02, 0.04))
+    eps_unit: Literal["deviation", "range"] = _from("open 31: not in the paper", "deviation")
+    bim_steps: int = _from("open 32: rule of the cited study", 24, gt=0)
+    bim_relative_step: float = _from("open 32: rule of the cited study, eps / 20.4", 1 / 20.4, gt=0)
+    curve_eps: tuple[PositiveFloat, ...] = _from("open 31: not in the paper", (0.02, 0.04))
 
     @model_validator(mode="after")
     def _eps_differ(self) -> Self:
@@ -206,7 +212,7 @@ class AttackSettings(_Frozen):
 class EvaluationSettings(_Frozen):
     """Tests of a trained model, under attacks too."""
 
-    precision: Literal["float32", "bfloat16"] = _from("open 38", "float32")
+    precision: Literal["float32", "bfloat16"] = _from("open 38: not in the paper", "float32")
 
 
 class ProtocolSettings(_Frozen):
@@ -214,7 +220,7 @@ class ProtocolSettings(_Frozen):
 
     folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
     repeats: int = _from("paper 4.4: 10", 10, gt=0, le=MAX_REPEATS)
-    min_validation_utterances: int = _from("open 37", 10, gt=0)
+    min_validation_utterances: int = _from("open 37: not in the paper", 10, gt=0)
     cross_corpus_validation: float = _from("paper 5.4: 30 % of the target", 0.3, gt=0, lt=1)
 
 

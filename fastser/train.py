@@ -17,10 +17,17 @@ Exit status: 0 all done; 2 unusable arguments or data; 130 interrupted, the same
 
 def train(options: TrainOptions) -> int:
     """Run the command with parsed options, and turn errors into one sentence and an exit status."""
-    announce()
-    from fastser.cli.train_main import train_and_write  # imports torch, which --help does without
 
-    return status_of(lambda: train_and_write(options), BEGINS_ANEW)
+    def run() -> int:
+        from fastser.cli.checks import check_train
+
+        check_train(options)
+        announce()
+        from fastser.cli.train_main import train_and_write  # imports torch, which wrong arguments do without
+
+        return train_and_write(options)
+
+    return status_of(run, BEGINS_ANEW)
 
 
 def main() -> None:

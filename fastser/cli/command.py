@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 from fastser import __version__
 from fastser.cli.config import FLAG
 from fastser.runtime.errors import UserError
-from fastser.runtime.options import Group, OptionInfo, flag_of, named_fields
+from fastser.runtime.options import Group, OptionInfo, named_fields, spellings
 
 T = TypeVar("T")
 
@@ -100,9 +100,9 @@ def refuse_repeated(options: type, arguments: Sequence[str]) -> None:
     hints = get_type_hints(options)
     single = [field for field in named_fields(options) if get_origin(hints[field.name]) is not tuple]
     given = Counter(argument.partition("=")[0] for argument in arguments)
-    for flag in (FLAG, *(flag_of(field.name, field.metadata["option"]) for field in single)):
-        if given[flag] > 1:
-            raise RepeatedOptionError(f"{flag} is given {given[flag]} times; give it once")
+    for names in ((FLAG,), *(spellings(field.name, field.metadata["option"]) for field in single)):
+        if (times := sum(given[name] for name in names)) > 1:
+            raise RepeatedOptionError(f"{' or '.join(names)} is given {times} times; give it once")
 
 
 def _print_version(wanted: bool) -> None:
@@ -138,7 +138,7 @@ def _parameter(field: "Field[Any]", hint: Any) -> inspect.Parameter:
         parameter = typer.Argument(help=info.help, metavar=info.metavar)
     else:
         parameter = typer.Option(
-            flag_of(field.name, info),
+            *spellings(field.name, info),
             help=info.help,
             metavar=info.metavar,
             min=info.minimum,

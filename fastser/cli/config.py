@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from fastser.runtime.errors import UserError
-from fastser.runtime.options import OptionInfo, flag_of, named_fields
+from fastser.runtime.options import OptionInfo, named_fields, spellings
 
 FLAG = "--config"
 
@@ -48,7 +48,7 @@ def config_arguments(options: type, arguments: Sequence[str]) -> list[str]:
     path = config_file(arguments)
     if path is None:
         return []
-    by_key = {flag_of(f.name, f.metadata["option"])[2:]: f for f in named_fields(options)}
+    by_key = {name[2:]: f for f in named_fields(options) for name in spellings(f.name, f.metadata["option"])}
     hints = get_type_hints(options)
     given = {argument.partition("=")[0] for argument in arguments}
     added: list[str] = []
@@ -58,11 +58,12 @@ def config_arguments(options: type, arguments: Sequence[str]) -> list[str]:
             hint = f"; did you mean {near[0]}?" if near else "; --help lists the options"
             raise ConfigError(f"{FLAG} {path}: there is no option '{key}'{hint}")
         texts = _texts(f"{FLAG} {path}: {key}", value, by_key[key], hints[by_key[key].name])
-        flag = f"--{key}"
+        names = spellings(by_key[key].name, by_key[key].metadata["option"])
+        flag = names[0]
         if by_key[key].metadata["option"].metavar == _ASSIGNMENTS:
             assigned = {text.partition("=")[0].strip() for text in _values_of(flag, arguments)}
             texts = [text for text in texts if text.partition("=")[0].strip() not in assigned]
-        elif flag in given:
+        elif not given.isdisjoint(names):
             continue
         added += [flag] * len(texts) if hints[by_key[key].name] is bool else [f"{flag}={text}" for text in texts]
     return added

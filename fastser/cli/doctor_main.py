@@ -1,4 +1,4 @@
-"""The way from the options of `python -m fastser.doctor` to its page: machine, corpora, folds, noise."""
+"""The way from the options of `python -m fastser.doctor` to its page: machine, corpora, folds, noise, kernels."""
 
 import re
 
@@ -12,6 +12,7 @@ from fastser.cli.doctor_corpora import (
     speech_section,
     together_section,
 )
+from fastser.cli.doctor_kernels import kernel_section
 from fastser.cli.doctor_machine import machine_section
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.file_counter import file_counter
@@ -64,9 +65,7 @@ def run(options: DoctorOptions, command: str) -> int:
             lines = (f"  {finding.severity:8}{finding.sentence}" for finding in section.findings)
             say(console, section.title, *lines)
 
-    with steps(KERNEL_TESTS, None, console) as on_test:
-        machine = machine_section(settings, device, on_test)
-    show(machine)
+    show(machine_section(settings, device))
     examined: list[ExaminedCorpus] = []
     names: list[str] = []
     for corpus in corpora:
@@ -85,6 +84,9 @@ def run(options: DoctorOptions, command: str) -> int:
         with file_counter(noise.title, len(noise.recordings), console) as on_file:
             recordings = examine_noise(noise, on_file)
         show(noise_section(recordings, settings, examined))
+    with steps(KERNEL_TESTS, None, console) as on_test:  # last, because they take longest and concern no corpus
+        kernels = kernel_section(settings, device, on_test)
+    show(kernels)
     write_page(out / "doctor.md", sections, command)
     write_doctor_html(out / "doctor.html", sections, command)
     say(console, summary(sections), f"page: {out / 'doctor.md'}", f"in a browser: {out / 'doctor.html'}")

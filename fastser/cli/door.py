@@ -37,8 +37,8 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:]
     try:
-        refuse_repeated(options, arguments)
         given = [*config_arguments(options, arguments), *arguments]
+        refuse_repeated(options, given)
         status = application(options, run, doc)(given, standalone_mode=False)
     except typer.TyperException as error:
         print(f"error: {_parsing_message(error)}", file=sys.stderr)

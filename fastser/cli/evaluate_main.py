@@ -19,16 +19,13 @@ def evaluate_and_print(options: EvaluateOptions) -> int:
     Raises:
         UserError: If arguments or data cannot be used.
     """
-    if (options.model is None) == (options.weights is None):
-        raise UsageError("give either --model MODULE:NAME or --weights FILE")
-    if options.corpus is None:
-        raise UsageError("give --corpus NAME=PATH, such as emodb=/data/EMODB")
+    corpus = options.corpus()
     out = writable_folder(options.out, "--out")
     device = named_device(options.device)
     settings = PAPER.override(options.set)
     result = evaluate(
         made(options.model) if options.model is not None else str(options.weights),
-        options.corpus,
+        corpus,
         noise=options.noise,
         inputs=options.inputs,  # type: ignore[arg-type]  # checked there
         classes=_names(options.classes),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastser.cli.options import UsageError
 from fastser.runtime.options import Group, option
 
 
@@ -20,8 +21,12 @@ class EvaluateOptions:
         metavar="FILE",
         group=Group.RUNS,
     )
-    corpus: str | None = option(
-        None, "Speech: emodb=PATH, ravdess=PATH, manifest=FILE.csv ...", metavar="NAME=PATH", group=Group.CORPORA
+    source: str | None = option(
+        None,
+        "Speech: emodb=PATH, ravdess=PATH, manifest=FILE.csv ...",
+        also="--corpus",
+        metavar="NAME=PATH",
+        group=Group.CORPORA,
     )
     noise: str | None = option(
         None, "Noise recordings: demand=PATH or folder=PATH.", metavar="NAME=PATH", group=Group.CORPORA
@@ -70,3 +75,15 @@ class EvaluateOptions:
         metavar="DIR",
         group=Group.RESULTS,
     )
+
+    def corpus(self) -> str:
+        """Return the value of `--source`.
+
+        Raises:
+            UsageError: If it is missing, or there is not one model.
+        """
+        if (self.model is None) == (self.weights is None):
+            raise UsageError("give either --model MODULE:NAME or --weights FILE")
+        if self.source is None:
+            raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
+        return self.source

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastser.cli.door import BEGINS_ANEW, run_command, status_of
+from fastser.cli.open_questions import OPEN_QUESTIONS
 from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
 from fastser.runtime.options import option
@@ -21,8 +22,15 @@ from fastser.settings import HELP, PAPER, SCALES, Settings
 COLUMNS = ("setting", "value", "paper scale", "open question", "source")
 FORMATS = ("table", "csv", "json")
 
-_NOTES = ("paper N: section N of Latif et al. 2020", "open N: question N of docs/open-questions.md")
-_CHANGED = "scale NAME (...), --set (...): changed there; in brackets the source of the paper scale's value"
+_OPEN = re.compile(r"open (\d+): (.+)")
+"""Source of a value that the paper leaves open: the number of the question, and the origin of our choice."""
+
+_CHANGE = re.compile(r"(scale \w+|--set) \((?:(paper [\d.]+).*|.*)\)")
+"""Source of a changed value, of which the table shows the change and the section of the paper."""
+
+_PAPER = "paper N: section N of Latif et al. 2020"
+_CHANGED = "scale NAME, --set: changed there; in brackets the section that the paper scale's value is from"
+_QUESTIONS = "open questions, with the reasons for our choices in docs/open-questions.md:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +54,13 @@ def setting_rows(settings: Settings) -> list[tuple[str, Any, Any, str, str]]:
     for name, (value, source) in settings.describe().items():
         if not source:  # the name of the scale
             continue
-        paper, question = of_paper[name][0], re.match(r"open (\d+)", source)
+        paper, opened = of_paper[name][0], _OPEN.fullmatch(source)
+        question, source = opened.groups() if opened else ("", source)
         if value != of_scale[name][0]:
             source = f"--set ({source})"
         elif value != paper:
             source = f"scale {settings.scale} ({source})"
-        rows.append((name, value, paper, question[1] if question else "", source))
+        rows.append((name, value, paper, question, source))
     return rows
 
 
@@ -104,12 +113,21 @@ def _table(rows: Sequence[tuple[str, Any, Any, str, str]], width: int | None) ->
     """Return the lines of the table. The column of the paper scale is there only if a value differs from it."""
     differs = any(value != paper for _, value, paper, _, _ in rows)
     cells = []
-    for name, value, paper, _, source in rows:
+    for name, value, paper, question, source in rows:
         beside = [_shown(paper) if value != paper else ""] if differs else []
-        cells.append((name, _shown(value), *beside, source))
-    header = ("setting", "value", *(["paper scale"] if differs else []), "source")
+        cells.append((name, _shown(value), *beside, question, _short(source)))
+    header = COLUMNS if differs else tuple(name for name in COLUMNS if name != "paper scale")
     changed = textwrap.wrap(_CHANGED, width or len(_CHANGED)) if differs else []
-    return [*text_table(header, cells, left=len(header), width=width), "", *_NOTES, *changed]
+    questions = [f"{number:4}  {text}" for number, text in OPEN_QUESTIONS.items()]
+    table = text_table(header, cells, left=len(header), width=width)
+    return [*table, "", _PAPER, *changed, _QUESTIONS, *questions]
+
+
+def _short(source: str) -> str:
+    """Return a source for the table: that of a changed value without the words about the paper scale's value."""
+    if changed := _CHANGE.fullmatch(source):
+        return f"{changed[1]} ({changed[2]})" if changed[2] else changed[1]
+    return source
 
 
 def _shown(value: Any) -> str:

@@ -43,11 +43,9 @@ def train_and_write(options: TrainOptions) -> int:
     """
     model = _model(options)
     augmentation = _augmentation(options, model)
-    if options.source is None:
-        raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
     asked = options.settings()
     out = writable_folder(options.out, "--out")
-    corpus = read_roles(options.source, None, None, options.selected_classes).source
+    corpus = read_roles(options.corpus(), None, None, options.selected_classes).source
     assert corpus is not None
     by_validation = asked.training.schedule == "plateau" and model not in YARDSTICKS
     if by_validation and options.results is None and options.epochs is None:

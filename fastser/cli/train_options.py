@@ -69,6 +69,16 @@ class TrainOptions:
         """Class names, or None for all."""
         return class_names(self.classes)
 
+    def corpus(self) -> str:
+        """Return the value of `--source`.
+
+        Raises:
+            UsageError: If it is missing.
+        """
+        if self.source is None:
+            raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
+        return self.source
+
     def settings(self) -> Settings:
         """Return the settings of the scale, changed by the options.
 

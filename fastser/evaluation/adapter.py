@@ -12,16 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastser.runtime.errors import UserError
+from fastser.evaluation.model_error import ModelError
 
 Padding = Literal["attention_mask", "lengths", "none", "one by one"]
 """Ways in which a model of waveforms learns how long each utterance of a batch is."""
 
 _SMALLEST = 1e-30
-
-
-class ModelError(UserError, ValueError):
-    """A model that cannot be used. The message is one sentence."""
 
 
 class AdaptedModel(nn.Module):

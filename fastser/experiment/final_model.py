@@ -14,7 +14,8 @@ from fastser.data.corpora import Corpus
 from fastser.data.dataset import Dataset
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.finished_runs import finished_runs
-from fastser.experiment.stored_runs import ResultsError, Run
+from fastser.experiment.results_folder import ResultsError
+from fastser.experiment.stored_runs import Run
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.digests import digest
 from fastser.runtime.files import printable

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fastser.experiment.stored_runs import ResultsError, Run, StoredRuns
-from fastser.runtime.files import printable
+from fastser.experiment.results_folder import require_results_folder
+from fastser.experiment.stored_runs import Run, StoredRuns
 
 
 def finished_runs(out: Path) -> list[Run]:
@@ -17,10 +17,7 @@ def finished_runs(out: Path) -> list[Run]:
     Raises:
         ResultsError: If it is no results folder.
     """
-    if not (out / "runs").is_dir():
-        raise ResultsError(
-            f"{printable(out)}: this is no results folder of fastser.reproduce, it has no folder runs; give its --out"
-        )
+    require_results_folder(out)
     stored = StoredRuns(out)
     keys = sorted(path.stem for path in (out / "runs").glob("*.npz"))
     return [run for key in keys if (run := stored.find(key)) is not None]

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.data.corpora import Corpus, CorpusError, NoiseCorpus, distinct_titles, read_corpus, read_noise
+from fastser.data.corpora import (
+    Corpus,
+    CorpusError,
+    NoiseCorpus,
+    distinct_titles,
+    noise_reader,
+    read_corpus,
+    read_noise,
+    speech_reader,
+)
 from fastser.data.corpora.named_path import named_path
 from fastser.data.corpora.synthetic import generate
 from fastser.experiment.tables import TABLES
@@ -106,6 +115,25 @@ def _check_distinct(roles: CorpusRoles) -> None:
         }
         if shared:
             raise RoleError(f"--source and --target share {len(shared)} files, such as {min(shared)}")
+
+
+def check_arguments(source: str | None, target: str | None, noise: str | None) -> None:
+    """Check that NAME=PATH arguments name a reader and an existing path, before a command reads the corpora.
+
+    Args:
+        source: Argument of `--source`.
+        target: Argument of `--target`.
+        noise: Argument of `--noise`.
+
+    Raises:
+        RoleError: If an argument is not NAME=PATH.
+        CorpusError: If a name is unknown, or a path does not exist.
+    """
+    for option, text in (("--source", source), ("--target", target)):
+        if text is not None:
+            speech_reader(*name_and_path(option, text))
+    if noise is not None:
+        noise_reader(*name_and_path("--noise", noise))
 
 
 def name_and_path(option: str, text: str) -> tuple[str, Path]:

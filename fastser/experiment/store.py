@@ -24,7 +24,8 @@ from fastser.evaluation.metrics import METRICS, ConditionResult
 from fastser.experiment import events
 from fastser.experiment.grid import RunId
 from fastser.experiment.records import RECORD_FORMAT, text_of
-from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns, value_of
+from fastser.experiment.results_folder import ResultsError
+from fastser.experiment.stored_runs import Failure, StoredRuns, value_of
 from fastser.runtime.files import atomic_write, remove_stale_parts
 
 

@@ -16,15 +16,11 @@ from numpy.typing import NDArray
 from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
 from fastser.experiment.grid import RunId
 from fastser.experiment.records import RECORD_FORMAT, confusion_of, content_of, known_format
+from fastser.experiment.results_folder import ResultsError
 from fastser.runtime.code_digest import code_digest
-from fastser.runtime.errors import UserError
 from fastser.runtime.files import printable
 
 log = logging.getLogger(__name__)
-
-
-class ResultsError(UserError, OSError):
-    """A results folder or file that cannot be written or read. The message names it."""
 
 
 @dataclass(frozen=True, slots=True)

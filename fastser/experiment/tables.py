@@ -1,18 +1,20 @@
 """Tables and figures of the paper: the part of the grid that each one shows.
 
-The plan, the command line and the report read this list.
+The plan, the command line and the report read this list. The names of tables are known without torch.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fastser.evaluation.condition import Condition
-from fastser.evaluation.conditions import CONDITIONS
-from fastser.experiment.grid import GridPoint
 from fastser.experiment.tasks import TASKS
 from fastser.runtime.registry import Registry
 from fastser.settings import Settings
-from fastser.training.yardsticks import YARDSTICKS
+
+if TYPE_CHECKING:
+    from fastser.evaluation.condition import Condition
+    from fastser.evaluation.conditions import ConditionFamily
+    from fastser.experiment.grid import GridPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +62,30 @@ class Table:
         """Option by which it is requested, "table" or "figure"."""
         return "figure" if self.name.startswith("figure") else "table"
 
-    def shows(self, point: GridPoint) -> bool:
+    def shows(self, point: "GridPoint") -> bool:
         """Return whether a run at this point of the grid is part of the table."""
         selected = (self.models is None or point.model in self.models) and (
             self.augmentations is None or point.augmentation in self.augmentations
         )
-        return point.task in self.tasks and (selected or point.model in YARDSTICKS)
+        return point.task in self.tasks and (selected or _is_yardstick(point.model))
 
     def trains_on(self, role: str, augmentations: Collection[str]) -> bool:
         """Return whether it shows a model that is trained on the corpus of a role with one of the augmentations."""
         shown = self.augmentations is None or any(name in self.augmentations for name in augmentations)
         return bool(augmentations) and shown and any(TASKS[task].trains_on == role for task in self.tasks)
 
-    def columns(self, settings: Settings) -> list[Condition]:
+    def columns(self, settings: Settings) -> "list[Condition]":
         """Return the conditions that the table shows."""
-        return [condition for family in self.conditions for condition in CONDITIONS[family].expand(settings)]
+        return [condition for family in self.conditions for condition in _family(family).expand(settings)]
 
     @property
     def needs_noise(self) -> bool:
         """Whether nothing of the table can be filled without noise recordings."""
-        return all(CONDITIONS[family].needs_noise for family in self.conditions)
+        return all(_family(family).needs_noise for family in self.conditions)
 
     def missing(self, roles: Collection[str]) -> list[str]:
         """Return the roles that the table takes and that are not among `roles`."""
-        takes_noise = any(CONDITIONS[family].needs_noise for family in self.conditions)
+        takes_noise = any(_family(family).needs_noise for family in self.conditions)
         needed = [role for task in self.tasks for role in TASKS[task].roles] + ["noise"] * takes_noise
         return [role for role in dict.fromkeys(needed) if role not in roles]
 
@@ -167,11 +169,23 @@ def requestable() -> list[str]:
     return [table.name for table in TABLES.values() if table.part_of is None]
 
 
-def tables_of(point: GridPoint) -> frozenset[str]:
+def tables_of(point: "GridPoint") -> frozenset[str]:
     """Return the names of the tables that show a run at this point of the grid."""
     return frozenset(table.name for table in TABLES.values() if table.part_of is None and table.shows(point))
 
 
-def wanted_by(tables: Iterable[str], point: GridPoint) -> bool:
+def wanted_by(tables: Iterable[str], point: "GridPoint") -> bool:
     """Return whether one of the tables shows a run at this point of the grid."""
     return not tables_of(point).isdisjoint(tables)
+
+
+def _family(name: str) -> "ConditionFamily":
+    from fastser.evaluation.conditions import CONDITIONS  # imports torch
+
+    return CONDITIONS[name]
+
+
+def _is_yardstick(model: str) -> bool:
+    from fastser.training.yardsticks import YARDSTICKS  # imports torch
+
+    return model in YARDSTICKS

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.models import build_model
 from fastser.recognition.model_file import ModelDescription
 from fastser.runtime.files import printable

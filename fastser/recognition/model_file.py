@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fastser.data.normalisation import Normalisation
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.runtime.files import atomic_write, printable
 from fastser.settings import Settings
 

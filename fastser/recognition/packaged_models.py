@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.runtime.files import expanded, printable
 
 FOLDER = Path(__file__).parent / "packaged"

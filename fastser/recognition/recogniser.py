@@ -17,8 +17,8 @@ from fastser.data.decoding import decode_all
 from fastser.data.features import FeatureExtractor
 from fastser.data.segments import SegmentBank, bank_in_memory
 from fastser.data.utterance_frames import utterance_frames
-from fastser.evaluation.adapter import ModelError
 from fastser.evaluation.inference import BATCH_SIZE, outputs_of, row_means
+from fastser.evaluation.model_error import ModelError
 from fastser.recognition.build import model_of, takes_utterances
 from fastser.recognition.model_file import ModelDescription, read_model_file
 from fastser.recognition.packaged_models import model_path

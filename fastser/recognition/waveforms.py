@@ -11,7 +11,7 @@ from torch import Tensor
 from fastser.data.audio import LOUDEST, decode, mean_of_channels
 from fastser.data.container import ContainerError
 from fastser.data.level import scaled_to_level
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.runtime.files import expanded
 from fastser.settings import AudioSettings
 

@@ -16,12 +16,13 @@ from fastser.data.dataset import Dataset, Subset, prepare, prepare_noise
 from fastser.data.noise import NoiseBank, NoiseError
 from fastser.data.normalisation import Normalisation
 from fastser.data.splits import read_split
-from fastser.evaluation.adapter import AdaptedModel, ModelError, Padding, WaveformModel
+from fastser.evaluation.adapter import AdaptedModel, Padding, WaveformModel
 from fastser.evaluation.condition import Condition
 from fastser.evaluation.conditions import CurvePoint
 from fastser.evaluation.further_conditions import RobustnessSettings
 from fastser.evaluation.inference import result_of
 from fastser.evaluation.metrics import ConditionResult
+from fastser.evaluation.model_error import ModelError
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.evaluation.trial import Trial
 from fastser.evaluation.waveform_trial import WaveformTrial
@@ -249,7 +250,8 @@ def name_and_path(argument: Literal["corpus", "noise"], text: str) -> tuple[str,
         ModelError: If it is not NAME=PATH.
     """
     try:
-        return named_path(f"{argument} (--{argument})", text, "folder" if argument == "noise" else "emodb")
+        option, example = ("--noise", "folder") if argument == "noise" else ("--source", "emodb")
+        return named_path(f"{argument} ({option})", text, example)
     except CorpusError as error:
         raise ModelError(str(error)) from None
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from fastser.evaluation.adapter import ModelError
 from fastser.evaluation.condition import Condition
 from fastser.evaluation.conditions import CONDITIONS, ConditionFamily
 from fastser.evaluation.further_conditions import FURTHER, FurtherFamily, RobustnessSettings
+from fastser.evaluation.model_error import ModelError
 from fastser.settings import Settings
 
 SUITES = ("paper", "quick", "all")

@@ -11,7 +11,7 @@ from torch import nn
 
 from fastser.data.corpora.canonical import canonical_emotion
 from fastser.data.normalisation import Normalisation
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.recognition.build import model_of, takes_utterances
 from fastser.recognition.model_file import read_model_file
 from fastser.recognition.packaged_models import model_path

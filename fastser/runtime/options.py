@@ -21,6 +21,7 @@ class OptionInfo:
     Attributes:
         help: Help text, one or two sentences.
         flag: Name on the command line, such as "--set". None derives it from the field's name.
+        also: Second spelling of the name, or None.
         metavar: Placeholder of the value, such as "NAME=PATH".
         minimum: Smallest number.
         executors: Names of the executors that the option is for. Empty for all.
@@ -31,6 +32,7 @@ class OptionInfo:
 
     help: str
     flag: str | None = None
+    also: str | None = None
     metavar: str | None = None
     minimum: float | None = None
     executors: tuple[str, ...] = ()
@@ -52,3 +54,8 @@ def named_fields(options: type) -> "list[Field[Any]]":
 def flag_of(name: str, info: OptionInfo) -> str:
     """Return the name of an option on the command line, such as "--dry-run"."""
     return info.flag or "--" + name.replace("_", "-")
+
+
+def spellings(name: str, info: OptionInfo) -> tuple[str, ...]:
+    """Return all names of an option on the command line, that of `flag_of` first."""
+    return (flag_of(name, info), *([info.also] if info.also else []))

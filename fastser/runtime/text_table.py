@@ -18,10 +18,14 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int, 
         header: Column titles.
         rows: Cells of each row.
         left: Number of columns that are aligned left. The others are aligned right.
-        width: Largest width of a line, or None. To fit, the cells of the widest columns are wrapped, those of the first
-            column never.
+        width: Largest width of a line, or None. To fit, titles are wrapped that are wider than all cells below them,
+            then the cells of the widest columns, those of the first column never.
     """
     widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+    if width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width:
+        words = [max(map(len, title.split()), default=0) for title in header]
+        beside = [max((len(row[column]) for row in rows), default=0) for column in range(len(header))]
+        widths[1:] = [max(word, cell) for word, cell in zip(words[1:], beside[1:], strict=True)]
     while width is not None and sum(widths) + len(GAP) * (len(widths) - 1) > width:
         widest = max(range(1, len(widths)), key=lambda column: widths[column], default=0)
         if widest == 0 or widths[widest] <= _NARROWEST:

@@ -10,6 +10,8 @@ import pytest
 from fastser import reproduce
 from fastser.cli.command import application
 from fastser.cli.config import ConfigError, command_text, config_arguments
+from fastser.cli.door import run_command
+from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions
 from fastser.cli.sensitivity_options import SensitivityOptions
@@ -42,6 +44,25 @@ def parse(options: type[Any], *arguments: str) -> Any:
     app = application(options, lambda parsed: seen.append(parsed) or 0, "Do it.")
     app([*config_arguments(options, arguments), *arguments], standalone_mode=False)
     return seen[0]
+
+
+@pytest.mark.fast
+def test_an_option_with_two_spellings_is_one_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('corpus = "emodb=/old"\n')
+    assert parse(EvaluateOptions, f"--config={file}").source == "emodb=/old"
+    for spelling in ("--source", "--corpus"):
+        assert parse(EvaluateOptions, f"--config={file}", f"{spelling}=emodb=/new").source == "emodb=/new"
+    both = tmp_path / "both.toml"
+    both.write_text('corpus = "emodb=/old"\nsource = "emodb=/new"\n')
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    for given in ([f"--config={both}"], ["--source=a=b", "--corpus=a=b"]):
+        monkeypatch.setattr(sys, "argv", ["evaluate", *given])
+        with pytest.raises(SystemExit):
+            run_command(EvaluateOptions, lambda _: 0, "")
+        assert capsys.readouterr().err == "error: --source or --corpus is given 2 times; give it once\n"
 
 
 @pytest.mark.fast

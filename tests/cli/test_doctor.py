@@ -12,7 +12,7 @@ from commands import write_manifest, write_noise
 from fastser_kernels.native.library import Native
 from fastser_kernels.trust.verdict import Verdict
 
-from fastser.cli import doctor_machine
+from fastser.cli import doctor_kernels, doctor_machine
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.doctor import doctor
 from fastser.settings import PAPER, PAPER_CLASSES, QUICK
@@ -23,7 +23,7 @@ from fastser.training import precision
 def quick_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the self-test of the kernels, which has tests of its own."""
     verdicts = [Verdict("lstm", "float32", "s", "", 1.0, 2.0), Verdict("highway", "float32", "s", "", 3.0, 2.0)]
-    monkeypatch.setattr(doctor_machine, "kernel_verdicts", lambda *_: (verdicts, True))
+    monkeypatch.setattr(doctor_kernels, "kernel_verdicts", lambda *_: (verdicts, True))
 
 
 def test_a_healthy_corpus_and_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +45,9 @@ def test_a_healthy_corpus_and_its_page(tmp_path: Path, capsys: pytest.CaptureFix
     assert printed.endswith(f"page: {out / 'doctor.md'}\nin a browser: {out / 'doctor.html'}\n")
     assert (out / "doctor.html").read_text("utf-8").count("data:image/png") == 2
     page = (out / "doctor.md").read_text()
+    titles = ["This machine", "Corpus: corpus.csv", "Folds: corpus.csv (angry, happy, neutral, sad)", "Noise: noise"]
+    shown = [line for line in printed.splitlines() if line in {*titles, "Kernels"}]
+    assert shown == [*titles, "Kernels"]  # the slow self-tests are last
     assert "## Folds: corpus.csv (angry, happy, neutral, sad)" in page
     assert "| s0 | 2 | 2 | 2 | 2 |" in re.sub(" +", " ", page)
     with (out / "folds" / "corpus-csv.csv").open() as stream:
@@ -143,22 +146,21 @@ def test_status_2_for_arguments(
 
 
 def test_the_machine_without_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine, "native", lambda: Native(reason="this installation has none"))
-    section = doctor_machine.machine_section(QUICK, torch.device("cpu"), lambda _: None)
-    (warning,) = (
-        finding.sentence for finding in section.findings if finding.severity == "warning" and "kern" in finding.sentence
-    )
-    assert warning.endswith("without compiled kernels: this installation has none")
+    monkeypatch.setattr(doctor_kernels, "native", lambda: Native(reason="this installation has none"))
+    section = doctor_kernels.kernel_section(QUICK, torch.device("cpu"), lambda _: None)
+    (finding,) = section.findings
+    assert finding.severity == "warning"
+    assert finding.sentence.endswith("without compiled kernels: this installation has none")
 
 
 def test_the_machine_with_a_slow_and_with_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = [Verdict("lstm", "float32", "s", "", 3.0, 2.0), Verdict("highway", "float32", "s", "off by 7")]
-    monkeypatch.setattr(doctor_machine, "native", lambda: Native("v3", "", object()))  # type: ignore[arg-type]
-    monkeypatch.setattr(doctor_machine, "kernel_verdicts", lambda *_: (verdicts, False))
-    findings = doctor_machine.machine_section(QUICK, torch.device("cpu"), lambda _: None).findings
+    monkeypatch.setattr(doctor_kernels, "native", lambda: Native("v3", "", object()))  # type: ignore[arg-type]
+    monkeypatch.setattr(doctor_kernels, "kernel_verdicts", lambda *_: (verdicts, False))
+    findings = doctor_kernels.kernel_section(QUICK, torch.device("cpu"), lambda _: None).findings
     said = {finding.severity: finding.sentence for finding in findings if "in float32 is" in finding.sentence}
     assert said["note"].endswith("because the kernel is slower here: 3 ms instead of 2 ms")
-    assert said["warning"] == "the kernel of highway in float32 is not used: off by 7"
+    assert said["error"] == "the kernel of highway in float32 is not used: off by 7"
     assert any("1 of 2 agree" in finding.sentence for finding in findings)
 
 
@@ -174,5 +176,5 @@ def test_the_precision_of_another_scale_is_said_where_it_differs(
 ) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16_fast", lambda _: fast)
     monkeypatch.setattr(precision, "first_wrong", lambda _: None)
-    findings = doctor_machine.machine_section(PAPER, torch.device("cpu"), lambda _: None).findings
+    findings = doctor_machine.machine_section(PAPER, torch.device("cpu")).findings
     assert any(finding.sentence.endswith(said) for finding in findings)

@@ -17,9 +17,9 @@ from fastser.cli.manifest_options import ManifestOptions
 from fastser.cli.options import CliOptions
 from fastser.cli.predict_options import PredictOptions
 from fastser.data.corpora import CorpusError
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.experiment.executors import ExecutorError
-from fastser.experiment.store import ResultsError
+from fastser.experiment.results_folder import ResultsError
 from fastser.runtime.errors import UserError
 from fastser.training.state import TrainingError
 
@@ -84,11 +84,11 @@ def test_an_error_of_the_program_keeps_its_traceback() -> None:
     ("door", "options", "done", "continues"),
     [
         ("doctor", DoctorOptions(), "doctor_main.run", False),
-        ("compare", CompareOptions(), "compare_main.run", False),
+        ("compare", CompareOptions(first=Path("a"), second=Path("a")), "compare_main.run", False),
         ("manifest", ManifestOptions(), "manifest_main.run", False),
-        ("predict", PredictOptions(), "predict_main.predict_and_write", False),
-        ("predict", PredictOptions(out=Path("p.csv")), "predict_main.predict_and_write", True),
-        ("reproduce", CliOptions(), "main.run", True),
+        ("predict", PredictOptions(inputs=("a.wav",)), "predict_main.predict_and_write", False),
+        ("predict", PredictOptions(inputs=("a.wav",), out=Path("p.csv")), "predict_main.predict_and_write", True),
+        ("reproduce", CliOptions(everything=True), "main.run", True),
     ],
 )
 def test_a_command_says_after_an_interruption_whether_it_continues(
@@ -96,9 +96,14 @@ def test_a_command_says_after_an_interruption_whether_it_continues(
     options: Any,
     done: str,
     continues: bool,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.wav").touch()
+    Path("a/runs").mkdir(parents=True)
+
     def interrupted(*_: Any) -> int:
         raise KeyboardInterrupt
 

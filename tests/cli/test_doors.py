@@ -73,12 +73,36 @@ def test_every_command_has_a_version(
 LOADING = f"fastser {fastser.__version__}: loading PyTorch\n"
 
 
+ARGUMENTS = {
+    "compare": ["a", "b"],
+    "doctor": [],
+    "evaluate": ["--weights=emodb", "--corpus=manifest=m.csv"],
+    "export": ["emodb", "x.onnx"],
+    "predict": ["speech.wav"],
+    "reproduce": ["--all"],
+    "sensitivity": [],
+    "train": ["--source=manifest=m.csv"],
+}
+"""Arguments of the commands that need torch. The files are those of `files`."""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder in which the import of torch ends a program, and with the files of `ARGUMENTS`."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')\n")
+    for name in ("a", "b"):
+        (tmp_path / name / "runs").mkdir(parents=True)
+    for name in ("m.csv", "speech.wav"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
 def without_torch(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a door in a folder where the import of torch ends the program."""
-    (folder / "torch.py").write_text("raise SystemExit('torch is imported')\n")
+    """Run a door in the folder of `files`."""
     path = os.pathsep.join([str(folder), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", f"fastser.{arguments[0]}", *arguments[1:]],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
@@ -87,28 +111,61 @@ def without_torch(arguments: list[str], folder: Path) -> subprocess.CompletedPro
     )
 
 
+def seconds_of_children() -> float:
+    """Return the CPU time of all ended child processes, which does not depend on what else the machine does."""
+    used = pytest.importorskip("resource", reason="no CPU time of child processes here").getrusage(-1)  # of children
+    return float(used.ru_utime + used.ru_stime)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"settings", "manifest"}))
+def test_the_first_line_comes_within_a_second_before_torch_is_imported(name: str, files: Path) -> None:
+    before = seconds_of_children()
+    ended = without_torch([name, *ARGUMENTS[name]], files)
+    assert seconds_of_children() - before < 1
+    first, other = (ended.stderr, ended.stdout) if name == "predict" else (ended.stdout, ended.stderr)
+    assert first.startswith(LOADING)
+    assert first.removeprefix(LOADING) + other == "torch is imported\n"
+
+
+def test_with_an_output_file_the_first_line_is_on_standard_output(files: Path) -> None:
+    assert without_torch(["predict", "speech.wav", "--out=p.csv"], files).stdout == LOADING
+
+
 @pytest.mark.parametrize(
-    ("arguments", "out", "err"),
+    ("arguments", "said"),
     [
-        *(([name], LOADING, "") for name in sorted(COMMANDS.keys() - {"settings", "predict", "manifest"})),
-        (["predict", "--out=p.csv"], LOADING, ""),
-        (["predict", "speech.wav"], "", LOADING),
+        (["compare", "a", "NOPE"], "NOPE: this is no results folder"),
+        (["doctor", "--source=emodb=NOPE"], "NOPE: does not exist"),
+        (["doctor", "--set=audio.rate=1"], "--set audio.rate=1: there is no setting"),
+        (["evaluate", "--weights=emodb"], "give --source NAME=PATH"),
+        (["evaluate", "--weights=NOPE", "--source=manifest=m.csv"], "NOPE: there is no such model"),
+        (["export", "NOPE", "x.onnx"], "NOPE: there is no such model"),
+        (["predict", "NOPE.wav"], "NOPE.wav: there is no such file or folder"),
+        (["predict", "a"], "a: the folder holds no audio file"),
+        (["predict", "speech.wav", "m.csv", "--plot=t.png"], "--plot draws one file, and 2 are given"),
+        (["predict", "speech.wav", "--out=p.txt"], "--out p.txt: the ending .txt"),
+        (["predict", "speech.wav", "--per=x"], "--per x: expected file or segment"),
+        (["reproduce", "--table=9"], "--table 9: there is no such table"),
+        (["reproduce", "--all", "--noise=demand=NOPE"], "NOPE: does not exist"),
+        (["reproduce", "--all", "--source=emodbs=m.csv"], "there is no corpus reader 'emodbs'"),
+        (["sensitivity", "--target=emodb"], "--target emodb: expected NAME=PATH"),
+        (["train"], "give --source NAME=PATH"),
+        (["train", "--source=manifest=m.csv", "--from=NOPE"], "NOPE: this is no results folder"),
     ],
 )
-def test_the_first_line_comes_before_torch_is_imported(
-    arguments: list[str], out: str, err: str, tmp_path: Path
-) -> None:
-    ended = without_torch(arguments, tmp_path)
-    assert ended.stdout == out
-    assert ended.stderr == f"{err}torch is imported\n"
+def test_a_wrong_argument_is_answered_without_torch(arguments: list[str], said: str, files: Path) -> None:
+    ended = without_torch(arguments, files)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"error: {said}")
+    assert ended.stderr.count("\n") == 1
 
 
-def test_a_manifest_is_written_without_torch(tmp_path: Path) -> None:
-    (tmp_path / "wav").mkdir()
-    (tmp_path / "wav" / "ann_sad_1.wav").touch()
-    ended = without_torch(["manifest", "wav", "--pattern", "{speaker}_{emotion}_*.wav", "--out", "m.csv"], tmp_path)
+def test_a_manifest_is_written_without_torch(files: Path) -> None:
+    (files / "wav").mkdir()
+    (files / "wav" / "ann_sad_1.wav").touch()
+    ended = without_torch(["manifest", "wav", "--pattern", "{speaker}_{emotion}_*.wav", "--out", "m.csv"], files)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert (tmp_path / "m.csv").read_text() == "path,speaker,emotion\nwav/ann_sad_1.wav,ann,sad\n"
+    assert (files / "m.csv").read_text() == "path,speaker,emotion\nwav/ann_sad_1.wav,ann,sad\n"
 
 
 @pytest.mark.fast

@@ -185,7 +185,7 @@ def test_runs_that_an_own_answer_shares_with_another_answer_are_executed_once(as
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"vary": ("training.batch_size=0",), "source": "emodb=/nowhere"}, "--vary training.batch_size=0: setting"),
+        ({"vary": ("training.batch_size=0",), "source": "emodb=."}, "--vary training.batch_size=0: setting"),
         (
             {"vary": ("augmentation.mixup_alpha=1",), "target": None},
             "--vary augmentation.mixup_alpha=1: makes the same runs as the baseline; leave it out, or give an augment",

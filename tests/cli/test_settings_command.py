@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from fastser.cli.settings_command import SettingsOptions, run, settings_text
+from fastser.cli.open_questions import OPEN_QUESTIONS
+from fastser.cli.settings_command import COLUMNS, SettingsOptions, run, settings_text
 from fastser.settings import HELP, OPEN, PAPER, QUICK, Settings
 
 
@@ -24,7 +27,7 @@ def test_csv_and_json_have_every_setting_with_value_source_and_question() -> Non
         "value": "equal",
         "paper scale": "kept",
         "open question": "39",
-        "source": "scale open (open 39)",
+        "source": "scale open (not in the paper)",
     }
     assert by_name["spectrogram.hop_length"]["open question"] == ""
     assert by_name["spectrogram.hop_length"]["source"] == "paper 4.2: 10 ms"
@@ -59,10 +62,32 @@ def test_the_values_of_the_csv_are_those_that_set_takes() -> None:
 def test_the_table_fits_the_terminal(width: int) -> None:
     lines = settings_text(OPEN, "table", width).splitlines()
     assert max(map(len, lines)) <= width
-    assert lines[0].split() == ["setting", "value", "paper", "scale", "source"]
-    assert "paper scale" not in settings_text(PAPER, "table", width)
+    assert sorted(f"{lines[0]} {lines[1]}".split()) == sorted(" ".join(COLUMNS).split())  # long titles are wrapped
     names = [line.split()[0] for line in lines if not line.startswith(" ") and "." in line]
     assert set(names) >= {name for name in PAPER.describe() if "." in name}
+    assert [line.split()[0] for line in lines[-len(OPEN_QUESTIONS) :]] == [*map(str, OPEN_QUESTIONS)]
+
+
+@pytest.mark.fast
+def test_the_table_has_a_column_of_open_questions() -> None:
+    header, *rows = settings_text(PAPER, "table", None).splitlines()
+    assert re.split("  +", header) == ["setting", "value", "open question", "source"]
+    by_name = {row.split()[0]: re.split("  +", row)[1:] for row in rows if "." in row}
+    assert by_name["audio.level"] == ["kept", "39", "not in the paper"]
+    assert by_name["audio.sample_rate"] == ["16000", "paper 4.1"]
+    changed = settings_text(PAPER.override(["audio.level=equal", "attack.eps=0.1"]), "table", None).splitlines()
+    by_name = {row.split()[0]: re.split("  +", row)[1:] for row in changed if "." in row}
+    assert by_name["audio.level"] == ["equal", "kept", "39", "--set"]
+    assert by_name["attack.eps"] == ["0.1", "0.08", "--set (paper 5.3)"]
+
+
+@pytest.mark.fast
+def test_the_questions_are_those_of_the_document_that_settings_answer() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "open-questions.md").read_text("utf-8")
+    asked = {int(number): text for number, text in re.findall(r"^\| (\d+) \| ([^|]+) \|", document, re.MULTILINE)}
+    assert len(asked) == 41
+    answered = {int(number) for _, source in PAPER.describe().values() for number in re.findall(r"^open (\d+)", source)}
+    assert {number: asked[number] for number in sorted(answered)} == OPEN_QUESTIONS
 
 
 @pytest.mark.fast

@@ -51,7 +51,7 @@ def test_the_error_names_the_option_and_the_path(
     [
         lambda: doctor(DoctorOptions(out=Path("/proc/nowhere"))),
         lambda: train(TrainOptions(source="emodb=gone", epochs=1, out=Path("/proc/nowhere"))),
-        lambda: evaluate(EvaluateOptions(model="a:b", corpus="emodb=gone", out=Path("/proc/nowhere"))),
+        lambda: evaluate(EvaluateOptions(model="a:b", source="emodb=gone", out=Path("/proc/nowhere"))),
         lambda: export(ExportOptions(model="emodb", out=Path("/proc/nowhere/x.onnx"))),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from commands import ONE_RUN, Options, read_csv, read_runs, run_command
 
 import fastser
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 
 
 @pytest.mark.parametrize(

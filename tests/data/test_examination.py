@@ -1,5 +1,6 @@
 """Examination of corpora: facts about files, repeated audio, levels, findings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import soundfile
 import soxr
 
 from fastser.data.corpora import Corpus, NoiseCorpus, NoiseRecording, Utterance
+from fastser.data.corpora.expected import ExpectedCounts
 from fastser.data.examination.files import Sound, clipped_samples, examine_file
 from fastser.data.examination.finding import Finding
 from fastser.data.examination.levels import difference_between, level_findings
 from fastser.data.examination.noise import examine_noise, noise_findings
-from fastser.data.examination.same_audio import same_audio
-from fastser.data.examination.speech import examine_corpus, speech_findings
+from fastser.data.examination.same_audio import SameAudio, same_audio
+from fastser.data.examination.speech import ExaminedCorpus, examine_corpus, speech_findings
 
 pytestmark = pytest.mark.fast
 RATE = 16_000
@@ -125,6 +127,23 @@ def test_every_fault_of_a_corpus_is_named(tmp_path: Path) -> None:
     assert "1 of 8 files with clipped peaks" in warnings
     assert "level tells speakers apart" in said(findings, "note")
     assert examined.corpus.utterances[7].id == "text"
+
+
+def test_few_faults_are_errors_too_and_say_that_the_files_are_left_out(tmp_path: Path) -> None:
+    audio = examine_file(written(tmp_path / "a.wav", speech_like(0)))
+    damaged = replace(audio, sound="is damaged")
+    names = {f"u{i}": ("ann", "sad") for i in range(40)}
+    corpus = replace(
+        corpus_of(names, tmp_path),
+        expected=ExpectedCounts.by_emotion({"sad": 41}, "the published counts"),
+        without_audio=(("lost", "sad"),),
+    )
+    examined = ExaminedCorpus(corpus, (damaged, *[audio] * 39), SameAudio((), tuple(range(40))))
+    assert said(speech_findings(examined), "error").splitlines() == [
+        "40 utterances, 1 speaker, 1 class; the counts differ from the published counts: sad: 40 of 41",
+        "1 of 40 files unusable, commands leave them out: u0 is damaged",
+        "1 labelled file missing, commands leave them out: lost",
+    ]
 
 
 def test_nearly_silent_files_that_are_not_named_are_counted(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.serial import run_serially
 from fastser.experiment.experiment import Experiment
 from fastser.experiment.grid import GridPoint
+from fastser.experiment.results_folder import ResultsError
 from fastser.experiment.store import ResultStore
-from fastser.experiment.stored_runs import ResultsError
 
 CNN, LSTM = (GridPoint("target", model, "none", "F01", 1) for model in ("cnn", "cnn-lstm"))
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from fastser.augmentation import AUGMENTATIONS
 from fastser.evaluation.metrics import ConditionResult
 from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.results_folder import ResultsError
 from fastser.experiment.store import ResultStore
-from fastser.experiment.stored_runs import ResultsError
 from fastser.experiment.tasks import TASKS
 from fastser.models import MODELS
 

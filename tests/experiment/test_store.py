@@ -18,8 +18,9 @@ from fastser.evaluation.metrics import METRICS, ConditionResult, Metric
 from fastser.experiment import stored_runs
 from fastser.experiment.finished_runs import finished_runs
 from fastser.experiment.records import RECORD_FORMAT, content_of, text_of
+from fastser.experiment.results_folder import ResultsError
 from fastser.experiment.store import ResultStore
-from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns
+from fastser.experiment.stored_runs import Failure, StoredRuns
 
 
 def files_in(out: Path) -> list[str]:

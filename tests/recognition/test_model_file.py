@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from small_runs import SMALL
 
 import fastser
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.recognition import packaged_models
 from fastser.recognition.model_file import read_model_file, write_model_file
 

@@ -10,7 +10,7 @@ from kept_models import Keep
 
 import fastser
 from fastser.data.audio import AudioError, decode
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.recognition.recogniser import Record
 
 

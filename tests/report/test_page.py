@@ -31,7 +31,7 @@ def test_page_shows_paper_beside_ours(written: Path) -> None:
     assert "paper (IEMOCAP)" in page
     assert "EMO-DB in the place of IEMOCAP" in page
     settings = [cells(line) for line in section(page, "How this was made").splitlines() if line.startswith("| ")]
-    assert ["training.batch_size", "16", "64", "open 24"] in settings
+    assert ["training.batch_size", "16", "64", "open 24: others' code of an earlier study"] in settings
     assert "training.learning_rate" not in page
     assert "training.precision" not in page
     assert "Sahu et al. [41], Sahu et al., Interspeech 2019" in page

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import fastser
 from fastser.data.corpora import CorpusError
-from fastser.evaluation.adapter import ModelError
+from fastser.evaluation.model_error import ModelError
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.grid import GridPoint
 from fastser.experiment.store import ResultStore

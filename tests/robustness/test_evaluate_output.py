@@ -24,7 +24,7 @@ def evaluation() -> Evaluation:
 
 
 def options(out: Path) -> EvaluateOptions:
-    return EvaluateOptions(weights="net.safetensors", corpus="emodb=voices", out=out, device="cpu")
+    return EvaluateOptions(weights="emodb", source=f"emodb={out}", out=out, device="cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from small_runs import SMALL
 import fastser
 from fastser.data import prepare, read_corpus
 from fastser.data.normalisation import Normalisation
-from fastser.evaluation.adapter import ModelError
 from fastser.evaluation.changes import CHANGES
 from fastser.evaluation.conditions import CONDITIONS, conditions
 from fastser.evaluation.further_conditions import FURTHER, Babble, RobustnessSettings, SNRAttacked
+from fastser.evaluation.model_error import ModelError
 from fastser.evaluation.segment_trial import SegmentTrial
 from fastser.robustness.selection import SUITES, select
 from fastser.settings import PAPER

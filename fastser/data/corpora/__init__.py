@@ -1,7 +1,16 @@
 """Readers of corpora of emotional speech and of noise."""
 
 from .base import PAPER_CLASSES, Corpus, CorpusError, NoiseCorpus, NoiseRecording, Utterance
-from .readers import NOISE_READERS, READERS, Reader, list_corpus, read_corpus, read_noise
+from .readers import (
+    NOISE_READERS,
+    READERS,
+    Reader,
+    list_corpus,
+    noise_reader,
+    read_corpus,
+    read_noise,
+    speech_reader,
+)
 from .titles import distinct_titles
 
 __all__ = [
@@ -16,6 +25,8 @@ __all__ = [
     "Utterance",
     "distinct_titles",
     "list_corpus",
+    "noise_reader",
     "read_corpus",
     "read_noise",
+    "speech_reader",
 ]

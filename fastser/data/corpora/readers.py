@@ -102,10 +102,19 @@ def list_corpus(name: str, path: Path) -> Corpus:
     Raises:
         CorpusError: If the name is unknown, the path is not such a corpus, or a label does not parse.
     """
+    return _read(*speech_reader(name, path))
+
+
+def speech_reader(name: str, path: Path) -> tuple[Reader[Corpus], Path]:
+    """Return the reader of a speech corpus, and its path with the home folder in place of a leading "~".
+
+    Raises:
+        CorpusError: If the name is unknown, or the path does not exist.
+    """
     if name in NOISE_READERS:
         advice = f"; speech needs a manifest: {manifest.command_for(path)}" if name == "folder" else ""
         raise CorpusError(f"{name}: is noise, not speech; the readers of speech are {', '.join(READERS)}{advice}")
-    return _read(READERS, name, path)
+    return _found(READERS, name, path)
 
 
 def read_noise(name: str, path: Path) -> NoiseCorpus:
@@ -118,9 +127,18 @@ def read_noise(name: str, path: Path) -> NoiseCorpus:
     Raises:
         CorpusError: If the name is unknown, or the path is not such a corpus.
     """
+    return _read(*noise_reader(name, path))
+
+
+def noise_reader(name: str, path: Path) -> tuple[Reader[NoiseCorpus], Path]:
+    """Return the reader of a noise corpus, and its path with the home folder in place of a leading "~".
+
+    Raises:
+        CorpusError: If the name is unknown, or the path does not exist.
+    """
     if name in READERS:
         raise CorpusError(f"{name}: is speech, not noise; the readers of noise are {', '.join(NOISE_READERS)}")
-    return _read(NOISE_READERS, name, path)
+    return _found(NOISE_READERS, name, path)
 
 
 def example_argument(name: str, otherwise: str = "emodb") -> str:
@@ -138,7 +156,8 @@ def example_argument(name: str, otherwise: str = "emodb") -> str:
     return _EXAMPLES.get(known, f"{known}=/data/{known.upper()}")
 
 
-def _read(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> _Read:
+def _found(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> tuple[Reader[_Read], Path]:
+    """Return a reader, and the path with the home folder in place of a leading "~"."""
     try:
         reader = readers[name]
     except UnknownNameError as error:
@@ -146,6 +165,10 @@ def _read(readers: Mapping[str, Reader[_Read]], name: str, path: Path) -> _Read:
     path = expanded(path)
     if not path.exists():
         raise CorpusError(f"{path}: does not exist (given as {name})")
+    return reader, path
+
+
+def _read(reader: Reader[_Read], path: Path) -> _Read:
     try:
         return reader.read(path)
     except DiskFullError:

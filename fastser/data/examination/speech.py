@@ -82,7 +82,7 @@ def _counts(corpus: Corpus) -> Iterator[Finding]:
         yield Finding("ok", f"{size}, as in {corpus.expected.source}")
     else:
         differences = first_few(corpus.expected.differences(corpus.utterances))
-        yield Finding("warning", f"{size}; the counts differ from {corpus.expected.source}: {differences}")
+        yield Finding("error", f"{size}; the counts differ from {corpus.expected.source}: {differences}")
     if several := speakers_in_several_parts(corpus.utterances):
         yield Finding(
             "error",
@@ -96,23 +96,20 @@ def _counts(corpus: Corpus) -> Iterator[Finding]:
 
 
 def _unusable(corpus: Corpus, files: Sequence[ExaminedFile]) -> Iterator[Finding]:
-    """Yield findings about files that are missing or cannot be decoded, by the rule of `fastser.data.prepare`."""
+    """Yield an error for unusable and one for missing files. It says what `fastser.data.prepare` does with them."""
     ids = [utterance.id for utterance in corpus.utterances]
     bad = [f"{id} {file.sound}" for id, file in zip(ids, files, strict=True) if isinstance(file.sound, str)]
     lost = [id for id, _ in corpus.without_audio]
     left_out = len(bad) + (len(lost) if corpus.expected is None else 0)
     too_many = left_out > BAD_FILES_ALLOWED * (len(files) + len(lost))
+    consequence = "commands refuse the corpus without --allow-bad-files" if too_many else "commands leave them out"
     if bad:
-        consequence = "commands refuse the corpus without --allow-bad-files" if too_many else "they are left out"
-        sentence = f"{len(bad)} of {counted(len(files), 'file')} unusable, {consequence}: {first_few(bad)}"
-        yield Finding("error" if too_many else "warning", sentence)
+        unusable = f"{len(bad)} of {counted(len(files), 'file')} unusable"
+        yield Finding("error", f"{unusable}, {consequence}: {first_few(bad)}")
     else:
         yield Finding("ok", f"all {counted(len(files), 'file')} can be decoded")
     if lost:
-        serious = too_many and corpus.expected is None
-        yield Finding(
-            "error" if serious else "warning", f"{counted(len(lost), 'labelled file')} missing: {first_few(lost)}"
-        )
+        yield Finding("error", f"{counted(len(lost), 'labelled file')} missing, {consequence}: {first_few(lost)}")
 
 
 def format_findings(sounds: Sequence[Sound]) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ from fastser.experiment.executors.failures import device_is_lost, in_one_sentenc
 from fastser.experiment.executors.outcomes import Listener, Outcome
 from fastser.experiment.experiment import Experiment, TrainedModel
 from fastser.experiment.grid import GridPoint, RunId
+from fastser.experiment.results_folder import ResultsError
 from fastser.experiment.store import ResultStore, writing
-from fastser.experiment.stored_runs import Failure, ResultsError, StoredRuns
+from fastser.experiment.stored_runs import Failure, StoredRuns
 from fastser.recognition.card import write_card
 from fastser.recognition.model_file import write_model_file
 from fastser.runtime.device import DeviceError

@@ -10,7 +10,7 @@ from fastser.experiment.executors.failures import in_one_sentence
 from fastser.experiment.executors.runner import Runner
 from fastser.experiment.executors.worker_config import WorkerConfigError, read_worker_config
 from fastser.experiment.grid import GridPoint, RunId
-from fastser.experiment.stored_runs import ResultsError
+from fastser.experiment.results_folder import ResultsError
 from fastser.runtime.device import DeviceError
 from fastser.runtime.registry import UnknownNameError
 from fastser.training.checkpoint import TrainingStopped
