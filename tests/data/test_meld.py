@@ -36,6 +36,14 @@ def test_meld_with_its_own_split(tmp_path: Path) -> None:
     assert any("Ross (test, train)" in warning for warning in corpus.warnings)
 
 
+def test_meld_without_the_clips_that_its_release_lacks_is_complete(tmp_path: Path) -> None:
+    lines = [MELD[0], "1,Hm,Amy,neutral,neutral,125,3", "2,Hi,Amy,neutral,neutral,110,7"]
+    for part in ("train", "dev", "test"):
+        write_lines(tmp_path / f"{part}_sent_emo.csv", lines)
+    without = [id for id, _ in read(tmp_path).without_audio]
+    assert without == ["train/dia110_utt7", "dev/dia125_utt3", "test/dia125_utt3", "test/dia110_utt7"]
+
+
 def test_one_part_of_meld_has_no_split(tmp_path: Path) -> None:
     meld_tree(tmp_path, "train")
     assert {u.split for u in READERS["meld"].read(tmp_path).utterances} == {None}
