@@ -218,7 +218,7 @@ class EvaluationSettings(_Frozen):
 class ProtocolSettings(_Frozen):
     """Folds and repeats (paper 4.4 and 5)."""
 
-    folds: int | None = _from("paper 5: every speaker is tested once (None)", None, gt=0)
+    folds: int | None = _from("paper 5: every speaker is tested once (null)", None, gt=0)
     repeats: int = _from("paper 4.4: 10", 10, gt=0, le=MAX_REPEATS)
     min_validation_utterances: int = _from("open 37: not in the paper", 10, gt=0)
     cross_corpus_validation: float = _from("paper 5.4: 30 % of the target", 0.3, gt=0, lt=1)
