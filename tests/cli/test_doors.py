@@ -90,7 +90,7 @@ def without_torch(arguments: list[str], folder: Path) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("arguments", "out", "err"),
     [
-        *(([name], LOADING, "") for name in sorted(COMMANDS.keys() - {"settings", "predict", "manifest"})),
+        *(([name], LOADING, "") for name in sorted(COMMANDS.keys() - {"settings", "predict", "manifest", "cut"})),
         (["predict", "--out=p.csv"], LOADING, ""),
         (["predict", "speech.wav"], "", LOADING),
     ],
