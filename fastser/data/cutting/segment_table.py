@@ -31,7 +31,7 @@ def read_segment_table(path: Path) -> CutList:
         )
     faults = Faults(path)
     rows = read_rows(path, "a list of segments", _check_columns, faults)
-    segments = [] if faults.found else [_segment(path, number, row, faults) for number, row in rows]
+    segments = [_segment(path, number, row, faults) for number, row in rows if _is_complete(row)]
     check_segments([segment for segment in segments if segment.file], faults)
     faults.require_none()
     if not segments:
@@ -45,6 +45,10 @@ def _check_columns(columns: Sequence[str], faults: Faults) -> None:
         faults.add(1, "has the columns file and path; name the recording in one of them")
     required = (given[0] if given else _FILE[0], *_TIMES, *_LABELS)
     check_columns(columns, required, [*dict.fromkeys(name for name in columns if name not in ("", *required))], faults)
+
+
+def _is_complete(row: Row) -> bool:
+    return {*_TIMES, *_LABELS} <= row.keys() and not row.keys().isdisjoint(_FILE)
 
 
 def _segment(table: Path, number: int, row: Row, faults: Faults) -> LabelledSegment:
