@@ -36,10 +36,10 @@ def run(options: CutOptions) -> int:
     say(console, *_summary(listed))
     with ExitStack() as stack:
 
-        def on_recording(total: int) -> Callable[[str], object]:
+        def on_segment(total: int) -> Callable[[str], object]:
             return stack.enter_context(steps("cutting the recordings", total, console))
 
-        done = cut(listed, out, on_recording)
+        done = cut(listed, out, on_segment)
     kept = f", {done.kept} already there" if done.kept else ""
     say(
         console,

@@ -313,17 +313,8 @@ def _check_samples(content: bytes, frames: npt.NDArray[Any]) -> None:
     if content.startswith(b"fLaC"):
         check_flac_end(content)
     checksum = flac_checksum(content)
-    if checksum and samples_checksum(_in_full_scale(frames), checksum[1]) != checksum[0]:
+    if checksum and samples_checksum(frames, checksum[1]) != checksum[0]:
         raise ContainerError("is damaged, the checksum of its samples differs")
-
-
-def _in_full_scale(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return samples as float32 with the full scale 1. Integers of up to 24 bits lose nothing."""
-    if frames.dtype.kind != "i":
-        return frames
-    full_scale = 2.0 ** (8 * frames.dtype.itemsize - 1)
-    scaled: npt.NDArray[np.float32] = np.multiply(frames, np.float32(1 / full_scale), dtype=np.float32)
-    return scaled
 
 
 def mean_of_channels(frames: npt.NDArray[np.float32]) -> Waveform:

@@ -167,6 +167,7 @@ def test_segments_are_refused_with_the_command_that_cuts_them(saved: Callable[..
         ),
         ("db.emotion.dev.csv", ["file,emotion", *(f"wav/1.wav,{x}" for x in ("anger", "sadness"))], r"gives wav/1.wav"),
         ("db.files.csv", ["file,speaker", "wav/0.wav,10", "wav/2.wav,"], r"wav/1.wav has no speaker, .* \(2 of 3 have"),
+        ("db.files.csv", ["file,speaker", "wav/3.wav,10"], r"wav/[012].wav has no speaker, .* \(3 of 3 have none\)"),
         ("db.emotion.dev.csv", ["emotion,file", "anger,wav/1.wav"], r"has the columns emotion, file, but db.yaml says"),
         ("db.emotion.dev.csv", ["file", "wav/1.wav"], r"db.emotion.dev.csv: cannot be read .*emotion"),
         ("db.emotion.dev.parquet", ["PAR1"], r"db.emotion.dev.parquet: cannot be read .*db.emotion.dev.parquet"),
@@ -191,7 +192,7 @@ def test_tables_that_are_missing_or_have_no_emotion(saved: Callable[..., Path]) 
     with pytest.raises(CorpusError, match=r"the table 'files' must have a column .*; tables that have one are emotion"):
         read(folder / "db.files.csv")
     (folder / "db.emotion.csv").unlink()
-    with pytest.raises(CorpusError, match=r"db.emotion.csv: is missing, and so is the same as parquet"):
+    with pytest.raises(CorpusError, match=r"db.emotion.csv: is missing, and so is db.emotion.parquet; copy"):
         read(folder)
 
 
@@ -271,3 +272,5 @@ def test_a_database_that_audb_has_loaded(tmp_path: Path, monkeypatch: pytest.Mon
         ]
         with pytest.raises(CorpusError, match=r"python -m fastser.cut"):
             read(folder / "db.turns.csv")
+    converted = Path(audb.load("mini", version="1.0.0", format="flac", verbose=False).root)
+    assert [(u.id, u.path.name) for u in read(converted).utterances] == [(f, f"{f[4]}.flac") for f in FILES[:3]]

@@ -42,9 +42,9 @@ def table(tmp_path: Path) -> Callable[..., Path]:
 
 
 def cut_all(source: Path | str, out: Path) -> tuple[cutter.Cut, list[str]]:
-    """Cut a list, and return what was done with the names of the recordings that were decoded."""
-    decoded: list[str] = []
-    return cut(read_segments(str(source)), out, lambda _: decoded.append), decoded
+    """Cut a list, and return what was done, with the name of the recording of each segment that was cut."""
+    names: list[str] = []
+    return cut(read_segments(str(source)), out, lambda _: names.append), names
 
 
 @pytest.mark.fast
@@ -86,9 +86,9 @@ def test_a_list_becomes_files_and_a_manifest_with_all_its_columns(tmp_path: Path
         "talks/b.wav, 0 days 00:00:00.5, , bob, no, sad, test, 2",
         "a.wav, 0.5, 1.5, cleo, yes, sad, validation, 1",
     )
-    done, decoded = cut_all(path, tmp_path / "out")
-    assert decoded == ["a.wav", "talks/b.wav"]
-    assert (done.new, done.kept) == (3, 0)
+    done, names = cut_all(path, tmp_path / "out")
+    assert names == ["a.wav", "a.wav", "talks/b.wav"]
+    assert (done.new, done.kept, done.recordings) == (3, 0, 2)
     assert done.manifest.read_text().splitlines() == [
         "path,speaker,emotion,session,split,file,start,end,text",
         'audio/a_0.250-0.750.wav,ann,anger,1,train,a.wav,0.250,0.750,"well, hello"',
@@ -154,12 +154,12 @@ def test_the_same_call_continues(tmp_path: Path, table: Callable[..., Path], mon
     monkeypatch.setattr(cutter.sf, "write", real)
     first = out / "audio" / "a_0.000-0.500.wav"
     before = first.stat().st_mtime_ns
-    done, decoded = cut_all(path, out)
-    assert (done.new, done.kept, decoded) == (2, 1, ["a.wav", "talks/b.wav"])
+    done, names = cut_all(path, out)
+    assert (done.new, done.kept, names) == (2, 1, ["a.wav", "talks/b.wav"])
     assert first.stat().st_mtime_ns == before
     manifest = done.manifest.read_bytes()
-    again, decoded = cut_all(path, out)
-    assert (again.new, again.kept, decoded) == (0, 3, [])
+    again, names = cut_all(path, out)
+    assert (again.new, again.kept, names) == (0, 3, [])
     assert again.manifest.read_bytes() == manifest
 
 
@@ -169,8 +169,8 @@ def test_segments_of_a_changed_recording_are_cut_again(tmp_path: Path, table: Ca
     cut_all(path, out)
     sf.write(tmp_path / "a.wav", np.full(2 * RATE, 0.25), RATE)
     os.utime(tmp_path / "a.wav", ns=(1, 1))
-    done, decoded = cut_all(path, out)
-    assert (done.new, done.kept, decoded) == (1, 1, ["a.wav"])
+    done, names = cut_all(path, out)
+    assert (done.new, done.kept, names) == (1, 1, ["a.wav"])
     assert set(sf.read(out / "audio" / "a_0.000-1.000.wav")[0]) == {0.25}
 
 
@@ -199,7 +199,10 @@ def test_another_list_or_a_manifest_of_the_user_is_not_overwritten(tmp_path: Pat
         (["a.wav,0,1,ann,sad", "./a.wav,0.0,0 days 00:00:01,bob,sad"], "line 3: is the same segment of ./a.wav as lin"),
         (["a.wav,0,1,,sad"], "line 2: speaker is empty"),
         (["a.wav,,1,ann,sad"], "line 2: start is empty"),
-        (["a.wav,0,soon,ann,sad", "a.wav,0,1,ann"], "2 faults: line 3: 4 cells, not 5 as in the header; line 2: end: 'soon' is no time"),
+        (
+            ["a.wav,0,soon,ann,sad", "a.wav,0,1,ann"],
+            "2 faults: line 3: 4 cells, not 5 as in the header; line 2: end: 'soon' is no time",
+        ),
         (["a.wav,0,soon,ann,sad"], "line 2: end: 'soon' is no time; give seconds, such as 1.5"),
         ([], "lists no segment below its header"),
     ],
@@ -232,8 +235,8 @@ def test_faults_of_recordings_do_not_stop_the_others(tmp_path: Path, table: Call
     assert said.endswith("; 2 of 5 segments are cut and kept, and the same command continues after a correction")
     assert not (out / "manifest.csv").exists()
     table(HEADER, *rows[2:3], *rows[4:])
-    done, decoded = cut_all(path, out)
-    assert (done.new, done.kept, decoded) == (0, 2, [])
+    done, names = cut_all(path, out)
+    assert (done.new, done.kept, names) == (0, 2, [])
     assert len(sf.read(out / "audio" / "a_1.000-2.050.wav")[0]) == RATE
 
 

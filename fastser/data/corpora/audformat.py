@@ -34,7 +34,7 @@ def read(path: Path) -> Corpus:
     splits = splits_of(database, chosen)
     utterances, without_audio = [], []
     for segment, value in emotions.items():
-        emotion, audio = canonical_emotion(value), database.root / segment.file
+        emotion, audio = canonical_emotion(value), database.audio(segment.file)
         if audio.is_file():
             utterances.append(Utterance(segment.file, audio, speakers[segment], emotion, split=splits.get(segment)))
         else:
@@ -64,12 +64,12 @@ def speakers_of(database: AudformatDatabase, segments: list[Segment]) -> dict[Se
     """Return the speaker of each segment: that of the same segment in any table, or else that of its file.
 
     Raises:
-        CorpusError: If only some segments have a speaker, or tables contradict each other.
+        CorpusError: If the database names speakers but not all of these, or tables contradict each other.
     """
     known = database.joined_labels(database.with_scheme(SPEAKER), SPEAKER)
     speakers = {segment: known.get(segment, known.get(Segment(segment.file))) for segment in segments}
     unnamed = [segment for segment, speaker in speakers.items() if speaker is None]
-    if unnamed and len(unnamed) < len(segments):
+    if unnamed and known:
         raise CorpusError(
             f"{database.root}: {unnamed[0]} has no speaker, and others have one ({len(unnamed)} of {len(segments)} have"
             " none); name all speakers, or folds could test a speaker that they train on"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import require_folder
+from .files import AUDIO_SUFFIXES, require_folder
 from .utterance import CorpusError
 
 EMOTION, SPEAKER = "emotion", "speaker"
@@ -132,7 +132,22 @@ class AudformatDatabase:
                 return file
         if (pickle := self.root / f"db.{table}.pkl").is_file():
             raise CorpusError(f"{pickle}: {_PICKLE}")
-        raise CorpusError(f"{self.root / f'db.{table}.csv'}: is missing, and so is the same as parquet; copy it too")
+        raise CorpusError(
+            f"{self.root / f'db.{table}.csv'}: is missing, and so is db.{table}.parquet; copy or load it too"
+        )
+
+    def audio(self, file: str) -> Path:
+        """Return the audio of a file of the tables, which `audb` may have converted to another format.
+
+        Args:
+            file: The file as a table gives it. The tables keep the suffix that it had before.
+
+        Returns:
+            The file, or the one with another suffix where only that exists.
+        """
+        audio = self.root / file
+        others = (audio.with_suffix(suffix) for suffix in AUDIO_SUFFIXES)
+        return audio if audio.is_file() else next((other for other in others if other.is_file()), audio)
 
     def labels(self, table: str, scheme: str) -> dict[Segment, str]:
         """Return the label of each row of a table, without missing ones.

@@ -36,7 +36,7 @@ def read_audformat_segments(path: Path) -> CutList:
         labels = {SPEAKER: speakers[segment], EMOTION: emotion}
         if splits:
             labels["split"] = splits[segment]
-        audio = database.root / segment.file
+        audio = database.audio(segment.file)
         segments.append(LabelledSegment(str(segment), segment.file, audio, segment.start, segment.end, labels))
     faults = Faults(path)
     check_segments(segments, faults)

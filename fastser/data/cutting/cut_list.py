@@ -47,18 +47,16 @@ class CutList:
 
 
 def check_segments(segments: list[LabelledSegment], faults: Faults) -> None:
-    """Add a fault for each segment without length or recording, and for each that occurs twice."""
+    """Add a fault for each segment without length or that occurs twice, and for each missing recording."""
     first: dict[tuple[str, float, float | None], int | str] = {}
-    exists: dict[Path, bool] = {}
+    seen: set[Path] = set()
     for segment in segments:
         if segment.end is not None and segment.end <= segment.start:
             faults.add(segment.place, f"ends at {segment.end:g} s, not after its start at {segment.start:g} s")
-        audio = segment.audio
-        if audio not in exists:
-            exists[audio] = _is_file(audio)
-        if not exists[audio]:
+        if segment.audio not in seen and not _is_file(segment.audio):
             faults.add(segment.place, f"there is no file {printable(segment.file)}")
-        key = (os.path.normpath(audio), segment.start, segment.end)
+        seen.add(segment.audio)
+        key = (os.path.normpath(segment.audio), segment.start, segment.end)
         if (earlier := first.setdefault(key, segment.place)) != segment.place:
             where = f"line {earlier}" if isinstance(earlier, int) else earlier
             faults.add(segment.place, f"is the same segment of {printable(segment.file)} as {where}")

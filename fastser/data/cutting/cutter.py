@@ -48,7 +48,7 @@ class Cut:
     recordings: int
 
 
-def cut(listed: CutList, out: Path, on_recording: Callable[[int], Callable[[str], object]]) -> Cut:
+def cut(listed: CutList, out: Path, on_segment: Callable[[int], Callable[[str], object]]) -> Cut:
     """Cut segments into files of their own, and write a manifest of them.
 
     A file of `out/audio` has the sample rate, the channels and the samples of its recording, without loss. Files that
@@ -57,8 +57,8 @@ def cut(listed: CutList, out: Path, on_recording: Callable[[int], Callable[[str]
     Args:
         listed: The segments.
         out: Folder of the manifest, which is created.
-        on_recording: Called once with the number of recordings that are left to cut. The function that it returns is
-            called with the name of each before it is decoded.
+        on_segment: Called once with the number of segments that are left to cut. The function that it returns is
+            called before each of them with the name of its recording.
 
     Raises:
         CorpusError: If `out` belongs to another list, a recording cannot be decoded, or a segment is outside of its
@@ -75,10 +75,9 @@ def cut(listed: CutList, out: Path, on_recording: Callable[[int], Callable[[str]
         if piece.target not in kept:
             waiting[piece.segment.audio].append(piece)
     faults, new = Faults(listed.path), 0
-    step = on_recording(len(waiting))
+    step = on_segment(sum(map(len, waiting.values())))
     for audio, of_recording in waiting.items():
-        step(printable(of_recording[0].segment.file))
-        new += _cut_recording(audio, of_recording, faults)
+        new += _cut_recording(audio, of_recording, faults, step)
     if faults.found:
         raise CorpusError(
             f"{faults.sentence()}; {new + len(kept)} of {counted(len(pieces), 'segment')} are cut and kept, and"
@@ -116,16 +115,20 @@ def _prepare(listed: CutList, out: Path, pieces: Sequence[_Piece]) -> set[Path]:
     return kept
 
 
-def _cut_recording(audio: Path, pieces: Sequence[_Piece], faults: Faults) -> int:
+def _cut_recording(audio: Path, pieces: Sequence[_Piece], faults: Faults, step: Callable[[str], object]) -> int:
     """Cut the segments of a recording. Return their number, without those that get a fault."""
+    first = pieces[0].segment
+    name = printable(first.file)
+    step(name)
     try:
         recording = decode_exactly(audio)
     except AudioError as error:
-        first = pieces[0].segment
-        faults.add(first.place, f"{printable(first.file)} {error.reason}")
+        faults.add(first.place, f"{name} {error.reason}")
         return 0
     done = 0
-    for piece in pieces:
+    for index, piece in enumerate(pieces):
+        if index:
+            step(name)
         frames = recording.frames[_bounds(piece.segment, recording.rate)]
         if fault := _fault(piece.segment, frames, recording.rate, len(recording.frames)):
             faults.add(piece.segment.place, fault)
