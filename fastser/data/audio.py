@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,17 @@ _CODINGS = {
     "MP3": ("MPEG_LAYER_III",),
 }
 """Names in libsndfile of the formats whose lengths and sample rates can be checked, and of their codings."""
+
+_EXACT_FORMS = {
+    **dict.fromkeys(
+        ("PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"), ("int16", "PCM_16")
+    ),
+    "PCM_24": ("int32", "PCM_24"),
+    "PCM_32": ("int32", "PCM_32"),
+    "FLOAT": ("float32", "FLOAT"),
+    "DOUBLE": ("float64", "DOUBLE"),
+}
+"""Dtype of samples, and coding of a WAV file, that hold each coding without loss. Others decode to floats."""
 
 _PADDED = ("IMA_ADPCM", "MS_ADPCM", "GSM610")
 """Codings that pad their last block, so that the header must declare the true length."""
@@ -160,6 +172,35 @@ def decode_channels(path: Path, streams: Sequence[AudioStream]) -> Recording:
         return Recording(frames, mean_of_channels(frames), rates[0])
 
 
+@dataclass(frozen=True, slots=True)
+class ExactRecording:
+    """A decoded file in the precision in which it is stored.
+
+    Attributes:
+        frames: Channels [samples, channels], as int16, int32, float32 or float64.
+        rate: Sample rate in hertz.
+        subtype: Coding of a WAV file, by its name in libsndfile, that holds these samples without loss.
+    """
+
+    frames: npt.NDArray[Any]
+    rate: int
+    subtype: str
+
+
+def decode_exactly(path: Path) -> ExactRecording:
+    """Decode a file without rounding, averaging of channels or resampling.
+
+    Lossy codings become float32 samples, which are not clipped. Errors are those of `decode`, but channels may cancel.
+    """
+    streams = streams_of(path, read_audio(path))
+    with _naming(path):
+        dtype, subtype = _exact_form(streams[0])
+        parts, rates = zip(*(_read(stream, dtype) for stream in streams), strict=True)
+        frames = _joined(parts, rates)
+        _check_samples(streams[0].content, frames)
+        return ExactRecording(frames, rates[0], subtype)
+
+
 def declared_sample_rate(path: Path) -> int:
     """Return the sample rate of an audio file in hertz; no samples are decoded.
 
@@ -221,15 +262,24 @@ def _open(stream: AudioStream) -> sf.SoundFile:
     return sound
 
 
-def _read(stream: AudioStream) -> tuple[npt.NDArray[np.float32], int]:
-    """Return all frames of a stream, float32 [samples, channels], and its sample rate in hertz."""
-    if stream.pcm_16 is not None and stream.pcm_16.rate in _RATES:
-        return stream.pcm_16.decode(stream.content), stream.pcm_16.rate
+def _exact_form(stream: AudioStream) -> tuple[str, str]:
+    """Return the dtype of samples that loses nothing of a stream, and the coding of a WAV file with such samples."""
+    if stream.pcm_16 is not None:
+        return _EXACT_FORMS["PCM_16"]
+    with _open(stream) as sound:
+        return _EXACT_FORMS.get(sound.subtype, _EXACT_FORMS["FLOAT"])
+
+
+def _read(stream: AudioStream, dtype: str = "float32") -> tuple[npt.NDArray[Any], int]:
+    """Return all frames of a stream [samples, channels], and its sample rate in hertz."""
+    if stream.pcm_16 is not None and stream.pcm_16.rate in _RATES and dtype in ("float32", "int16"):
+        decode = stream.pcm_16.decode if dtype == "float32" else stream.pcm_16.integers
+        return decode(stream.content), stream.pcm_16.rate
     blocks = []
     with _open(stream) as sound:
         rate = sound.samplerate
         try:
-            while len(block := sound.read(max(_VALUES_PER_READ // sound.channels, 1), dtype="float32", always_2d=True)):
+            while len(block := sound.read(max(_VALUES_PER_READ // sound.channels, 1), dtype=dtype, always_2d=True)):
                 blocks.append(block)
         except sf.LibsndfileError as error:
             raise ContainerError(f"is truncated or damaged ({error.error_string})") from None
@@ -241,7 +291,7 @@ def _read(stream: AudioStream) -> tuple[npt.NDArray[np.float32], int]:
     return frames[:expected], rate
 
 
-def _joined(parts: Sequence[npt.NDArray[np.float32]], rates: Sequence[int]) -> npt.NDArray[np.float32]:
+def _joined(parts: Sequence[npt.NDArray[Any]], rates: Sequence[int]) -> npt.NDArray[Any]:
     """Return the frames of chained streams end to end."""
     forms = sorted({(rate, part.shape[1]) for part, rate in zip(parts, rates, strict=True)})
     if len(forms) > 1:
@@ -250,11 +300,14 @@ def _joined(parts: Sequence[npt.NDArray[np.float32]], rates: Sequence[int]) -> n
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _check_samples(content: bytes, frames: npt.NDArray[np.float32]) -> None:
-    if not np.isfinite(frames).all():
-        raise ContainerError("holds NaN or infinite samples")
-    if (loudest := np.abs(frames).max()) > LOUDEST:
-        raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
+def _check_samples(content: bytes, frames: npt.NDArray[Any]) -> None:
+    if frames.dtype.kind == "i":
+        loudest = int(frames.any())
+    else:
+        if not np.isfinite(frames).all():
+            raise ContainerError("holds NaN or infinite samples")
+        if (loudest := np.abs(frames).max()) > LOUDEST:
+            raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
     if not loudest:
         raise ContainerError("is digital silence, every sample is zero")
     if content.startswith(b"fLaC"):

@@ -4,6 +4,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ _RATES = (88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_10
 _BLOCK_SIZES = {1: 192, **{code: 576 << code - 2 for code in (2, 3, 4, 5)}, **{c: 256 << c - 8 for c in range(8, 16)}}
 _NOT_LARGE = 1.5
 """Size, relative to the average, up to which a last frame is taken to reach the end of the file."""
+_FRAMES_PER_BLOCK = 1 << 18
+"""Samples of each channel that are converted at a time, so that a long recording needs no copies of its size."""
 _LARGEST_FRAME = 1 << 20
 """Bytes from the end of a file in which the last frame is looked for, where the header does not declare its size."""
 
@@ -117,15 +120,22 @@ def flac_checksum(content: bytes) -> tuple[bytes, int] | None:
     return (head[26:], bits) if bits in (8, 16, 24) else None
 
 
-def samples_checksum(frames: npt.NDArray[np.float32], bits: int) -> bytes:
+def samples_checksum(frames: npt.NDArray[Any], bits: int) -> bytes:
     """Return the MD5 of samples as FLAC defines it.
 
     Args:
-        frames: Samples, float32 [samples, channels], full scale is 1.
+        frames: Samples [samples, channels]: float32 of full scale 1, or integers whose highest bits are the samples.
         bits: Bits per sample: 8, 16 or 24.
     """
-    integers = np.rint(frames * np.float32(2 ** (bits - 1))).astype("<i4")
-    return hashlib.md5(integers.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes(), usedforsecurity=False).digest()
+    md5 = hashlib.md5(usedforsecurity=False)
+    for start in range(0, len(frames), _FRAMES_PER_BLOCK):
+        block = frames[start : start + _FRAMES_PER_BLOCK]
+        if block.dtype.kind == "i":
+            integers = block >> (8 * block.dtype.itemsize - bits)
+        else:
+            integers = np.rint(block * np.float32(2 ** (bits - 1)))
+        md5.update(integers.astype("<i4").view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes())
+    return md5.digest()
 
 
 def _last_frames(content: bytes, start: int, info: _StreamInfo) -> Iterator[tuple[int, _Frame]]:

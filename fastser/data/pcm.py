@@ -30,6 +30,12 @@ class Pcm16:
 
     def decode(self, content: bytes) -> npt.NDArray[np.float32]:
         """Return the samples of a file, float32 [frames, channels], full scale is 1. They are those of libsndfile."""
+        scaled: npt.NDArray[np.float32] = np.multiply(
+            self.integers(content), np.float32(1 / _FULL_SCALE), dtype=np.float32
+        )
+        return scaled
+
+    def integers(self, content: bytes) -> npt.NDArray[np.int16]:
+        """Return the samples of a file as they are stored, int16 [frames, channels]."""
         samples = np.frombuffer(content, "<i2", self.frames * self.channels, self.start)
-        scaled: npt.NDArray[np.float32] = np.multiply(samples, np.float32(1 / _FULL_SCALE), dtype=np.float32)
-        return scaled.reshape(self.frames, self.channels)
+        return samples.reshape(self.frames, self.channels)

@@ -11,6 +11,7 @@ from fastser_kernels.native.library import NativeError
 from fastser_kernels.trust.trusted import LostDeviceError
 
 from fastser.cli.compare_options import CompareOptions
+from fastser.cli.cut_options import CutOptions
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.door import run_command, status_of
 from fastser.cli.manifest_options import ManifestOptions
@@ -86,6 +87,7 @@ def test_an_error_of_the_program_keeps_its_traceback() -> None:
         ("doctor", DoctorOptions(), "doctor_main.run", False),
         ("compare", CompareOptions(first=Path("a"), second=Path("a")), "compare_main.run", False),
         ("manifest", ManifestOptions(), "manifest_main.run", False),
+        ("cut", CutOptions(), "cut_main.run", True),
         ("predict", PredictOptions(inputs=("a.wav",)), "predict_main.predict_and_write", False),
         ("predict", PredictOptions(inputs=("a.wav",), out=Path("p.csv")), "predict_main.predict_and_write", True),
         ("reproduce", CliOptions(everything=True), "main.run", True),

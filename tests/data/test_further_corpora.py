@@ -1,4 +1,4 @@
-"""Readers of CREMA-D, SAVEE, EMOVO, MSP-Podcast and audformat databases."""
+"""Readers of CREMA-D, SAVEE, EMOVO and MSP-Podcast."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,14 @@ def listed(corpus: Corpus) -> list[tuple[str, str, str]]:
 
 
 def test_crema_d(tmp_path: Path) -> None:
-    names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_HI", "1040_ITH_SAD_X", "1001_DFA_JOY_XX", "1001_DFA_ANG", "1076_MTI_SAD_XX")
+    names = (
+        "1001_DFA_ANG_XX",
+        "1002_IEO_HAP_HI",
+        "1040_ITH_SAD_X",
+        "1001_DFA_JOY_XX",
+        "1001_DFA_ANG",
+        "1076_MTI_SAD_XX",
+    )
     touch(*(tmp_path / "AudioWAV" / f"{name}.wav" for name in names))
     corpus = read_corpus("crema-d", tmp_path, None)
     assert listed(corpus) == [
@@ -131,72 +138,6 @@ def test_a_label_line_of_msp_podcast_that_does_not_parse(tmp_path: Path, line: s
     write_lines(tmp_path / "labels_consensus.csv", [*PODCAST, line])
     with pytest.raises(CorpusError, match=part):
         read_corpus("msp-podcast", tmp_path)
-
-
-HEADER = """
-name: mini
-schemes:
-  emotion: {dtype: str, labels: {anger: {de: Ärger}, happiness: {}}}
-tables:
-  emotion.train: {type: filewise, split_id: train, columns: {feeling: {scheme_id: emotion, rater_id: gold}}}
-  emotion.dev: {type: filewise, split_id: dev, columns: {feeling: {scheme_id: emotion}}}
-  emotion.test: {type: filewise, split_id: test, columns: {feeling: {scheme_id: emotion}}}
-  files: {type: filewise, columns: {speaker: {scheme_id: speaker}}}
-  turns: {type: segmented, columns: {emotion: {scheme_id: emotion}}}
-"""
-
-
-def audformat_tree(root: Path) -> None:
-    write_lines(root / "db.yaml", [HEADER])
-    for i, part in enumerate(("train", "dev", "test")):
-        write_lines(root / f"db.emotion.{part}.csv", ["file,feeling", f"wav/{i}.wav,anger", f"wav/{i + 3}.wav,"])
-    write_lines(root / "db.files.csv", ["file,speaker", *(f"wav/{i}.wav,{10 + i}" for i in range(5))])
-    touch(*(root / "wav" / f"{i}.wav" for i in range(6)))
-
-
-def test_audformat_folder(tmp_path: Path) -> None:
-    audformat_tree(tmp_path)
-    corpus = READERS["audformat"].read(tmp_path)
-    assert [(u.id, u.speaker, u.emotion, u.split) for u in corpus.utterances] == [
-        ("wav/0.wav", "10", "angry", "train"),
-        ("wav/1.wav", "11", "angry", "validation"),
-        ("wav/2.wav", "12", "angry", "test"),
-    ]
-    assert corpus.title == "mini"
-
-
-def test_one_table_of_audformat(tmp_path: Path) -> None:
-    audformat_tree(tmp_path)
-    corpus = READERS["audformat"].read(tmp_path / "db.emotion.dev.csv")
-    assert [(u.id, u.split) for u in corpus.utterances] == [("wav/1.wav", None)]
-
-
-@pytest.mark.parametrize(
-    ("file", "lines", "part"),
-    [
-        (
-            "db.emotion.dev.csv",
-            ["file,feeling", "wav/0.wav,happiness"],
-            r"emotion.train and emotion.dev give wav/0.wav",
-        ),
-        ("db.files.csv", ["file,speaker", "wav/0.wav,10", "wav/2.wav,"], r"wav/1.wav has no speaker, .* \(2 of 3 have"),
-        ("db.emotion.dev.csv", ["name,feeling"], r"has no column file, only name, feeling"),
-        ("db.yaml", ["tables: [1"], r"db.yaml: is not the YAML header"),
-        ("db.yaml", ["name: x"], r"describes no tables"),
-        (
-            "db.yaml",
-            ["tables: {a: {type: segmented}}"],
-            r"no table has one row for each file, there are a \(segmented\)",
-        ),
-        ("db.yaml", ["tables: {files: {type: filewise, columns: {speaker: {}}}}"], r"must have a column of the scheme"),
-        ("db.yaml", ["tables: {a: {type: filewise, columns: {emotion: {}}}}"], r"db.a.csv: is missing; the copy"),
-    ],
-)
-def test_an_audformat_folder_that_cannot_be_read(tmp_path: Path, file: str, lines: list[str], part: str) -> None:
-    audformat_tree(tmp_path)
-    write_lines(tmp_path / file, lines)
-    with pytest.raises(CorpusError, match=part):
-        READERS["audformat"].read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["crema-d", "savee", "emovo", "msp-podcast", "meld", "audformat"])

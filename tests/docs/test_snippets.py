@@ -15,6 +15,7 @@ from snippets import DOCUMENTS, ROOT, Block, arguments, blocks, commands, run_an
 from fastser.augmentation import AUGMENTATIONS
 from fastser.cli.command import command_of
 from fastser.cli.compare_options import CompareOptions
+from fastser.cli.cut_options import CutOptions
 from fastser.cli.doctor_options import DoctorOptions
 from fastser.cli.evaluate_options import EvaluateOptions
 from fastser.cli.export_options import ExportOptions
@@ -44,6 +45,7 @@ FLAGS = {
     for options in (
         CliOptions,
         CompareOptions,
+        CutOptions,
         DoctorOptions,
         EvaluateOptions,
         ExportOptions,
@@ -141,6 +143,11 @@ def test_commands_are_understood_by_the_real_command_line(document: Path, comman
         manifest = parse(ManifestOptions, command)
         assert manifest.folder is not None
         assert NamePattern.parse(str(manifest.pattern)).fields
+        return
+    if door == "fastser.cut":
+        cut = parse(CutOptions, command)
+        assert cut.source is not None
+        assert cut.out is not None
         return
     if door == "fastser.compare":
         folders = parse(CompareOptions, command)
