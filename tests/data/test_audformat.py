@@ -86,6 +86,16 @@ def test_a_folder_and_one_of_its_tables(saved: Callable[..., Path], kind: str) -
 
 
 @pytest.mark.fast
+def test_texts_are_those_of_any_table_that_can_be_read(saved: Callable[..., Path]) -> None:
+    db = two_tables()
+    add(db, "transcripts", filewise(FILES[0], FILES[1]), transcription=["Oh, no", None])
+    add(db, "lost", filewise(FILES[2]), text=["Hi"])
+    folder = saved(db)
+    (folder / "db.lost.csv").unlink()
+    assert [u.text for u in read(folder).utterances] == ["Oh, no", None, None]
+
+
+@pytest.mark.fast
 def test_the_split_of_tables(saved: Callable[..., Path]) -> None:
     folder = saved(parts())
     assert sorted(listed(read(folder))) == [

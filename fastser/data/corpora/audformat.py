@@ -4,12 +4,16 @@ Reading it needs the extra `fastser[audformat]`.
 """
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 from .audformat_database import EMOTION, HEADER, PARTS, SPEAKER, AudformatDatabase, Segment
 from .base import Corpus, CorpusError, Utterance
 from .canonical import canonical_emotion
 from .files import is_synthetic, titled
+
+TEXTS = ("text", "transcription", "transcript")
+"""Names of schemes and columns that hold the spoken text."""
 
 UNKNOWN_SPEAKER = "unknown"
 """Speaker of all files of a database that names no speakers."""
@@ -21,7 +25,7 @@ def read(path: Path) -> Corpus:
     The emotion is the column whose scheme or name is "emotion", the speaker that of "speaker" in any table. If no
     column has it, the labels of another scheme may have such a field. A folder gives the table "emotion", or else all
     tables with an emotion of whole files. Without a speaker, all files have the speaker "unknown". The split of the
-    tables is taken if it has all parts.
+    tables is taken if it has all parts. The text is that of a scheme or column in `TEXTS`.
 
     Raises:
         CorpusError: If the library is missing, this is no such database, no table labels whole files, or tables
@@ -31,12 +35,13 @@ def read(path: Path) -> Corpus:
     chosen = _whole(database, chosen_tables(database), path)
     emotions = database.joined_labels(chosen, EMOTION)
     speakers = speakers_of(database, [*emotions])
-    splits = splits_of(database, chosen)
+    splits, texts = splits_of(database, chosen), _texts(database)
     utterances, without_audio = [], []
     for segment, value in emotions.items():
         emotion, audio = canonical_emotion(value), database.audio(segment.file)
         if audio.is_file():
-            utterances.append(Utterance(segment.file, audio, speakers[segment], emotion, split=splits.get(segment)))
+            split, text = splits.get(segment), texts.get(segment)
+            utterances.append(Utterance(segment.file, audio, speakers[segment], emotion, split=split, text=text))
         else:
             without_audio.append((segment.file, emotion))
     synthetic = is_synthetic(database.root)
@@ -94,6 +99,15 @@ def splits_of(database: AudformatDatabase, tables: list[str]) -> dict[Segment, s
                     f"{database.root}: {segment} belongs to the parts {found[segment]} and {part} of the split;"
                     f" name one table, such as {database.file(table)}"
                 )
+    return found
+
+
+def _texts(database: AudformatDatabase) -> dict[Segment, str]:
+    """Return the text of each segment in any table. No result depends on it, so a table that cannot be read has none."""
+    found: dict[Segment, str] = {}
+    for table, scheme in ((table, scheme) for scheme in TEXTS for table in database.with_scheme(scheme)):
+        with suppress(CorpusError):
+            found = database.labels(table, scheme) | found
     return found
 
 
