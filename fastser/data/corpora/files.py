@@ -1,4 +1,4 @@
-"""Functions that all readers share: walk folders, find generated stand-ins, shorten lists of names."""
+"""Functions that all readers share: walk folders, look for files, find generated stand-ins, shorten lists of names."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -73,6 +73,20 @@ def _raise(error: OSError) -> None:
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder is hidden (".git") or belongs to a system ("@eaDir", "lost+found")."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def names_file(path: Path) -> bool:
+    """Return whether a path from a table is a file. It is not if no file can have such a name.
+
+    Raises:
+        PermissionError: If its folder cannot be searched.
+    """
+    try:
+        return path.is_file()
+    except PermissionError:
+        raise
+    except OSError:
+        return False
 
 
 def by_stem(files: Iterable[Path]) -> dict[str, Path]:

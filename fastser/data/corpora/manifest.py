@@ -8,7 +8,7 @@ from fastser.runtime.files import expanded
 
 from .base import Corpus, CorpusError, Utterance
 from .canonical import canonical_emotion
-from .files import is_synthetic, titled
+from .files import is_synthetic, names_file, titled
 from .names import plain_name
 from .strict_csv import Faults, check_columns, read_rows
 
@@ -42,7 +42,7 @@ def read(path: Path) -> Corpus:
             continue
         emotion = canonical_emotion(row["emotion"])
         audio = path.parent / expanded(Path(row["path"]))
-        if not row["path"] or not _is_file(audio):
+        if not row["path"] or not names_file(audio):
             missing.append((number, row["path"], emotion))
         elif not faults.found:
             session, split = plain_name(row.get("session", "")) or None, row.get("split", "").lower() or None
@@ -69,16 +69,6 @@ def command_for(folder: Path) -> str:
         f"python -m fastser.manifest {shlex.quote(str(folder))} --pattern '{{speaker}}_{{emotion}}_*.wav' "
         "--out corpus.csv makes one from file names"
     )
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether a path is a file. A name that no file can have is none."""
-    try:
-        return path.is_file()
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise
-        return False
 
 
 def _check_row(row: dict[str, str], number: int, lines: dict[str, int], faults: Faults) -> None:

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastser.data.corpora.files import names_file
 from fastser.data.corpora.strict_csv import Faults
 from fastser.runtime.files import printable
 
@@ -53,20 +54,10 @@ def check_segments(segments: list[LabelledSegment], faults: Faults) -> None:
     for segment in segments:
         if segment.end is not None and segment.end <= segment.start:
             faults.add(segment.place, f"ends at {segment.end:g} s, not after its start at {segment.start:g} s")
-        if segment.audio not in seen and not _is_file(segment.audio):
+        if segment.audio not in seen and not names_file(segment.audio):
             faults.add(segment.place, f"there is no file {printable(segment.file)}")
         seen.add(segment.audio)
         key = (os.path.normpath(segment.audio), segment.start, segment.end)
         if (earlier := first.setdefault(key, segment.place)) != segment.place:
             where = f"line {earlier}" if isinstance(earlier, int) else earlier
             faults.add(segment.place, f"is the same segment of {printable(segment.file)} as {where}")
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether a path is a file. A name that no file can have is none."""
-    try:
-        return path.is_file()
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise
-        return False
