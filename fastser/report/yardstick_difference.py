@@ -9,7 +9,6 @@ from fastser.report.aggregation import Score, Scores, difference_of_scores
 from fastser.report.cells import difference_text
 from fastser.report.context import ReportContext
 from fastser.report.tables import Row
-from fastser.runtime.counted import counted
 from fastser.training.yardsticks import LOWEST_USEFUL, YARDSTICK_AUGMENTATION, YARDSTICKS
 
 
@@ -95,11 +94,15 @@ def yardstick_sentences(networks: Sequence[ComparedNetwork], context: ReportCont
         of_task = [network for network in networks if network.task == task]
         above = [network for network in of_task if network.value > 0]
         below = [network for network in of_task if network.value < 0]
-        clear = [sum(network.significant for network in part) for part in (above, below)]
         sentences.append(
             f"{context.corpus(task)}: {YARDSTICKS[LOWEST_USEFUL].title} has a UAR of "
             f"{100 * of_task[0].yardstick.mean:.1f} %. "
-            f"Of {counted(len(of_task), 'network')}, {len(above)} {'is' if len(above) == 1 else 'are'} above it "
-            f"({clear[0]} significantly), {len(below)} below ({clear[1]} significantly)."
+            f"Networks above it: {_number(above, len(of_task))}; below: {_number(below, len(of_task))}."
         )
     return sentences
+
+
+def _number(part: Sequence[ComparedNetwork], total: int) -> str:
+    """Return how many networks are in a part, and for how many this is significant: "2 of 5 (1 significantly)"."""
+    significant = sum(network.significant for network in part)
+    return f"{len(part)} of {total}" + (f" ({significant} significantly)" if part else "")

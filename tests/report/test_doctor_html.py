@@ -57,5 +57,14 @@ def test_the_date_is_that_of_other_reports(text: str) -> None:
 
 def test_texts_are_escaped(text: str) -> None:
     assert "<b>" not in text
-    assert '<th scope="row">&lt;i&gt;ann&lt;/i&gt;</th><td>3</td>' in text
+    assert '<th scope="row">&lt;i&gt;ann&lt;/i&gt;</th><td class="number">3</td>' in text
     assert "emodb=a&lt;b" in text
+
+
+def test_columns_of_numbers_are_aligned_right(tmp_path: Path) -> None:
+    header = ("fold", "test", "level", "SHA-256")
+    rows = (("03", "39", "-18.3", "0a1f"), ("08", "42", "", "12"))
+    write_doctor_html(tmp_path / "d.html", [Section("Folds", (), (Table("Folds", header, rows),))], "")
+    text = (tmp_path / "d.html").read_text("utf-8")
+    assert '<th scope="col">fold</th><th scope="col" class="number">test</th>' in text
+    assert '<td class="number">42</td><td class="number"></td><td>12</td>' in text

@@ -102,6 +102,9 @@ def test_tables_show_paper_ours_and_interval(text: str) -> None:
     assert '<td class="number paper">64.1 ± 1.3</td>' in row
     assert re.search(r'<td class="number best">62\.5 ± 0\.6<small>\d+\.\d to \d+\.\d</small></td>', row)
     assert "4 x 2" in row
+    groups, columns = lines[lines.index("<thead>") + 1 :][:2]
+    assert groups.endswith('<th scope="colgroup" colspan="2">repeats x folds</th></tr>')
+    assert re.findall(r'class="number">([^<]+)', columns)[-2:] == ["EMO-DB", "RAVDESS"]
     below = next(line for line in lines if line.startswith('<tr><th scope="row">CNN</th><td>none</td>'))
     assert "↓" in below
 
@@ -138,7 +141,7 @@ def test_captions_and_sentences_fit_one_speaker_and_one_network(one_of_each: str
     assert "EMO-DB: UAR of the only test speaker." in captions
     assert not any("intervals" in caption for caption in captions)
     assert "CNN, EMO-DB: validation accuracy (%)" in captions
-    below = "Of 4 networks, 0 are above it (0 significantly), 4 below (0 significantly)."
+    below = "Networks above it: 0 of 4; below: 4 of 4 (0 significantly)."
     assert f"EMO-DB: Linear has a UAR of 80.0 %. {below}" in one_of_each
 
 
