@@ -261,15 +261,17 @@ def test_segmented_tables_of_audformat(tmp_path: Path) -> None:
     db["turns"]["emotion"].set(["anger", "sadness", None])
     db["turns"]["speaker"] = audformat.Column()
     db["turns"]["speaker"].set(["ann", "bob", "ann"])
+    db["turns"]["text"] = audformat.Column()
+    db["turns"]["text"].set(["Where have you been?", None, None])
     db.save(tmp_path)
     for file in {*files}:
         write_recording(tmp_path / file)
     (tmp_path / "SYNTHETIC.txt").write_text("made up\n")
     done, _ = cut_all(f"audformat={tmp_path}", tmp_path / "out")
     assert done.manifest.read_text().splitlines() == [
-        "path,speaker,emotion,file,start,end",
-        "audio/wav/0_0.000-0.500.wav,ann,anger,wav/0.wav,0.000,0.500",
-        "audio/wav/0_0.500-1.500.wav,bob,sadness,wav/0.wav,0.500,1.500",
+        "path,speaker,emotion,file,start,end,text",
+        "audio/wav/0_0.000-0.500.wav,ann,anger,wav/0.wav,0.000,0.500,Where have you been?",
+        "audio/wav/0_0.500-1.500.wav,bob,sadness,wav/0.wav,0.500,1.500,",
     ]
     assert read_corpus("manifest", done.manifest, None).synthetic
     with pytest.raises(CorpusError, match=r"emodb=x: the recordings of emodb are not cut; give audformat=FOLDER"):
