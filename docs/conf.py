@@ -55,5 +55,7 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"fastser {release}"
 html_extra_path = ["site"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
