@@ -14,7 +14,7 @@ class ManifestOptions:
     pattern: str | None = option(
         None,
         "Pattern of the file names: fields {speaker}, {emotion}, {session}, {split}, {text}, and * for anything else. "
-        "A pattern with / is about the end of the path.",
+        "A pattern with / is matched against the end of the path.",
         metavar="TEXT",
     )
     map: tuple[str, ...] = option(

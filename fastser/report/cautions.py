@@ -6,7 +6,7 @@ from fastser.settings import PAPER, PAPER_CLASSES
 
 _SCALE_CAUTIONS = {
     "quick": "The scale is quick: narrower networks, shorter segments, fewer folds, repeats and epochs than the "
-    "paper's. Its numbers cannot be reached this way, and small differences between rows mean nothing.",
+    "paper's. The paper's numbers cannot be reached this way, and small differences between rows mean nothing.",
     "open": "The scale is open: narrower networks, shorter segments, fewer repeats and epochs than the paper's.",
 }
 """Sentences about the scales that are not the paper's."""

@@ -76,7 +76,7 @@ def test_a_manifest_is_written_and_read(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (
             {"pattern": "{speaker}_{emotion}.wav"},
-            "the files are ann-sad.wav. A field ends at the sign after it (`_`); `*` stands for",
+            "the files are ann-sad.wav. A field ends at the punctuation mark after it. Put * for the rest",
         ),
         (
             {"pattern": "{speaker}-{emotion}.wav", "map": ("FEA=fearful",)},

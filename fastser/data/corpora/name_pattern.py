@@ -14,7 +14,7 @@ FIELDS = ("speaker", "emotion", "session", "split", "text")
 
 _REQUIRED = ("speaker", "emotion")
 _PLACES = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<sign>[*?{}])")
-_ADVICE = "A field ends at the sign after it (`_`); `*` stands for any rest, as in '{speaker}_{emotion}_*.wav'"
+_ADVICE = "A field ends at the punctuation mark after it. Put * for the rest, as in '{speaker}_{emotion}_*.wav'"
 _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
 
 
@@ -22,9 +22,9 @@ _SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "v
 class NamePattern:
     """A pattern of file names.
 
-    A field is one or more characters other than "/". It does not hold the sign beside it, so that in
-    `{speaker}_{emotion}_*.wav` neither field holds "_". "*" is any text without "/", "?" one character. A pattern
-    without "/" is about the name of a file, otherwise about the end of its path.
+    A field is one or more characters other than "/". It does not contain the punctuation mark next to it: in
+    `{speaker}_{emotion}_*.wav` neither field contains "_". "*" matches any text without "/", "?" one character. A
+    pattern without "/" is matched against the name of a file, otherwise against the end of its path.
 
     Attributes:
         text: The pattern.
@@ -86,7 +86,7 @@ class NamePattern:
         if longest.groupdict() != shortest.groupdict():
             raise CorpusError(
                 f"pattern {self.text}: {path} can be read as {_shown(shortest)} and as {_shown(longest)};"
-                " put a sign between the fields that no name holds"
+                " separate the fields by a character that no name contains"
             )
         return longest.groupdict()
 
