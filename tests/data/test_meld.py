@@ -134,7 +134,7 @@ def test_emorynlp(tmp_path: Path) -> None:
     touch(*(tmp_path / f"sea1_ep15_sc2_utt{i}.wav" for i in (1, 3)))
     assert [(u.id, u.speaker, u.emotion, u.text) for u in read(tmp_path).utterances] == [
         ("dev/sea1_ep15_sc2_utt1", "Rachel Green", "neutral", "Coffee."),
-        ("dev/sea1_ep15_sc2_utt3", "Ross, Mr. O", "joyful", "Hi!"),
+        ("dev/sea1_ep15_sc2_utt3", "Ross, Mr. O", "happy", "Hi!"),
     ]
 
 

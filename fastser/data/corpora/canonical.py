@@ -3,13 +3,13 @@
 from .names import plain_name
 
 _SYNONYMS = {
-    "angry": ("anger", "ang"),
+    "angry": ("anger", "ang", "mad"),  # mad, scared, joyful: EmoryNLP
     "bored": ("boredom",),
     "calm": ("calmness",),
     "disgust": ("disgusted", "dis"),
-    "fearful": ("fear", "fea", "anxiety"),
+    "fearful": ("fear", "fea", "anxiety", "scared"),
     "frustrated": ("frustration", "fru"),
-    "happy": ("happiness", "hap", "joy", "excited", "excitement", "exc"),  # excited counts as happy (paper 4.1)
+    "happy": ("happiness", "hap", "joy", "joyful", "excited", "excitement", "exc"),  # excited: paper 4.1
     "neutral": ("neu",),
     "sad": ("sadness",),
     "surprised": ("surprise", "sur"),
