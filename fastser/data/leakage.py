@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
+from fastser.data.copies import is_copy, likely_copies
 from fastser.data.corpora.base import Corpus
 from fastser.data.corpora.texts import comparable_texts, shared_texts
+from fastser.data.fingerprints import envelope_of
 from fastser.data.packed_audio import PackedWaveforms
 
 Severity = Literal["error", "warning", "note"]
@@ -22,15 +23,6 @@ Severity = Literal["error", "warning", "note"]
 _SHOWN = 3
 _SHOWN_OF_TEXT = 40
 """Number of characters of a text that are shown."""
-
-_TRIM_DB = -40.0
-_PARTS = 64
-
-SAME_ENVELOPE = 0.9995
-"""Cosine of two envelopes above which recordings are compared sample by sample."""
-
-SAME_SHAPE = 0.99
-"""Correlation coefficient above which two recordings are the same audio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,38 +102,21 @@ def _digest(samples: NDArray[np.float32]) -> bytes:
 def _alike(waveforms: PackedWaveforms, names: Sequence[str], seen: Sequence[int], tested: Sequence[int]) -> list[str]:
     """Return "test = training" for utterances of one shape, whatever their level, rounding and pauses at the ends.
 
-    Envelopes that agree select pairs, and the largest correlation over all shifts decides.
+    See `fastser.data.copies` for the rules.
     """
-    envelopes = [(i, envelope) for i in seen if (envelope := envelope_of(waveforms[i])) is not None]
-    found = []
-    for i in tested:
-        own = envelope_of(waveforms[i])
-        if own is None or not envelopes:
-            continue
-        cosines = np.stack([envelope for _, envelope in envelopes]) @ own
-        near = (envelopes[place][0] for place in np.flatnonzero(cosines > SAME_ENVELOPE))
-        if (owner := next((j for j in near if correlation(waveforms[i], waveforms[j]) > SAME_SHAPE), None)) is not None:
-            found.append(f"{names[i]} = {names[owner]}")
-    return found
-
-
-def envelope_of(samples: NDArray[np.float32]) -> NDArray[np.float64] | None:
-    """Return the level in equal parts of the utterance without its quiet ends, at norm 1, or None for silence."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    if peak == 0:
-        return None
-    loud = np.flatnonzero(np.abs(samples) > peak * 10 ** (_TRIM_DB / 20))
-    power = np.square(samples[loud[0] : loud[-1] + 1], dtype=np.float64)
-    edges = np.linspace(0, len(power), _PARTS + 1).astype(int)[:-1]
-    sums = np.sqrt(np.add.reduceat(power, np.minimum(edges, len(power) - 1)))
-    envelope: NDArray[np.float64] = sums / np.linalg.norm(sums)
-    return envelope
-
-
-def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the largest correlation coefficient over all shifts."""
-    products = scipy.signal.correlate(a.astype(np.float64), b.astype(np.float64), method="fft")
-    return float(np.abs(products).max() / (np.linalg.norm(a) * np.linalg.norm(b)))
+    described = [
+        (side, i, envelope)
+        for side, of in enumerate((seen, tested))
+        for i in of
+        if (envelope := envelope_of(waveforms[i])) is not None
+    ]
+    sides, indices, envelopes = zip(*described, strict=True) if described else ((), (), ())
+    owners: dict[int, int] = {}
+    for a, b in likely_copies(np.array(envelopes), lambda place: waveforms[indices[place]]):
+        owner, own = indices[a], indices[b]
+        if sides[a] < sides[b] and own not in owners and is_copy(waveforms[own], waveforms[owner]):
+            owners[own] = owner
+    return [f"{names[own]} = {names[owners[own]]}" for own in tested if own in owners]
 
 
 def _few(names: Sequence[str]) -> str:

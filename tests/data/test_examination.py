@@ -8,8 +8,10 @@ import pytest
 import soundfile
 import soxr
 
+from fastser.data.audio import decode
 from fastser.data.corpora import Corpus, NoiseCorpus, NoiseRecording, Utterance
 from fastser.data.corpora.expected import ExpectedCounts
+from fastser.data.examination import same_audio as same_audio_module
 from fastser.data.examination.files import Sound, clipped_samples, examine_file
 from fastser.data.examination.finding import Finding
 from fastser.data.examination.levels import difference_between, level_findings
@@ -93,6 +95,26 @@ def test_other_audio_with_the_same_envelope_is_no_copy(tmp_path: Path) -> None:
     envelopes = [file.sound.envelope for file in files if isinstance(file.sound, Sound)]
     assert envelopes[0] @ envelopes[1] > 0.9995
     assert same_audio(files).pairs == ()
+
+
+def test_stationary_recordings_are_decoded_once_more_and_copies_twice_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(4)
+    tone = 0.2 * np.sin(2 * np.pi * 2000 * np.arange(4 * RATE) / RATE)
+    noises = [tone + generator.uniform(-0.2, 0.2, 4 * RATE) for _ in range(20)]
+    files = [examine_file(written(tmp_path / f"{i}.wav", noise)) for i, noise in enumerate([*noises, noises[3] / 2])]
+    envelopes = np.array([file.sound.envelope for file in files if isinstance(file.sound, Sound)])
+    assert (envelopes @ envelopes.T).min() > 0.9995
+    decoded = []
+
+    def counted_decode(path: Path, sample_rate: int) -> np.ndarray:
+        decoded.append(path.stem)
+        return decode(path, sample_rate)
+
+    monkeypatch.setattr(same_audio_module, "decode", counted_decode)
+    assert [(pair.first, pair.second, pair.kind) for pair in same_audio(files).pairs] == [(3, 20, "copy")]
+    assert sorted(decoded, key=int) == sorted([*map(str, range(21)), "3", "20"], key=int)
 
 
 def test_a_clean_corpus_is_all_ok(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastser.data import leakage
+from fastser.data.copies import is_copy
 from fastser.data.corpora.base import Corpus, CorpusError, Utterance
 from fastser.data.leakage import leaks
 from fastser.data.packed_audio import PackedWaveforms
@@ -96,6 +98,23 @@ def test_the_same_audio_is_an_error_and_at_another_level_a_warning() -> None:
     assert (same.severity, alike.severity) == ("error", "warning")
     assert "09a05Fa = 03a01Fa" in same.sentence
     assert "09a07Wa = 03a02Wa" in alike.sentence
+
+
+def test_few_pairs_of_stationary_recordings_are_compared_sample_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(1)
+    tone = 0.2 * np.sin(np.arange(64_000))
+    waveforms = [(tone + generator.uniform(-0.2, 0.2, 64_000)).astype(np.float32) for _ in NAMES]
+    waveforms[5] = 0.5 * waveforms[1]
+    compared = []
+
+    def counted_comparison(a: np.ndarray, b: np.ndarray) -> bool:
+        compared.append((a, b))
+        return is_copy(a, b)
+
+    monkeypatch.setattr(leakage, "is_copy", counted_comparison)
+    (leak,) = leaks(CORPUS, packed(*waveforms), [0, 1, 2], [4, 5])
+    assert "1 test utterances have the audio of training utterances at another level" in leak.sentence
+    assert len(compared) == 1
 
 
 def test_silence_is_no_leak() -> None:

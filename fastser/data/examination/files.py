@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastser.data.audio import AudioError, UnreadableError, decode_channels, read_audio, streams_of
-from fastser.data.leakage import envelope_of
+from fastser.data.fingerprints import envelope_of
 
 _FILES_AT_A_TIME = 64
 """Files that are decoded together, which bounds the memory."""
@@ -108,7 +108,7 @@ def examine_file(path: Path) -> ExaminedFile:
         peak=float(np.abs(frames).max()),
         clipped=clipped_samples(frames),
         digest=hashlib.sha256(trimmed.tobytes()).digest(),
-        envelope=envelope.astype(np.float32),
+        envelope=envelope,
     )
     return ExaminedFile(path, content.digest, facts)
 

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastser.data.audio import decode
+from fastser.data.copies import is_copy, likely_copies
 from fastser.data.examination.files import ExaminedFile, Sound
-from fastser.data.leakage import SAME_ENVELOPE, SAME_SHAPE, correlation
 
 Kind = Literal["file", "samples", "copy"]
 
 _RATE = 16_000
 """Sample rate in hertz at which recordings are compared."""
-
-_ROWS = 1024
-"""Envelopes that are compared with all others at a time, which bounds the memory."""
 
 _KEPT = 4
 """Decoded recordings that are kept for the next comparison."""
@@ -57,7 +54,8 @@ class SameAudio:
 def same_audio(files: Sequence[ExaminedFile]) -> SameAudio:
     """Find audio that occurs more than once.
 
-    Equal digests give equal files and samples. Envelopes that agree select further pairs, whose correlation decides.
+    Equal digests give equal files and samples. Envelopes and spectra that agree select further pairs, whose correlation
+    decides.
     """
     group = list(range(len(files)))
     pairs: list[Pair] = []
@@ -76,29 +74,15 @@ def same_audio(files: Sequence[ExaminedFile]) -> SameAudio:
         for other in others:
             join(first, other, "file" if files[first].digest == files[other].digest else "samples")
 
-    @lru_cache(maxsize=_KEPT)
-    def waveform(index: int) -> NDArray[np.float32]:
-        return decode(files[index].path, _RATE)
+    different = [members[0] for members in by_digest.values()]
 
-    for first, second in _alike([members[0] for members in by_digest.values()], files):
-        if group[first] != group[second] and correlation(waveform(first), waveform(second)) > SAME_SHAPE:
+    def waveform(place: int) -> NDArray[np.float32]:
+        return decode(files[different[place]].path, _RATE)
+
+    kept = lru_cache(maxsize=_KEPT)(waveform)
+    envelopes = [sound.envelope for i in different if isinstance(sound := files[i].sound, Sound)]
+    for a, b in likely_copies(np.array(envelopes), waveform):
+        first, second = different[a], different[b]
+        if group[first] != group[second] and is_copy(kept(a), kept(b)):
             join(first, second, "copy")
     return SameAudio(tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second))), tuple(group))
-
-
-def _alike(indices: Sequence[int], files: Sequence[ExaminedFile]) -> list[tuple[int, int]]:
-    """Return the pairs of files whose envelopes agree."""
-    sounds = [sound for i in indices if isinstance(sound := files[i].sound, Sound)]
-    if not sounds:
-        return []
-    envelopes = np.stack([sound.envelope for sound in sounds])
-    found = []
-    for begin in range(0, len(envelopes), _ROWS):
-        cosines = envelopes[begin : begin + _ROWS] @ envelopes.T
-        rows, columns = np.nonzero(cosines > SAME_ENVELOPE)
-        found += [
-            (indices[begin + row], indices[column])
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
-            if begin + row < column
-        ]
-    return found
