@@ -175,6 +175,43 @@ def test_segments_of_a_changed_recording_are_cut_again(tmp_path: Path, table: Ca
 
 
 @pytest.mark.fast
+def test_a_file_of_another_recording_is_not_taken_for_a_segment(tmp_path: Path, table: Callable[..., Path]) -> None:
+    write_recording(tmp_path / "a.flac")
+    rows, out = ["a.wav,0,1,ann,sad", "a.flac,0,1,bob,sad"], tmp_path / "out"
+    for listed in (rows[:1], rows, rows[1:]):
+        done, _ = cut_all(table(HEADER, *listed), out)
+    assert (done.new, done.kept) == (1, 0)
+    piece, _ = sf.read(out / "audio" / "a_0.000-1.000.wav")
+    assert np.array_equal(piece, sf.read(tmp_path / "a.flac")[0][:RATE])
+
+
+@pytest.mark.fast
+def test_a_segment_that_returns_to_the_list_is_not_of_the_recording_before_its_change(
+    tmp_path: Path, table: Callable[..., Path]
+) -> None:
+    rows, out = ["a.wav,0,1,ann,sad", "a.wav,1,2,ann,sad"], tmp_path / "out"
+    cut_all(table(HEADER, *rows), out)
+    sf.write(tmp_path / "a.wav", np.full(2 * RATE, 0.25), RATE)
+    os.utime(tmp_path / "a.wav", ns=(1, 1))
+    cut_all(table(HEADER, rows[0]), out)
+    done, _ = cut_all(table(HEADER, *rows), out)
+    assert (done.new, done.kept) == (1, 1)
+    assert set(sf.read(out / "audio" / "a_1.000-2.000.wav")[0]) == {0.25}
+
+
+@pytest.mark.fast
+def test_no_recording_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "audio"
+    for name in ("a.wav", "a_0.000-1.000.wav"):
+        write_recording(folder / name)
+    write_lines(folder / "segments.csv", [HEADER, "a.wav,0,1,ann,sad", "a_0.000-1.000.wav,0,1,bob,sad"])
+    before = (folder / "a_0.000-1.000.wav").read_bytes()
+    with pytest.raises(CorpusError, match=r"a_0.000-1.000.wav: is a recording of .*segments.csv, and a segment has"):
+        cut_all(folder / "segments.csv", tmp_path / "out")
+    assert (folder / "a_0.000-1.000.wav").read_bytes() == before
+
+
+@pytest.mark.fast
 def test_another_list_or_a_manifest_of_the_user_is_not_overwritten(tmp_path: Path, table: Callable[..., Path]) -> None:
     path = table(HEADER, "a.wav,0,1,ann,sad")
     cut_all(path, tmp_path / "out")
@@ -199,6 +236,8 @@ def test_another_list_or_a_manifest_of_the_user_is_not_overwritten(tmp_path: Pat
         (["a.wav,0,1,ann,sad", "./a.wav,0.0,0 days 00:00:01,bob,sad"], "line 3: is the same segment of ./a.wav as lin"),
         (["a.wav,0,1,,sad"], "line 2: speaker is empty"),
         (["a.wav,,1,ann,sad"], "line 2: start is empty"),
+        (["a.wav,NaT,1,ann,sad"], "line 2: start is empty"),
+        (["a.wav,0,1,ann,sad", "a.wav,1e-11,1,bob,sad"], "line 3: is the same segment of a.wav as line 2"),
         (
             ["a.wav,0,soon,ann,sad", "a.wav,0,1,ann"],
             "2 faults: line 3: 4 cells, not 5 as in the header; line 2: end: 'soon' is no time",

@@ -103,11 +103,12 @@ def splits_of(database: AudformatDatabase, tables: list[str]) -> dict[Segment, s
 
 
 def _texts(database: AudformatDatabase) -> dict[Segment, str]:
-    """Return the text of each segment in any table. No result depends on it, so a table that cannot be read has none."""
+    """Return the text of each segment in any table. No result depends on it, so a damaged table has none."""
     found: dict[Segment, str] = {}
-    for table, scheme in ((table, scheme) for scheme in TEXTS for table in database.with_scheme(scheme)):
-        with suppress(CorpusError):
-            found = database.labels(table, scheme) | found
+    for scheme in TEXTS:
+        for table in database.with_scheme(scheme):
+            with suppress(CorpusError):
+                found = database.labels(table, scheme) | found
     return found
 
 
