@@ -12,7 +12,7 @@ import soundfile as sf
 from corpus_trees import write_lines
 
 from fastser.data.corpora import CorpusError, read_corpus
-from fastser.data.cutting import cut, cutter, read_segments
+from fastser.data.cutting import cut, cutter, overlaps_of_speakers, read_segments
 from fastser.data.cutting.names import segment_names
 from fastser.data.cutting.times import seconds_of
 
@@ -291,6 +291,20 @@ def test_recordings_with_similar_names_have_files_of_their_own(tmp_path: Path) -
 
 
 @pytest.mark.fast
+def test_segments_that_share_audio_with_another_speaker(table: Callable[..., Path]) -> None:
+    rows = [
+        "a.wav,1.5,1.8,ann,sad",
+        "a.wav,0,1,ann,sad",
+        "a.wav,1,1.6,bob,sad",
+        "a.wav,0.5,0.9,ann,sad",
+        "talks/b.wav,0,,ann,sad",
+        "./talks/b.wav,1.9,2,bob,sad",
+    ]
+    found = overlaps_of_speakers(read_segments(str(table(HEADER, *rows))))
+    assert [(segment.file, segment.start) for segment in found] == [("a.wav", 1.5), ("./talks/b.wav", 1.9)]
+
+
+@pytest.mark.fast
 def test_segmented_tables_of_audformat(tmp_path: Path) -> None:
     files = ["wav/0.wav", "wav/0.wav", "wav/1.wav"]
     db = audformat.Database("mini", source="generated", usage="research")
@@ -300,15 +314,17 @@ def test_segmented_tables_of_audformat(tmp_path: Path) -> None:
     db["turns"]["emotion"].set(["anger", "sadness", None])
     db["turns"]["speaker"] = audformat.Column()
     db["turns"]["speaker"].set(["ann", "bob", "ann"])
+    db["turns"]["text"] = audformat.Column()
+    db["turns"]["text"].set(["go away", None, "yes"])
     db.save(tmp_path)
     for file in {*files}:
         write_recording(tmp_path / file)
     (tmp_path / "SYNTHETIC.txt").write_text("made up\n")
     done, _ = cut_all(f"audformat={tmp_path}", tmp_path / "out")
     assert done.manifest.read_text().splitlines() == [
-        "path,speaker,emotion,file,start,end",
-        "audio/wav/0_0.000-0.500.wav,ann,anger,wav/0.wav,0.000,0.500",
-        "audio/wav/0_0.500-1.500.wav,bob,sadness,wav/0.wav,0.500,1.500",
+        "path,speaker,emotion,file,start,end,text",
+        "audio/wav/0_0.000-0.500.wav,ann,anger,wav/0.wav,0.000,0.500,go away",
+        "audio/wav/0_0.500-1.500.wav,bob,sadness,wav/0.wav,0.500,1.500,",
     ]
     assert read_corpus("manifest", done.manifest, None).synthetic
     with pytest.raises(CorpusError, match=r"emodb=x: the recordings of emodb are not cut; give audformat=FOLDER"):

@@ -35,7 +35,7 @@ def read(path: Path) -> Corpus:
     chosen = _whole(database, chosen_tables(database), path)
     emotions = database.joined_labels(chosen, EMOTION)
     speakers = speakers_of(database, [*emotions])
-    splits, texts = splits_of(database, chosen), _texts(database)
+    splits, texts = splits_of(database, chosen), texts_of(database)
     utterances, without_audio = [], []
     for segment, value in emotions.items():
         emotion, audio = canonical_emotion(value), database.audio(segment.file)
@@ -102,7 +102,7 @@ def splits_of(database: AudformatDatabase, tables: list[str]) -> dict[Segment, s
     return found
 
 
-def _texts(database: AudformatDatabase) -> dict[Segment, str]:
+def texts_of(database: AudformatDatabase) -> dict[Segment, str]:
     """Return the text of each segment in any table. No result depends on it, so a damaged table has none."""
     found: dict[Segment, str] = {}
     for scheme in TEXTS:
