@@ -133,6 +133,10 @@ def test_nothing_is_lost(tmp_path: Path, name: str, written: str, loudness: floa
     assert sf.info(piece).subtype == written
     whole, _ = sf.read(tmp_path / name)
     assert np.array_equal(sf.read(piece)[0], whole[2000:4000])
+    header, _, _ = piece.read_bytes().partition(b"data")
+    _, _, peak = header.partition(b"PEAK")
+    assert bool(peak) == (written in ("FLOAT", "DOUBLE"))
+    assert not any(peak[8:12]), "the time of writing makes other keys of the same samples"
 
 
 @pytest.mark.fast

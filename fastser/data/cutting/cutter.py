@@ -29,6 +29,9 @@ AUDIO = "audio"
 TOLERANCE_SECONDS = 0.1
 """Time by which a segment may end after its recording, because tables round times. The segment is shorter then."""
 
+_PEAK_TIME = slice(12, 16)
+"""Bytes of the time of writing in the chunk "PEAK", which libsndfile adds to files of floats."""
+
 _FIRST_COLUMNS = ("speaker", "emotion", "session", "split")
 
 
@@ -142,12 +145,21 @@ def _cut_recording(audio: Path, pieces: Sequence[_Piece], faults: Faults, step: 
         if fault := _fault(piece.segment, frames, recording.rate, len(recording.frames)):
             faults.add(piece.segment.place, fault)
             continue
-        stream = io.BytesIO()  # the sound library does not tell why it cannot write a file
-        sf.write(stream, frames, recording.rate, subtype=recording.subtype, format="WAV")
         with atomic_write(piece.target) as part:
-            part.write_bytes(stream.getbuffer())
+            part.write_bytes(_wav(frames, recording.rate, recording.subtype))
         done += 1
     return done
+
+
+def _wav(frames: npt.NDArray[Any], rate: int, subtype: str) -> bytearray:
+    """Return the contents of a WAV file, which are the same at any time: the keys of datasets depend on them."""
+    stream = io.BytesIO()  # the sound library does not tell why it cannot write a file
+    sf.write(stream, frames, rate, subtype=subtype, format="WAV")
+    content = bytearray(stream.getbuffer())
+    peak = content.find(b"PEAK", 0, content.find(b"data"))
+    if peak >= 0:
+        content[peak + _PEAK_TIME.start : peak + _PEAK_TIME.stop] = bytes(4)
+    return content
 
 
 def _bounds(segment: LabelledSegment, rate: int) -> slice:
