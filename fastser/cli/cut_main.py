@@ -1,5 +1,6 @@
 """The way from a list of segments to files of their own and a manifest."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from fastser.cli.options import UsageError
 from fastser.cli.steps import steps
 from fastser.cli.writable import writable_folder
 from fastser.data.corpora.files import first_few
-from fastser.data.cutting import CutList, cut, read_segments
+from fastser.data.cutting import CutList, cut, overlaps_of_speakers, read_segments
 from fastser.runtime.counted import counted
 from fastser.runtime.files import printable
 
@@ -45,7 +46,7 @@ def run(options: CutOptions) -> int:
         console,
         f"{counted(done.new, 'segment')} cut from {counted(done.recordings, 'recording')}{kept}",
         f"manifest: {done.manifest}",
-        f"next: python -m fastser.doctor --source manifest={done.manifest}",
+        f"next: python -m fastser.doctor --source {shlex.quote(f'manifest={done.manifest}')}",
     )
     return 0
 
@@ -57,7 +58,15 @@ def _summary(listed: CutList) -> list[str]:
     emotions = Counter(segment.labels["emotion"] for segment in listed.segments)
     shown = [f"{printable(name)} ({count})" for name, count in sorted(emotions.items())]
     size = counted(len(listed.segments), "segment")
-    return [
+    lines = [
         f"{size} of {counted(recordings, 'recording')}, {counted(speakers, 'speaker')}",
         f"emotion: {len(emotions)} different, {first_few(shown, _SHOWN)}",
     ]
+    if overlaps := overlaps_of_speakers(listed):
+        begin = "segment begins" if len(overlaps) == 1 else "segments begin"
+        first = overlaps[0]
+        lines.append(
+            f"warning: {len(overlaps)} {begin} before one of another speaker ends, such as that of"
+            f" {printable(first.file)} at {first.start:g} s; folds by speaker have the shared audio on both sides"
+        )
+    return lines

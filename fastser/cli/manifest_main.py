@@ -1,5 +1,6 @@
 """The way from a folder and a pattern of file names to a manifest."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def run(options: ManifestOptions) -> int:
         say(console, "nothing is written without --out FILE.csv")
         return 0
     _write(out, understood)
-    say(console, f"manifest: {out}", f"next: python -m fastser.doctor --source manifest={out}")
+    say(console, f"manifest: {out}", f"next: python -m fastser.doctor --source {shlex.quote(f'manifest={out}')}")
     return 0
 
 

@@ -17,8 +17,8 @@ def test_a_list_is_cut_and_the_next_command_is_named(tmp_path: Path, capsys: pyt
     sf.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16_000), 8000)
     rows = ["a.wav,0,1,ann,angry", "a.wav,1,,bob,sad"]
     write_lines(tmp_path / "segments.csv", ["file,start,end,speaker,emotion", *rows])
-    options = CutOptions(source=str(tmp_path / "segments.csv"), out=tmp_path / "new" / "out")
-    manifest = tmp_path / "new" / "out" / "manifest.csv"
+    options = CutOptions(source=str(tmp_path / "segments.csv"), out=tmp_path / "my new" / "out")
+    manifest = tmp_path / "my new" / "out" / "manifest.csv"
     assert cut(options) == 0
     assert capsys.readouterr().out.splitlines() == [
         "2 segments of 1 recording, 2 speakers",
@@ -26,10 +26,21 @@ def test_a_list_is_cut_and_the_next_command_is_named(tmp_path: Path, capsys: pyt
         "cutting the recordings ...",
         "2 segments cut from 1 recording",
         f"manifest: {manifest}",
-        f"next: python -m fastser.doctor --source manifest={manifest}",
+        f"next: python -m fastser.doctor --source 'manifest={manifest}'",
     ]
     assert cut(options) == 0
     assert "0 segments cut from 0 recordings, 2 already there" in capsys.readouterr().out.splitlines()
+
+
+def test_a_warning_about_audio_that_speakers_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16_000), 8000)
+    rows = ["a.wav,0,1,ann,angry", "a.wav,0.5,,bob,sad"]
+    write_lines(tmp_path / "segments.csv", ["file,start,end,speaker,emotion", *rows])
+    assert cut(CutOptions(source=str(tmp_path / "segments.csv"), out=tmp_path / "out")) == 0
+    assert capsys.readouterr().out.splitlines()[2] == (
+        "warning: 1 segment begins before one of another speaker ends, such as that of a.wav at 0.5 s; folds by speaker"
+        " have the shared audio on both sides"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import soundfile as sf
 from corpus_trees import write_lines
 
 from fastser.data.corpora import CorpusError, read_corpus
-from fastser.data.cutting import cut, cutter, read_segments
+from fastser.data.cutting import cut, cutter, overlaps_of_speakers, read_segments
 from fastser.data.cutting.names import segment_names
 from fastser.data.cutting.times import seconds_of
 
@@ -133,6 +133,10 @@ def test_nothing_is_lost(tmp_path: Path, name: str, written: str, loudness: floa
     assert sf.info(piece).subtype == written
     whole, _ = sf.read(tmp_path / name)
     assert np.array_equal(sf.read(piece)[0], whole[2000:4000])
+    header, _, _ = piece.read_bytes().partition(b"data")
+    _, _, peak = header.partition(b"PEAK")
+    assert bool(peak) == (written in ("FLOAT", "DOUBLE"))
+    assert not any(peak[8:12]), "the time of writing makes other keys of the same samples"
 
 
 @pytest.mark.fast
@@ -175,6 +179,43 @@ def test_segments_of_a_changed_recording_are_cut_again(tmp_path: Path, table: Ca
 
 
 @pytest.mark.fast
+def test_a_file_of_another_recording_is_not_taken_for_a_segment(tmp_path: Path, table: Callable[..., Path]) -> None:
+    write_recording(tmp_path / "a.flac")
+    rows, out = ["a.wav,0,1,ann,sad", "a.flac,0,1,bob,sad"], tmp_path / "out"
+    for listed in (rows[:1], rows, rows[1:]):
+        done, _ = cut_all(table(HEADER, *listed), out)
+    assert (done.new, done.kept) == (1, 0)
+    piece, _ = sf.read(out / "audio" / "a_0.000-1.000.wav")
+    assert np.array_equal(piece, sf.read(tmp_path / "a.flac")[0][:RATE])
+
+
+@pytest.mark.fast
+def test_a_segment_that_returns_to_the_list_is_not_of_the_recording_before_its_change(
+    tmp_path: Path, table: Callable[..., Path]
+) -> None:
+    rows, out = ["a.wav,0,1,ann,sad", "a.wav,1,2,ann,sad"], tmp_path / "out"
+    cut_all(table(HEADER, *rows), out)
+    sf.write(tmp_path / "a.wav", np.full(2 * RATE, 0.25), RATE)
+    os.utime(tmp_path / "a.wav", ns=(1, 1))
+    cut_all(table(HEADER, rows[0]), out)
+    done, _ = cut_all(table(HEADER, *rows), out)
+    assert (done.new, done.kept) == (1, 1)
+    assert set(sf.read(out / "audio" / "a_1.000-2.000.wav")[0]) == {0.25}
+
+
+@pytest.mark.fast
+def test_no_recording_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "audio"
+    for name in ("a.wav", "a_0.000-1.000.wav"):
+        write_recording(folder / name)
+    write_lines(folder / "segments.csv", [HEADER, "a.wav,0,1,ann,sad", "a_0.000-1.000.wav,0,1,bob,sad"])
+    before = (folder / "a_0.000-1.000.wav").read_bytes()
+    with pytest.raises(CorpusError, match=r"a_0.000-1.000.wav: is a recording of .*segments.csv, and a segment has"):
+        cut_all(folder / "segments.csv", tmp_path / "out")
+    assert (folder / "a_0.000-1.000.wav").read_bytes() == before
+
+
+@pytest.mark.fast
 def test_another_list_or_a_manifest_of_the_user_is_not_overwritten(tmp_path: Path, table: Callable[..., Path]) -> None:
     path = table(HEADER, "a.wav,0,1,ann,sad")
     cut_all(path, tmp_path / "out")
@@ -199,6 +240,8 @@ def test_another_list_or_a_manifest_of_the_user_is_not_overwritten(tmp_path: Pat
         (["a.wav,0,1,ann,sad", "./a.wav,0.0,0 days 00:00:01,bob,sad"], "line 3: is the same segment of ./a.wav as lin"),
         (["a.wav,0,1,,sad"], "line 2: speaker is empty"),
         (["a.wav,,1,ann,sad"], "line 2: start is empty"),
+        (["a.wav,NaT,1,ann,sad"], "line 2: start is empty"),
+        (["a.wav,0,1,ann,sad", "a.wav,1e-11,1,bob,sad"], "line 3: is the same segment of a.wav as line 2"),
         (
             ["a.wav,0,soon,ann,sad", "a.wav,0,1,ann"],
             "2 faults: line 3: 4 cells, not 5 as in the header; line 2: end: 'soon' is no time",
@@ -252,6 +295,20 @@ def test_recordings_with_similar_names_have_files_of_their_own(tmp_path: Path) -
 
 
 @pytest.mark.fast
+def test_segments_that_share_audio_with_another_speaker(table: Callable[..., Path]) -> None:
+    rows = [
+        "a.wav,1.5,1.8,ann,sad",
+        "a.wav,0,1,ann,sad",
+        "a.wav,1,1.6,bob,sad",
+        "a.wav,0.5,0.9,ann,sad",
+        "talks/b.wav,0,,ann,sad",
+        "./talks/b.wav,1.9,2,bob,sad",
+    ]
+    found = overlaps_of_speakers(read_segments(str(table(HEADER, *rows))))
+    assert [(segment.file, segment.start) for segment in found] == [("a.wav", 1.5), ("./talks/b.wav", 1.9)]
+
+
+@pytest.mark.fast
 def test_segmented_tables_of_audformat(tmp_path: Path) -> None:
     files = ["wav/0.wav", "wav/0.wav", "wav/1.wav"]
     db = audformat.Database("mini", source="generated", usage="research")
@@ -262,7 +319,7 @@ def test_segmented_tables_of_audformat(tmp_path: Path) -> None:
     db["turns"]["speaker"] = audformat.Column()
     db["turns"]["speaker"].set(["ann", "bob", "ann"])
     db["turns"]["text"] = audformat.Column()
-    db["turns"]["text"].set(["Where have you been?", None, None])
+    db["turns"]["text"].set(["go away", None, "yes"])
     db.save(tmp_path)
     for file in {*files}:
         write_recording(tmp_path / file)
@@ -270,7 +327,7 @@ def test_segmented_tables_of_audformat(tmp_path: Path) -> None:
     done, _ = cut_all(f"audformat={tmp_path}", tmp_path / "out")
     assert done.manifest.read_text().splitlines() == [
         "path,speaker,emotion,file,start,end,text",
-        "audio/wav/0_0.000-0.500.wav,ann,anger,wav/0.wav,0.000,0.500,Where have you been?",
+        "audio/wav/0_0.000-0.500.wav,ann,anger,wav/0.wav,0.000,0.500,go away",
         "audio/wav/0_0.500-1.500.wav,bob,sadness,wav/0.wav,0.500,1.500,",
     ]
     assert read_corpus("manifest", done.manifest, None).synthetic

@@ -17,6 +17,7 @@ from processes import Command
 
 from fastser.data.corpora import read_noise
 from fastser.data.corpora.synthetic import generate, layouts
+from fastser.data.cutting import cut, read_segments
 from fastser.data.packed_audio import pack
 from fastser.data.segments import build_bank
 from fastser.runtime.files import DiskFullError, atomic_write, cache_dir, naming_full_disk
@@ -127,6 +128,16 @@ def test_a_limit_of_the_system_is_one_sentence_and_leaves_nothing(tmp_path: Path
     assert SENTENCE.match(caught.value.strerror)
     kept = [path for path in files_below(cache) if "waveforms-" not in path.name]
     assert kept == []
+
+
+def test_a_segment_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_recordings(tmp_path / "audio")
+    (tmp_path / "list.csv").write_text("file,start,end,speaker,emotion\naudio/0.wav,0,2,ann,sad\n")
+    listed, out = read_segments(str(tmp_path / "list.csv")), tmp_path / "out"
+    with limited_files(), pytest.raises(DiskFullError, match=SENTENCE) as caught:
+        cut(listed, out, lambda _: lambda _: None)
+    assert caught.value.filename == str(out / "audio" / "audio" / "0_0.000-2.000.wav")
+    assert [path.name for path in files_below(out)] == ["cut.json"]
 
 
 @pytest.mark.parametrize(

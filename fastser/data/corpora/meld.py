@@ -50,7 +50,7 @@ _AUDIO_NAMES = (
 The first that a table has the columns of counts. Source: `README.md` of github.com/declare-lab/MELD.
 """
 
-_PART = re.compile("train|dev|test|(?<![a-z])val")
+_PART = re.compile("train|dev(?!ice)|(?<!la)(?<!con)test|(?<![a-z])val")
 _AUDIO_NAME = re.compile(r"(?P<final>final_videos_test)?(?P<name>dia\d+_utt\d+|sea\d+_ep\d+_sc\d+_utt\d+)", re.ASCII)
 """Name of an audio file. Some test utterances of the release have a second video, whose name begins so.
 

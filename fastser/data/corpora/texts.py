@@ -15,13 +15,18 @@ _LETTERS_OF_A_WORD = 2
 _NOT_SPOKEN = re.compile(r"\[[^\]]*\]")
 """Remarks of transcribers, such as [LAUGHTER]."""
 
-_APOSTROPHES = re.compile("['\N{RIGHT SINGLE QUOTATION MARK}]")
+_APOSTROPHES = re.compile("['\u2018\u2019\u02bc\uff07\x92]")
+"""Apostrophes: also the left quotation mark, the modifier letter and the wide one.
+
+U+0092 is that of Windows-1252 in a text that was converted as Latin-1, as in the tables of MELD.
+"""
+
 _OF_WORDS = "LMN"
 """First letter of the Unicode categories of letters, of marks (such as the vowel signs of Hindi) and of numbers."""
 
 
 def normal_text(text: str) -> str:
-    """Return a text without case, punctuation and remarks in square brackets, with single spaces.
+    """Return a text without case, punctuation, signs without a shape and remarks in brackets, with single spaces.
 
     Example:
         >>> normal_text("I don't know... [LAUGHTER]  Who KNOWS?")
@@ -29,7 +34,7 @@ def normal_text(text: str) -> str:
     """
     spoken = _APOSTROPHES.sub("", _NOT_SPOKEN.sub(" ", text))
     folded = unicodedata.normalize("NFKC", spoken).casefold()
-    return " ".join("".join(sign if unicodedata.category(sign)[0] in _OF_WORDS else " " for sign in folded).split())
+    return " ".join("".join(map(_of_word, folded)).split())
 
 
 def comparable_texts(utterances: Iterable[Utterance]) -> list[str | None]:
@@ -53,6 +58,12 @@ def shared_texts(texts: Sequence[str | None], seen: Iterable[int], tested: Itera
         tested: Indices of the utterances for the test.
     """
     return sorted(text for text in {texts[i] for i in seen} & {texts[i] for i in tested} if text)
+
+
+def _of_word(sign: str) -> str:
+    """Return a sign of a word, nothing for a sign without a shape, such as a soft hyphen, and a space for others."""
+    category = unicodedata.category(sign)
+    return sign if category[0] in _OF_WORDS else "" if category == "Cf" else " "
 
 
 def _is_sentence(text: str) -> bool:

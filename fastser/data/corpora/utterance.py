@@ -48,4 +48,4 @@ class Utterance:
         if self.session is not None:
             object.__setattr__(self, "session", plain_name(self.session))
         if self.text is not None:
-            object.__setattr__(self, "text", plain_name(self.text) or None)
+            object.__setattr__(self, "text", " ".join(self.text.split()) or None)  # signs stay, for `normal_text`

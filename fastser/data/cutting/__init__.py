@@ -2,6 +2,7 @@
 
 from .cut_list import CutList, LabelledSegment
 from .cutter import cut
+from .overlaps import overlaps_of_speakers
 from .sources import read_segments
 
-__all__ = ["CutList", "LabelledSegment", "cut", "read_segments"]
+__all__ = ["CutList", "LabelledSegment", "cut", "overlaps_of_speakers", "read_segments"]

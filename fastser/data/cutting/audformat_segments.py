@@ -36,8 +36,8 @@ def read_audformat_segments(path: Path) -> CutList:
         labels = {SPEAKER: speakers[segment], EMOTION: emotion}
         if splits:
             labels["split"] = splits[segment]
-        if segment in texts:
-            labels["text"] = texts[segment]
+        if texts:
+            labels["text"] = texts.get(segment, "")
         audio = database.audio(segment.file)
         segments.append(LabelledSegment(str(segment), segment.file, audio, segment.start, segment.end, labels))
     faults = Faults(path)

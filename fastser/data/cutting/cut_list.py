@@ -8,6 +8,9 @@ from fastser.data.corpora.files import names_file
 from fastser.data.corpora.strict_csv import Faults
 from fastser.runtime.files import printable
 
+_DECIMALS = 9
+"""Decimals of seconds that tell segments apart, as in the names of their files."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledSegment:
@@ -57,7 +60,8 @@ def check_segments(segments: list[LabelledSegment], faults: Faults) -> None:
         if segment.audio not in seen and not names_file(segment.audio):
             faults.add(segment.place, f"there is no file {printable(segment.file)}")
         seen.add(segment.audio)
-        key = (os.path.normpath(segment.audio), segment.start, segment.end)
+        end = None if segment.end is None else round(segment.end, _DECIMALS)
+        key = (os.path.normpath(segment.audio), round(segment.start, _DECIMALS), end)
         if (earlier := first.setdefault(key, segment.place)) != segment.place:
             where = f"line {earlier}" if isinstance(earlier, int) else earlier
             faults.add(segment.place, f"is the same segment of {printable(segment.file)} as {where}")

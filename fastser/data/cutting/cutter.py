@@ -1,5 +1,6 @@
 """Cutting of recordings: each is decoded once, and each of its segments becomes a WAV file."""
 
+import io
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ AUDIO = "audio"
 
 TOLERANCE_SECONDS = 0.1
 """Time by which a segment may end after its recording, because tables round times. The segment is shorter then."""
+
+_PEAK_TIME = slice(12, 16)
+"""Bytes of the time of writing in the chunk "PEAK", which libsndfile adds to files of floats."""
 
 _FIRST_COLUMNS = ("speaker", "emotion", "session", "split")
 
@@ -61,15 +65,14 @@ def cut(listed: CutList, out: Path, on_segment: Callable[[int], Callable[[str], 
             called before each of them with the name of its recording.
 
     Raises:
-        CorpusError: If `out` belongs to another list, a recording cannot be decoded, or a segment is outside of its
-            recording. The other recordings are cut first, and no manifest is written.
+        CorpusError: If `out` belongs to another list or holds a recording where a segment goes, a recording cannot be
+            decoded, or a segment is outside of its recording. The other recordings are cut first, and no manifest is
+            written.
         OSError: If a file cannot be written.
     """
-    pieces = [
-        _Piece(segment, out / AUDIO / name)
-        for segment, name in zip(listed.segments, segment_names(listed), strict=True)
-    ]
-    kept = _prepare(listed, out, pieces)
+    names = segment_names(listed)
+    pieces = [_Piece(segment, out / AUDIO / name) for segment, name in zip(listed.segments, names, strict=True)]
+    kept = _prepare(listed, out, names)
     waiting: dict[Path, list[_Piece]] = defaultdict(list)
     for piece in pieces:
         if piece.target not in kept:
@@ -96,19 +99,28 @@ class _Piece:
     target: Path
 
 
-def _prepare(listed: CutList, out: Path, pieces: Sequence[_Piece]) -> set[Path]:
-    """Create the folders, remove segments of recordings that have changed, and return the files that stay."""
-    before, now = Record.read(out, listed.path), Record.of(listed)
-    for folder in {out, *(piece.target.parent for piece in pieces)}:
+def _prepare(listed: CutList, out: Path, names: Sequence[str]) -> set[Path]:
+    """Create the folders, remove files that come from other recordings or states of them, and return those that stay.
+
+    Args:
+        listed: The segments.
+        out: Folder of the manifest.
+        names: Name of the file of each segment.
+    """
+    before, now = Record.read(out, listed.path), Record.of(listed, names)
+    targets = {name: out / AUDIO / name for name in names}
+    if own := now.states.keys() & {key_of(target) for target in targets.values()}:
+        raise CorpusError(f"{min(own)}: is a recording of {listed.path}, and a segment has its name; give another OUT")
+    for folder in {out, *(target.parent for target in targets.values())}:
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_parts(folder)
+    unchanged = now.unchanged(before)
     kept = set()
-    for piece in pieces:
-        key = key_of(piece.segment.audio)
-        if before.recordings.get(key) != now.recordings[key]:
-            piece.target.unlink(missing_ok=True)
-        elif piece.target.is_file():
-            kept.add(piece.target)
+    for name, target in targets.items():
+        if name not in unchanged:
+            target.unlink(missing_ok=True)
+        elif target.is_file():
+            kept.add(target)
     if listed.synthetic:
         shutil.copyfile(listed.root / SYNTHETIC_MARKER, out / SYNTHETIC_MARKER)
     now.write(out)
@@ -134,9 +146,20 @@ def _cut_recording(audio: Path, pieces: Sequence[_Piece], faults: Faults, step: 
             faults.add(piece.segment.place, fault)
             continue
         with atomic_write(piece.target) as part:
-            sf.write(part, frames, recording.rate, subtype=recording.subtype, format="WAV")
+            part.write_bytes(_wav(frames, recording.rate, recording.subtype))
         done += 1
     return done
+
+
+def _wav(frames: npt.NDArray[Any], rate: int, subtype: str) -> bytearray:
+    """Return the contents of a WAV file, which are the same at any time: the keys of datasets depend on them."""
+    stream = io.BytesIO()  # the sound library does not tell why it cannot write a file
+    sf.write(stream, frames, rate, subtype=subtype, format="WAV")
+    content = bytearray(stream.getbuffer())
+    peak = content.find(b"PEAK", 0, content.find(b"data"))
+    if peak >= 0:
+        content[peak + _PEAK_TIME.start : peak + _PEAK_TIME.stop] = bytes(4)
+    return content
 
 
 def _bounds(segment: LabelledSegment, rate: int) -> slice:

@@ -54,7 +54,7 @@ def _is_complete(row: Row) -> bool:
 def _segment(table: Path, number: int, row: Row, faults: Faults) -> LabelledSegment:
     """Return the segment of a row, and add the faults of its cells."""
     name = next(name for name in _FILE if name in row)
-    for required in (name, "start", *_LABELS):
+    for required in (name, *_LABELS):
         if not plain_name(row[required]):
             faults.add(number, f"{required} is empty")
     times = {}
@@ -64,6 +64,9 @@ def _segment(table: Path, number: int, row: Row, faults: Faults) -> LabelledSegm
         except ValueError as error:
             faults.add(number, f"{column}: {error}")
             times[column] = None
+        else:
+            if column == "start" and times[column] is None:
+                faults.add(number, "start is empty")
     labels = {column: cell for column, cell in row.items() if column not in ("", name, *_TIMES)}
     audio = table.parent / expanded(Path(row[name]))
     return LabelledSegment(number, row[name], audio, times["start"] or 0.0, times["end"], labels)
