@@ -1,6 +1,6 @@
 """The report: every table in Markdown, and the files beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,22 @@ class Section(NamedTuple):
     notes: Sequence[str]
 
 
+class Supplement(NamedTuple):
+    """A table that the paper does not have.
+
+    Attributes:
+        name: Name of the table.
+        heading: Heading.
+        table: The table in Markdown.
+        details: Further measures in Markdown, or an empty text if the table shows some of its levels only.
+    """
+
+    name: str
+    heading: str
+    table: str
+    details: str
+
+
 def write_report(out: Path, context: ReportContext) -> Path:
     """Write the CSV files of the requested tables, their charts and the pages, each file completely or not at all.
 
@@ -97,11 +113,7 @@ def write_report(out: Path, context: ReportContext) -> Path:
             for table in TABLES.values()
             if table.part_of is None
         ],
-        supplements=[
-            (table.name, context.heading(table.name), text, on_one_axis(row for row in rows if row.measured))
-            for table in TABLES.values()
-            if table.part_of and (text := side_by_side(rows := tables.get(table.name, [])))
-        ],
+        supplements=list(_supplements(tables, context)),
         recalls=_recalls(context),
         claims=_claims(judgements),
         settings=changed_settings(context),
@@ -112,6 +124,14 @@ def write_report(out: Path, context: ReportContext) -> Path:
     with atomic_write(out / "report.md") as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out / "report.md"
+
+
+def _supplements(tables: Mapping[str, Sequence[Row]], context: ReportContext) -> Iterator[Supplement]:
+    """Yield each supplement that has a finished run. One with all levels side by side has further measures too."""
+    for table in (table for table in TABLES.values() if table.part_of):
+        if rows := [row for row in tables.get(table.name, []) if row.measured]:
+            details = details_table(rows) if on_one_axis(rows) else ""
+            yield Supplement(table.name, context.heading(table.name), side_by_side(rows), details)
 
 
 def _section(table: Table, rows: Sequence[Row], context: ReportContext, picture: str) -> Section:

@@ -53,6 +53,7 @@ def test_every_eps_of_a_curve_is_shown(written: Path) -> None:
     header = next(line for line in supplement.splitlines() if line.startswith("|"))
     assert cells(header) == ["model", "augmentation", "eps 0.02", "eps 0.04", "eps 0.08"]
     assert "The hardest level" not in supplement
+    assert "minus Linear (95 % interval)" in supplement
 
 
 def test_a_supplement_that_is_not_made_any_more_leaves_no_table(tmp_path: Path) -> None:
