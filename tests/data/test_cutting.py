@@ -224,6 +224,9 @@ def test_another_list_or_a_manifest_of_the_user_is_not_overwritten(tmp_path: Pat
         cut_all(other, tmp_path / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "manifest.csv").write_text("mine")
+    (tmp_path / "heard" / "audio").mkdir(parents=True)
+    with pytest.raises(CorpusError, match=r"heard.audio: exists, and was not written by this command"):
+        cut_all(other, tmp_path / "heard")
     with pytest.raises(CorpusError, match=r"manifest.csv: exists, and was not written by this command"):
         cut_all(other, tmp_path / "mine")
     (tmp_path / "out" / "cut.json").write_text("{")

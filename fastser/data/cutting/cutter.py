@@ -21,10 +21,7 @@ from fastser.runtime.files import atomic_write, printable, remove_stale_parts
 
 from .cut_list import CutList, LabelledSegment
 from .names import segment_names, time_text
-from .record import MANIFEST, Record, key_of
-
-AUDIO = "audio"
-"""Name of the folder of the segments, beside the manifest."""
+from .record import AUDIO, MANIFEST, Record, key_of
 
 TOLERANCE_SECONDS = 0.1
 """Time by which a segment may end after its recording, because tables round times. The segment is shorter then."""
@@ -107,14 +104,12 @@ def _prepare(listed: CutList, out: Path, names: Sequence[str]) -> set[Path]:
         out: Folder of the manifest.
         names: Name of the file of each segment.
     """
-    before, now = Record.read(out, listed.path), Record.of(listed, names)
+    now = Record.of(listed, names)
     targets = {name: out / AUDIO / name for name in names}
     if own := now.states.keys() & {key_of(target) for target in targets.values()}:
         raise CorpusError(f"{min(own)}: is a recording of {listed.path}, and a segment has its name; give another OUT")
-    for folder in {out, *(target.parent for target in targets.values())}:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_stale_parts(folder)
-    unchanged = now.unchanged(before)
+    unchanged = now.unchanged(Record.read(out, listed.path))
+    out.mkdir(parents=True, exist_ok=True)
     kept = set()
     for name, target in targets.items():
         if name not in unchanged:
@@ -124,6 +119,9 @@ def _prepare(listed: CutList, out: Path, names: Sequence[str]) -> set[Path]:
     if listed.synthetic:
         shutil.copyfile(listed.root / SYNTHETIC_MARKER, out / SYNTHETIC_MARKER)
     now.write(out)
+    for folder in {out, *(target.parent for target in targets.values())}:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(folder)
     return kept
 
 

@@ -19,6 +19,9 @@ RECORD = "cut.json"
 MANIFEST = "manifest.csv"
 """Name of the manifest."""
 
+AUDIO = "audio"
+"""Name of the folder of the segments, beside the manifest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -68,12 +71,14 @@ class Record:
         """Return the record of a folder, which is empty for a folder without one.
 
         Raises:
-            CorpusError: If the folder holds segments of another list, or a manifest that was not written with a record.
+            CorpusError: If the folder holds segments of another list, or a manifest or audio that was not
+                written with a record.
         """
         file = folder / RECORD
         if not file.exists():
-            if (folder / MANIFEST).exists():
-                raise CorpusError(f"{folder / MANIFEST}: exists, and was not written by this command; give another OUT")
+            for own in (folder / MANIFEST, folder / AUDIO):
+                if own.exists():
+                    raise CorpusError(f"{own}: exists, and was not written by this command; give another OUT")
             return cls(key_of(source), {}, {})
         try:
             content: dict[str, Any] = json.loads(file.read_text("utf-8"))
