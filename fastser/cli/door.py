@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, TextIO, TypeVar
 
 import typer
@@ -41,7 +42,7 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
         refuse_repeated(options, given)
         status = application(options, run, doc)(given, standalone_mode=False)
     except typer.TyperException as error:
-        print(f"error: {_parsing_message(error)}", file=sys.stderr)
+        print(f"error: {_parsing_message(error, options)}", file=sys.stderr)
         status = 2
     except UserError as error:  # of the options, or of a file of options
         print(f"error: {error}", file=sys.stderr)
@@ -49,10 +50,14 @@ def run_command(options: type[T], run: Callable[[T], int], doc: str) -> None:
     sys.exit(status)
 
 
-def _parsing_message(error: typer.TyperException) -> str:
+def _parsing_message(error: typer.TyperException, options: type) -> str:
     """Return the message of a parsing error. An unknown option gets the same hint as an unknown key of `--config`."""
     if not (hasattr(error, "possibilities") and hasattr(error, "option_name")):  # typer does not export the class
-        return error.format_message()
+        message = error.format_message()
+        takes_corpus = "source" in {field.name for field in fields(options)}
+        if message.startswith("Got unexpected extra argument") and takes_corpus:
+            return f"{message}; a corpus is given as --source NAME=PATH"
+        return message
     near = error.possibilities or ()  # the most similar option first
     hint = f"did you mean {near[0]}?" if near else "--help lists the options"
     return f"there is no option {printable(error.option_name)}; {hint}"

@@ -1,5 +1,7 @@
 """The way from a folder and a pattern of file names to a manifest."""
 
+import csv
+import io
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +15,7 @@ from fastser.data.corpora.files import first_few
 from fastser.data.corpora.name_pattern import FIELDS, NamePattern, Understood, understand
 from fastser.data.corpora.names import look_alikes
 from fastser.runtime.counted import counted
-from fastser.runtime.csv_file import csv_file
-from fastser.runtime.files import expanded, printable, relative_below
+from fastser.runtime.files import atomic_write, expanded, printable, relative_below
 
 _SHOWN = 10
 """Number of names of each kind that are printed."""
@@ -27,7 +28,8 @@ def run(options: ManifestOptions) -> int:
         Exit status 0.
 
     Raises:
-        UsageError: If the folder or the pattern is missing, `--map` is no NAME=LABEL, or `--out` cannot be written.
+        UsageError: If the folder or the pattern is missing, `--map` is no NAME=LABEL, or `--out` cannot be
+            written or is another file.
         CorpusError: If the result would be empty or ambiguous.
     """
     if options.folder is None or options.pattern is None:
@@ -84,10 +86,21 @@ def _summary(understood: Understood, folder: Path) -> list[str]:
 
 
 def _write(out: Path, understood: Understood) -> None:
-    """Write the manifest. Paths are relative to its folder where the audio lies below it."""
+    """Write the manifest. Paths are relative to its folder where the audio lies below it.
+
+    Raises:
+        UsageError: If another file has this name.
+    """
     columns = [field for field in FIELDS if field in understood.rows[0][1]]
     base = out.parent.resolve()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", *columns])
+    for file, fields in understood.rows:
+        writer.writerow([relative_below(base, file), *(fields[column] for column in columns)])
+    content = text.getvalue().encode("utf-8", "backslashreplace")
+    if out.exists() and out.read_bytes() != content:
+        raise UsageError(f"--out {printable(out)}: exists, and is another file than this manifest; give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with csv_file(out, ["path", *columns]) as write_row:
-        for file, fields in understood.rows:
-            write_row([relative_below(base, file), *(fields[column] for column in columns)])
+    with atomic_write(out) as part:
+        part.write_bytes(content)

@@ -182,7 +182,7 @@ def evaluate_chosen(
         print(f"reading {speech.title}: {counted(len(speech.utterances), 'utterance')}", file=sys.stderr, flush=True)
     dataset = prepare(speech, settings, device=device, allow_bad_files=allow_bad_files)
     test, sentences = choose(dataset)
-    notes += [*dataset.warnings, *sentences]
+    notes += [*filter(None, [speech.missing_audio]), *dataset.warnings, *sentences]
     notes += leakage.of_training(subject.training, test, allow_leakage)
     columns = [subject.classes.index(name) for name in dataset.corpus.classes]
     adapted, trial = _trial(subject, test, columns, settings, padding, batch_size, recordings, seed, notes)
@@ -222,7 +222,8 @@ def _speech(whole: Corpus, subject: Subject, notes: list[str]) -> Corpus:
     if len(shared) < 2:
         raise ModelError(
             f"{whole.title} has the classes {', '.join(sorted(found))}, the model {', '.join(subject.classes)}: fewer "
-            "than two in common"
+            "than two in common; give the labels of the corpus the model's names, for a manifest with fastser.manifest "
+            "--map NAME=LABEL"
         )
     if foreign := [name for name in subject.classes if name not in found]:
         notes.append(f"outputs left out, since {whole.title} has no such class: {', '.join(foreign)}")

@@ -130,7 +130,7 @@ def protocol(
     dataset = prepare(speech, settings, allow_bad_files=allow_bad_files)
     made = spread(all_folds(dataset.corpus, settings.protocol.min_validation_utterances), folds)
     results: dict[str, list[ConditionResult]] = {}
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = dict.fromkeys(filter(None, [speech.missing_audio]))
     for number, fold in enumerate(made, 1):
         if progress:
             print(f"fold {fold.name} ({number} of {len(made)})", file=sys.stderr, flush=True)

@@ -130,6 +130,7 @@ def test_a_file_under_two_labels_is_an_error_of_the_corpus(tmp_path: Path, capsy
     ("options", "part"),
     [
         ({"source": "emodb"}, "--source emodb: expected NAME=PATH, such as emodb=/data/EMODB"),
+        ({"source": "/"}, "a folder of your own needs a manifest first, python -m fastser.manifest / --pattern"),
         ({"noise": "/data/noise"}, "--noise /data/noise: expected NAME=PATH, such as folder=/data/noise"),
         ({"source": "emodbs=x"}, "did you mean 'emodb'"),
         ({"noise": "folder=none"}, "none: does not exist"),

@@ -72,6 +72,17 @@ def test_an_unknown_option_gets_the_most_similar_one_as_a_hint(
 
 
 @pytest.mark.fast
+def test_a_folder_without_an_option_gets_the_option_of_a_corpus(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["doctor", "recordings"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit):
+        run_command(DoctorOptions, lambda _: 0, "")
+    assert capsys.readouterr().err.endswith("(recordings); a corpus is given as --source NAME=PATH\n")
+
+
+@pytest.mark.fast
 def test_an_error_of_the_program_keeps_its_traceback() -> None:
     def run() -> int:
         raise RuntimeError("a bug")

@@ -163,9 +163,9 @@ def test_a_wrong_argument_is_answered_without_torch(arguments: list[str], said: 
 def test_a_manifest_is_written_without_torch(files: Path) -> None:
     (files / "wav").mkdir()
     (files / "wav" / "ann_sad_1.wav").touch()
-    ended = without_torch(["manifest", "wav", "--pattern", "{speaker}_{emotion}_*.wav", "--out", "m.csv"], files)
+    ended = without_torch(["manifest", "wav", "--pattern", "{speaker}_{emotion}_*.wav", "--out", "new.csv"], files)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert (files / "m.csv").read_text() == "path,speaker,emotion\nwav/ann_sad_1.wav,ann,sad\n"
+    assert (files / "new.csv").read_text() == "path,speaker,emotion\nwav/ann_sad_1.wav,ann,sad\n"
 
 
 @pytest.mark.fast

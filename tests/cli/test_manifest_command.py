@@ -104,6 +104,16 @@ def test_one_sentence_and_status_2(
     assert not (tmp_path / "m.csv").exists()
 
 
+def test_another_file_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch(tmp_path / "a" / "ann-sad.wav")
+    options = ManifestOptions(folder=tmp_path / "a", pattern="{speaker}-{emotion}.wav", out=tmp_path / "m.csv")
+    assert [manifest(options), manifest(options)] == [0, 0]
+    (tmp_path / "m.csv").write_text("notes")
+    assert manifest(options) == 2
+    assert "m.csv: exists, and is another file than this manifest" in capsys.readouterr().err
+    assert (tmp_path / "m.csv").read_text() == "notes"
+
+
 def test_audio_of_every_format_is_found(tmp_path: Path) -> None:
     for name in ("ann-sad.wav", "bob-sad.MP3", "cem-sad.opus", "dan-sad.aiff", "notes-sad.txt"):
         touch(tmp_path / "a" / name)

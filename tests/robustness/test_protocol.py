@@ -101,6 +101,7 @@ def test_a_corpus_with_many_unusable_files_is_refused_unless_that_is_allowed(cor
         for number in range(4):
             (tmp_path / f"{number}.wav").write_bytes(b"no audio")
             stream.write(f"{number}.wav,Ses02F,sad,train\n")
+        stream.write("lost.wav,Ses02F,sad,train\n")
     trained: list[int] = []
 
     def fit(train: Part, _validation: Part, _seed: int) -> nn.Module:
@@ -108,8 +109,9 @@ def test_a_corpus_with_many_unusable_files_is_refused_unless_that_is_allowed(cor
         return make_spectrogram_net()
 
     arguments = {"classes": CLASSES, "settings": SMALL, "conditions": ["clean"], "progress": False}
-    with pytest.raises(CorpusError, match="4 of 44 files unusable"):
+    with pytest.raises(CorpusError, match=r"4 of 45 files unusable.* and 1 of 45 files missing"):
         fastser.protocol(fit, f"manifest={path}", **arguments)
     result = fastser.protocol(fit, f"manifest={path}", allow_bad_files=True, **arguments)
     assert trained == [list(sets.values()).count("train")]
-    assert any("4 unusable files are skipped" in note for note in result.notes)
+    for said in ("4 unusable files are skipped", "1 labelled utterance without audio: lost.wav"):
+        assert any(said in note for note in result.notes)

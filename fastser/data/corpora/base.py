@@ -1,7 +1,7 @@
 """Speech corpora and noise corpora as readers find them on disk."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from fastser.runtime.counted import counted
 from fastser.runtime.files import printable, storable
 from fastser.settings import PAPER_CLASSES
 
+from .canonical import canonical_emotion
 from .checks import require_classes, require_distinct, require_whole_split, speakers_in_several_parts
 from .expected import ExpectedCounts
 from .files import first_few
@@ -88,14 +89,15 @@ class Corpus:
         """Keep the utterances of some classes, sorted by id, and check them.
 
         Args:
-            classes: The class names in the order of label indices, or None for all labels, sorted by name.
+            classes: The class names in the order of label indices, or None for all labels, sorted by name. A usual
+                synonym, or a name in capitals, means the label that the readers make of it.
 
         Raises:
             CorpusError: If a class is named twice, if the corpus cannot have a class, if there are fewer than two
                 classes, if an id or an audio file occurs twice, or if only some of the utterances belong to a split.
         """
         found = self.class_counts()
-        chosen = tuple(sorted(found) if classes is None else map(plain_name, classes))
+        chosen = tuple(sorted(found) if classes is None else (_label(name, found) for name in classes))
         published = self.expected.emotions if self.expected else frozenset[str]()
         require_classes(self.path, self.title, chosen, found, published, self.without_audio)
         utterances = tuple(sorted((u for u in self.utterances if u.emotion in chosen), key=lambda u: u.id))
@@ -139,6 +141,14 @@ class Corpus:
         return f"{self.title}: {found} utterances{selection}, {speakers}; the copy is complete"
 
     @property
+    def missing_audio(self) -> str | None:
+        """Return a sentence that names labelled utterances whose audio is missing, or None if there are none."""
+        if not self.without_audio:
+            return None
+        ids = first_few([id for id, _ in self.without_audio])
+        return storable(f"{self.path}: {counted(len(self.without_audio), 'labelled utterance')} without audio: {ids}")
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Return one sentence for each finding that the user should know."""
         said = []
@@ -148,9 +158,8 @@ class Corpus:
             said.append(f"{self.path}: {counted(rows, 'row')} with other emotions left out: {names}")
         if several := speakers_in_several_parts(self.utterances):
             said.append(f"{self.path}: speakers in more than one part of its split: {first_few(several)}")
-        if self.without_audio:
-            ids = first_few([id for id, _ in self.without_audio])
-            said.append(f"{self.path}: {counted(len(self.without_audio), 'labelled utterance')} without audio: {ids}")
+        if self.missing_audio:
+            said.append(self.missing_audio)
         if self.complete is False and self.expected is not None:
             differences = first_few(self.expected.differences(self.utterances))
             said.append(
@@ -162,6 +171,12 @@ class Corpus:
         if alike := look_alikes(self.classes):
             said.append(f"{self.path}: labels that look alike are taken for different: {first_few(alike)}")
         return tuple(map(storable, said))
+
+
+def _label(name: str, found: Collection[str]) -> str:
+    """Return the label that the name of a class means."""
+    plain = plain_name(name)
+    return plain if plain in found else canonical_emotion(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from fastser.runtime.files import expanded
 
 from .base import CorpusError
+from .manifest import command_for
 from .readers import example_argument
 
 
@@ -26,5 +27,8 @@ def named_path(argument: str, text: str, example: str = "emodb") -> tuple[str, P
     """
     name, _, path = text.partition("=")
     if not name or not path:
-        raise CorpusError(f"{argument} {text}: expected NAME=PATH, such as {example_argument(name, example)}")
+        refused = f"{argument} {text}: expected NAME=PATH, such as {example_argument(name, example)}"
+        if example == "emodb" and expanded(Path(text)).is_dir():
+            refused += f"; a folder of your own needs a manifest first, {command_for(Path(text))}"
+        raise CorpusError(refused)
     return name, expanded(Path(path))
