@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -79,15 +78,6 @@ def test_the_table_has_a_column_of_open_questions() -> None:
     by_name = {row.split()[0]: re.split("  +", row)[1:] for row in changed if "." in row}
     assert by_name["audio.level"] == ["equal", "kept", "39", "--set"]
     assert by_name["attack.eps"] == ["0.1", "0.08", "--set (paper 5.3)"]
-
-
-@pytest.mark.fast
-def test_the_questions_are_those_of_the_document_that_settings_answer() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "open-questions.md").read_text("utf-8")
-    asked = {int(number): text for number, text in re.findall(r"^\| (\d+) \| ([^|]+) \|", document, re.MULTILINE)}
-    assert len(asked) == 41
-    answered = {int(number) for _, source in PAPER.describe().values() for number in re.findall(r"^open (\d+)", source)}
-    assert {number: asked[number] for number in sorted(answered)} == OPEN_QUESTIONS
 
 
 @pytest.mark.fast
