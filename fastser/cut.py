@@ -12,7 +12,8 @@ Times are seconds or durations such as 0 days 00:00:01.5, and an empty end is th
 OUT/audio keep sample rate, channels and samples. All other commands read the result as
 --source manifest=OUT/manifest.csv. The same command continues where it was stopped.
 
-Exit status: 0 cut; 2 unusable arguments, or segments that cannot be cut.
+Exit status: 0 cut; 2 unusable arguments, or segments that cannot be cut; 130 interrupted, the same command
+continues.
 """
 
 

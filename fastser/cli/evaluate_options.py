@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.cli.options import UsageError
+from fastser.cli.options import UsageError, given_corpus
 from fastser.runtime.options import Group, option
 
 
@@ -84,6 +84,4 @@ class EvaluateOptions:
         """
         if (self.model is None) == (self.weights is None):
             raise UsageError("give either --model MODULE:NAME or --weights FILE")
-        if self.source is None:
-            raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
-        return self.source
+        return given_corpus(self.source)

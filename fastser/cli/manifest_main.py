@@ -1,7 +1,5 @@
 """The way from a folder and a pattern of file names to a manifest."""
 
-import csv
-import io
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from fastser.data.corpora.files import first_few
 from fastser.data.corpora.name_pattern import FIELDS, NamePattern, Understood, understand
 from fastser.data.corpora.names import look_alikes
 from fastser.runtime.counted import counted
+from fastser.runtime.csv_file import csv_text
 from fastser.runtime.files import atomic_write, expanded, printable, relative_below
 
 _SHOWN = 10
@@ -93,12 +92,8 @@ def _write(out: Path, understood: Understood) -> None:
     """
     columns = [field for field in FIELDS if field in understood.rows[0][1]]
     base = out.parent.resolve()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", *columns])
-    for file, fields in understood.rows:
-        writer.writerow([relative_below(base, file), *(fields[column] for column in columns)])
-    content = text.getvalue().encode("utf-8", "backslashreplace")
+    rows = ([relative_below(base, file), *(fields[column] for column in columns)] for file, fields in understood.rows)
+    content = csv_text(["path", *columns], rows).encode("utf-8", "backslashreplace")
     if out.exists() and out.read_bytes() != content:
         raise UsageError(f"--out {printable(out)}: exists, and is another file than this manifest; give another name")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -165,6 +165,17 @@ class CliOptions(GridOptions):
         return tuple(name for name in requestable() if self.everything or name in names)
 
 
+def given_corpus(source: str | None) -> str:
+    """Return the value of a `--source` that a command cannot do without.
+
+    Raises:
+        UsageError: If it is missing.
+    """
+    if source is None:
+        raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
+    return source
+
+
 def settings_of_scale(name: str) -> Settings:
     """Return the settings of `--scale NAME`.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
-    """What is to be labelled, with which model, and where the predictions go.
+    """Files to label, the model that labels them, and the place of the predictions.
 
     Attributes:
         model: File of the model.

@@ -1,7 +1,5 @@
 """Command `python -m fastser.settings`: every setting with value, source and open question."""
 
-import csv
-import io
 import json
 import re
 import shutil
@@ -15,6 +13,7 @@ from fastser.cli.door import BEGINS_ANEW, run_command, status_of
 from fastser.cli.open_questions import OPEN_QUESTIONS
 from fastser.cli.options import UsageError, settings_of_scale
 from fastser.cli.output import Output
+from fastser.runtime.csv_file import csv_text
 from fastser.runtime.options import option
 from fastser.runtime.text_table import text_table
 from fastser.settings import HELP, PAPER, SCALES, Settings
@@ -76,10 +75,8 @@ def settings_text(settings: Settings, form: str, width: int | None) -> str:
     if form == "json":
         return json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=2) + "\n"
     if form == "csv":
-        stream = io.StringIO()
-        cells = [(name, value_text(value), value_text(paper), *rest) for name, value, paper, *rest in rows]
-        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *cells])
-        return stream.getvalue()
+        cells = ((name, value_text(value), value_text(paper), *rest) for name, value, paper, *rest in rows)
+        return csv_text(COLUMNS, cells)
     return "\n".join(_table(rows, width)) + "\n"
 
 

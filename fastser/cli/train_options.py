@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastser.cli.options import KernelMode, UsageError, checked_kernel_mode, class_names, settings_of_scale
+from fastser.cli.options import (
+    KernelMode,
+    UsageError,
+    checked_kernel_mode,
+    class_names,
+    given_corpus,
+    settings_of_scale,
+)
 from fastser.runtime.options import Group, option
 from fastser.settings import PAPER_CLASSES, Settings
 
@@ -75,9 +82,7 @@ class TrainOptions:
         Raises:
             UsageError: If it is missing.
         """
-        if self.source is None:
-            raise UsageError("give --source NAME=PATH, such as emodb=/data/EMODB")
-        return self.source
+        return given_corpus(self.source)
 
     def settings(self) -> Settings:
         """Return the settings of the scale, changed by the options.

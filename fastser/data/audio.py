@@ -273,8 +273,8 @@ def _exact_form(stream: AudioStream) -> tuple[str, str]:
 def _read(stream: AudioStream, dtype: str = "float32") -> tuple[npt.NDArray[Any], int]:
     """Return all frames of a stream [samples, channels], and its sample rate in hertz."""
     if stream.pcm_16 is not None and stream.pcm_16.rate in _RATES and dtype in ("float32", "int16"):
-        decode = stream.pcm_16.decode if dtype == "float32" else stream.pcm_16.integers
-        return decode(stream.content), stream.pcm_16.rate
+        frames_of = stream.pcm_16.decode if dtype == "float32" else stream.pcm_16.integers
+        return frames_of(stream.content), stream.pcm_16.rate
     blocks = []
     with _open(stream) as sound:
         rate = sound.samplerate
@@ -301,14 +301,15 @@ def _joined(parts: Sequence[npt.NDArray[Any]], rates: Sequence[int]) -> npt.NDAr
 
 
 def _check_samples(content: bytes, frames: npt.NDArray[Any]) -> None:
-    if frames.dtype.kind == "i":
-        loudest = int(frames.any())
-    else:
+    if frames.dtype.kind == "f":
         if not np.isfinite(frames).all():
             raise ContainerError("holds NaN or infinite samples")
         if (loudest := np.abs(frames).max()) > LOUDEST:
             raise ContainerError(f"holds samples of up to {loudest:.3g}, full scale is 1")
-    if not loudest:
+        silent = not loudest
+    else:
+        silent = not frames.any()
+    if silent:
         raise ContainerError("is digital silence, every sample is zero")
     if content.startswith(b"fLaC"):
         check_flac_end(content)

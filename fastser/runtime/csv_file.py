@@ -1,6 +1,7 @@
-"""CSV files that are written completely or not at all."""
+"""Tables as CSV: files that are written completely or not at all, and texts."""
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,3 +22,15 @@ def csv_file(path: Path, columns: Iterable[str]) -> Iterator[Callable[[Iterable[
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         yield writer.writerow
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table as CSV.
+
+    Args:
+        columns: Names of the columns.
+        rows: Cells of each row.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()

@@ -87,7 +87,7 @@ ATTRIBUTIONS: Mapping[str, Attribution] = {
 """Attributions by name of the reader. Generated stand-ins and corpora of users have none."""
 
 _IN_MELDS_FORM = Attribution("", "not known", audio_may_be_shared=False)
-"""Corpora in MELD's form under other names: many are translations or other cuts of the same television series."""
+"""Corpora in MELD's form under other names. Their licences are not known here, so their audio is not shared."""
 
 LICENCE_PAGES = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",

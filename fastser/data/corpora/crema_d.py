@@ -29,7 +29,7 @@ _NAME = re.compile(r"(?P<speaker>\d{4})_(?P<text>[A-Z]{3})_(?P<code>[A-Z]{3})_[A
 """The intensity is LO, MD, HI or XX. One published file has X: 1040_ITH_SAD_X."""
 
 _SILENT = "1076_MTI_SAD_XX"
-"""File of the release that has no sound, as its authors say."""
+"""File of the release without sound, which public loaders of the corpus leave out."""
 
 
 def read(path: Path) -> Corpus:

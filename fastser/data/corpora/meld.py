@@ -32,7 +32,7 @@ EXPECTED = ExpectedCounts.by_emotion(
 )
 
 _WITHOUT_CLIP = {("train", "dia125_utt3"), ("dev", "dia110_utt7")}
-"""Utterances of the release whose video is damaged or absent. Both are neutral."""
+"""Utterances whose video is damaged or absent in the release, which public loaders leave out. Both are neutral."""
 
 _SPLIT = {"train": "train", "dev": "validation", "test": "test"}
 """Part of MELD -> name of the split."""

@@ -1,6 +1,6 @@
 """MSP-Podcast (Lotfian and Busso 2019): `labels_consensus.csv` labels `Audios/MSP-PODCAST_0001_0008.wav`.
 
-Releases differ in size. `RELEASES` holds those whose numbers were found in a publication.
+Releases differ in size. `RELEASES` holds those whose numbers are known.
 """
 
 import re
@@ -34,7 +34,8 @@ RELEASES: Mapping[str, Mapping[str, int]] = {
 }
 """Turns in each part of a release, also those without agreement, whose labels are released (those of Test3 are not).
 
-Source: C. Busso et al., The MSP-Podcast Corpus, arXiv:2509.09791, 2025, Table VI.
+Source: public notes on Table VI of C. Busso et al., The MSP-Podcast Corpus, arXiv:2509.09791, 2025. The table itself
+was not seen. The sum is the number of turns that the page of the corpus gives.
 """
 
 _LABEL_FILES = ("labels_consensus.csv", "labels_concensus.csv")  # the second spelling is that of early releases

@@ -34,7 +34,7 @@ _FIRST_COLUMNS = ("speaker", "emotion", "session", "split")
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What was cut.
+    """Result of cutting: the manifest, and numbers of segments and recordings.
 
     Attributes:
         manifest: The manifest of the segments.
